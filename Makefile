@@ -1,0 +1,47 @@
+# Two commands do it all on a machine with Python 3.11 and make: `make run` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links \
+	$(addprefix --no-emit-package ,contract servicekit statistics-api device-registration-api)
+PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e device-registration-api
+
+.PHONY: run test lint bench lock verify-counts clean
+
+run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops everything
+	@exec $(BIN)/python -m local.run
+
+test: $(VENV)/.test-ready lint  ## Everything that can be tested without Docker, on real PostgreSQL
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
+	$(UV) pyproject.toml --group dev -o requirements-dev.txt
+	$(UV) --group pyproject.toml:local -c requirements-dev.txt -o requirements-local.txt
+	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
+	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.run-ready: $(LOCKS) requirements-local.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the services need ..."
+	@$(INSTALL) --require-hashes $(addprefix -r ,$(LOCKS)) -r requirements-local.txt
+	@$(INSTALL) --no-deps --no-build-isolation $(PACKAGES)
+	@touch $@
+
+$(VENV)/.test-ready: $(VENV)/.run-ready requirements-dev.txt
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
