@@ -131,7 +131,7 @@ class Postgres:
             return
         private_folder(self.folder)
         self._check_runnable()
-        self._end_left_over()
+        end_left_over(self.data, STOP_SECONDS_MAX)
         self._check_version()
         if not self.data.exists():
             self._initialise()
@@ -143,7 +143,13 @@ class Postgres:
         with Path(self.folder, "startup.log").open("wb") as output:
             # Fast shutdown (SIGINT) when this process is killed: the next start needs no recovery.
             self._process = spawn(
-                self._command("postgres", "-D", str(self.data), *self._options()),
+                [
+                    *_as_ordinary_user(),
+                    str(self.binaries / "postgres"),
+                    "-D",
+                    str(self.data),
+                    *self._options(),
+                ],
                 env=_environment(),
                 cwd=self.folder,
                 output=output,
@@ -154,9 +160,8 @@ class Postgres:
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, everything is flushed. Harmless when it does not run."""
         self._shut_down()
-        if self._socket_folder is not None:
-            remove_socket_folder(self._socket_folder)
-            self._socket_folder = None
+        remove_socket_folder(self.folder)
+        self._socket_folder = None
 
     def kill(self) -> None:
         """SIGKILL the server and each of its processes, as a power cut would; return when all are gone."""
@@ -180,28 +185,14 @@ class Postgres:
                 self.kill()
             self._process = None
 
-    def _end_left_over(self) -> None:
-        before = lock_file(self.data)
-        end_left_over(self.data, STOP_SECONDS_MAX)
-        socket_folder = Path("".join(before[4:5]))
-        if socket_folder != self._socket_folder:
-            remove_socket_folder(socket_folder)
-
-    def _command(self, program: str, *arguments: str) -> list[str]:
-        # PostgreSQL refuses to be root. In a user namespace of its own, root's user id reads as 1000 there
-        # and its files still belong to root: no system user is needed.
-        as_ordinary_user = ["unshare", "--user", "--map-user=1000", "--"] if os.geteuid() == 0 else []
-        return [*as_ordinary_user, str(self.binaries / program), *arguments]
-
     def _check_runnable(self) -> None:
         if os.geteuid() != 0:
             return
         way_out = "run as an ordinary user, or set DATABASE_URL"
         if shutil.which("unshare") is None:
             raise PostgresError(f"As root, PostgreSQL needs 'unshare' (util-linux): install it, {way_out}.")
-        probe = ["unshare", "--user", "--map-user=1000", "--"]
-        probe += ["test", "-x", str(self.binaries / "postgres"), "-a", "-w", str(self.folder)]
-        outcome = _run(probe)
+        check = ["test", "-x", str(self.binaries / "postgres"), "-a", "-w", str(self.folder)]
+        outcome = _run([*_as_ordinary_user(), *check])
         if outcome.returncode != 0 and outcome.stderr.strip():
             raise PostgresError(
                 "As root, PostgreSQL runs in a user namespace, and this system refuses one "
@@ -232,8 +223,9 @@ class Postgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         _ = self.password  # the file that initdb reads
         outcome = _run(
-            self._command(
-                "initdb",
+            [
+                *_as_ordinary_user(),
+                str(self.binaries / "initdb"),
                 f"--pgdata={unfinished}",
                 f"--username={SUPERUSER}",
                 f"--pwfile={self.folder / 'superuser-password'}",
@@ -241,7 +233,7 @@ class Postgres:
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
                 "--data-checksums",
-            )
+            ]
         )
         if outcome.returncode != 0:
             raise PostgresError(f"PostgreSQL could not make its data folder: {_last_line(outcome.stderr)}.")
@@ -272,6 +264,12 @@ class Postgres:
         self._process = None
         reason = _last_line(Path(self.folder, "startup.log").read_text(errors="replace"))
         raise PostgresError(f"PostgreSQL did not start: {reason} (see {self.data / 'log'}).")
+
+
+def _as_ordinary_user() -> list[str]:
+    # PostgreSQL refuses to be root. In a user namespace of its own, root's user id reads as 1000 and its
+    # files still belong to root: no system user is needed.
+    return ["unshare", "--user", "--map-user=1000", "--"] if os.geteuid() == 0 else []
 
 
 def _environment() -> dict[str, str]:

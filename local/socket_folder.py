@@ -16,19 +16,25 @@ def make_socket_folder(beside: Path, port: int) -> Path:
 
     Raises OSError when no temporary folder has a path short enough either.
     """
-    if _usable(beside / "socket", port):
-        private_folder(beside / "socket")
-        return beside / "socket"
+    place = beside / "socket"
+    remove_socket_folder(beside)
+    if _usable(place, port):
+        private_folder(place)
+        return place
     for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - mkdtemp's folder is private
         if _usable(parent / f"{PREFIX}xxxxxxxx", port):
-            return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            place.symlink_to(folder)  # so that the next start finds what a killed one could not remove
+            return folder
     raise OSError("no folder has a path short enough for PostgreSQL's socket: set TMPDIR to a short one")
 
 
-def remove_socket_folder(folder: Path) -> None:
-    """Remove a folder that `make_socket_folder` made among the temporary ones; any other is kept."""
-    if folder.name.startswith(PREFIX):
-        shutil.rmtree(folder, ignore_errors=True)
+def remove_socket_folder(beside: Path) -> None:
+    """Remove the temporary folder, if one was made; a folder beside the data stays."""
+    place = beside / "socket"
+    if place.is_symlink():
+        shutil.rmtree(place.readlink(), ignore_errors=True)
+        place.unlink()
 
 
 def _usable(folder: Path, port: int) -> bool:
