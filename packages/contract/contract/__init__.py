@@ -1,0 +1,1 @@
+"""The words of the wire, shared by both services: pydantic models and nothing else."""

@@ -1,0 +1,222 @@
+"""Auth events (family 1): one sign-in of one user on one kind of device."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from contract.text import CAMEL_CASE, Instant, ShortText
+
+BATCH_ITEMS_MAX = 10_000
+
+DEFAULT_PROJECT_ID = 1  # `/Log/*` without a key writes to it and reads from it
+
+
+class DeviceType(StrEnum):
+    """The kinds of device, exact case. The database has the same list as an enum, and a test compares them."""
+
+    ANDROID = "Android"
+    TV = "TV"
+    WATCH = "Watch"
+    IOS = "iOS"
+
+
+class AuthEvent(BaseModel):
+    """One sign-in, as a client sends it."""
+
+    model_config = CAMEL_CASE | ConfigDict(
+        json_schema_extra={"examples": [{"userKey": "user-123", "deviceType": "iOS"}]}
+    )
+
+    user_key: ShortText = Field(
+        description="A pseudonym that the client chooses for the user; not an e-mail address or a name."
+    )
+    device_type: DeviceType
+    occurred_at: Instant | None = Field(
+        default=None,
+        description="When the sign-in happened, if not now: up to 30 days ago, at most 5 minutes ahead.",
+    )
+
+
+class AuthEventItem(AuthEvent):
+    """One sign-in of a batch; `eventId` makes repeating this item exact."""
+
+    event_id: ShortText | None = Field(
+        default=None,
+        description="The client's own identity for this event. A repeat within 48 hours counts nothing.",
+    )
+
+
+class Registered(BaseModel):
+    """The document's answer to a recorded event: sent after COMMIT, never before."""
+
+    model_config = CAMEL_CASE
+
+    status_code: Literal[200] = 200
+    message: Literal["Device registered successfully"] = "Device registered successfully"
+
+
+class BatchResult(BaseModel):
+    """One item of a batch that was not plainly registered."""
+
+    model_config = CAMEL_CASE
+
+    index: int = Field(ge=0, description="Position in the array, or among the non-blank lines; from 0.")
+    status: Literal["duplicate", "rejected"]
+    detail: str
+
+
+class BatchAnswer(BaseModel):
+    """registered + duplicate + rejected is the number of items sent."""
+
+    model_config = CAMEL_CASE
+
+    registered: int = Field(ge=0)
+    duplicate: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    results: list[BatchResult]
+
+
+class DeviceTypeCount(BaseModel):
+    """How many events of one device type were ever recorded."""
+
+    model_config = CAMEL_CASE | ConfigDict(json_schema_extra={"examples": [{"deviceType": "iOS", "count": 2}]})
+
+    device_type: DeviceType
+    count: int = Field(ge=0)
+
+
+class Statistics(BaseModel):
+    """The counts of all device types, in alphabetical order."""
+
+    statistics: list[DeviceTypeCount]
+    total: int = Field(ge=0)
+
+
+class Interval(StrEnum):
+    """The width of a time bucket. Days and months follow the calendar of the chosen time zone."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class Point(BaseModel):
+    """The events of one bucket, which begins at `start` and ends where the next one begins."""
+
+    start: AwareDatetime
+    count: int = Field(ge=0)
+
+
+class Series(BaseModel):
+    """One device type over time, without gaps."""
+
+    model_config = CAMEL_CASE
+
+    device_type: DeviceType
+    points: list[Point]
+
+
+class TimeSeries(BaseModel):
+    """`from` and `to` are the asked range [from, to), aligned outwards to whole buckets."""
+
+    interval: Interval
+    timezone: str
+    from_: AwareDatetime = Field(alias="from")
+    to: AwareDatetime
+    series: list[Series]
+
+
+# --- Between the services -------------------------------------------------------------------------------------
+
+EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Identity(BaseModel):
+    """The client's own identity for what it sends: a repeat with the same body counts nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    body_sha256: Sha256
+
+
+class Registration(BaseModel):
+    """One event on its way to the database.
+
+    The public edge gives `event_id` and `received_at` once; every retry carries them again, so that a repeat
+    collides with the fact that is already stored. What a client said stays apart from what the edge added.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    project_id: Annotated[int, Field(ge=1, lt=2**31)]
+    event_id: EventId
+    received_at: AwareDatetime
+    user_key: ShortText
+    device_type: DeviceType
+    occurred_at: AwareDatetime | None = None
+    identity: Identity | None = None
+
+
+class CoalescedRegistrations(BaseModel):
+    """Independent events of many clients that share one request: each gets an outcome of its own."""
+
+    registrations: Annotated[list[Registration], Field(min_length=1, max_length=5_000)]
+    request_ids: list[str]
+
+
+class OutcomeStatus(StrEnum):
+    """What became of one registration. The last two are the two kinds of 503."""
+
+    REGISTERED = "registered"
+    REPLAYED = "replayed"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    NOT_RECORDED = "not-recorded"
+    OUTCOME_UNKNOWN = "outcome-unknown"
+
+
+class Outcome(BaseModel):
+    """The outcome of one registration; `detail` says why when it was not recorded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: OutcomeStatus
+    detail: str = ""
+
+
+class CoalescedOutcomes(BaseModel):
+    """In the order of the registrations."""
+
+    outcomes: list[Outcome]
+
+
+class BatchForward(BaseModel):
+    """One client's batch: one transaction. What the edge already rejected rides along, because the answer to a
+    keyed batch is stored in that transaction, whole.
+    """
+
+    project_id: Annotated[int, Field(ge=1, lt=2**31)]
+    batch_id: EventId
+    received_at: AwareDatetime
+    identity: Identity | None = None
+    # The position of each registration in the client's batch.
+    indexes: list[int]
+    registrations: Annotated[list[Registration], Field(max_length=BATCH_ITEMS_MAX)]
+    rejected: list[BatchResult]
+
+
+class BatchReply(BaseModel):
+    """The answer to a batch, and whether it is the stored answer to an earlier one."""
+
+    answer: BatchAnswer
+    replayed: bool = False
+
+
+def device_type_message(value: Any) -> str:  # noqa: ANN401 - whatever the client sent
+    """The document's sentence for an unknown device type."""
+    allowed = sorted(str(device_type) for device_type in DeviceType)
+    return f"Invalid deviceType {value!r}. Allowed values: {allowed}"

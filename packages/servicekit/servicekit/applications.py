@@ -1,0 +1,55 @@
+"""The FastAPI application that both services start from, and the layers around it."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from servicekit.body_limits import BodyLimits
+from servicekit.edge import Edge
+from servicekit.errors import DomainError
+from servicekit.hot_routes import HotRoutes
+from servicekit.problems import detail_body, on_domain_error, on_http_exception, on_validation_error
+from servicekit.request_log import RequestLog
+from servicekit.surface import Surface
+
+BODY_SECONDS_MAX = 15
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def new_application(title: str, *, version: str, description: str, lifespan: Lifespan) -> FastAPI:
+    """Documentation pages that need no internet, and every refusal in the product's own words."""
+    app = FastAPIOffline(
+        title=title,
+        version=version,
+        description=description,
+        lifespan=lifespan,
+        redirect_slashes=False,  # Surface takes both forms
+        exception_handlers={
+            DomainError: on_domain_error,
+            HTTPException: on_http_exception,
+            RequestValidationError: on_validation_error,
+        },
+    )
+    assert isinstance(app, FastAPI)  # noqa: S101 - the library annotates it so, and mypy cannot see it
+    return app
+
+
+def layers(
+    app: ASGIApp,
+    *,
+    routers: list[APIRouter],
+    large_bodies: frozenset[str],
+    log: RequestLog,
+    in_flight_max: int,
+) -> ASGIApp:
+    """Wrap from the inside out; a request meets them in the opposite order."""
+    app = HotRoutes(app, routers=routers, render=detail_body)
+    app = Surface(app)
+    app = BodyLimits(app, large=large_bodies, seconds_max=BODY_SECONDS_MAX, render=detail_body)
+    return Edge(app, log=log, in_flight_max=in_flight_max, render=detail_body)

@@ -1,0 +1,181 @@
+"""Many callers, one flush at a time: the heart of both hops.
+
+While one flush is under way, items queue; when it ends, the next flush takes all of them. There is no artificial
+delay: alone, an item leaves at once. The public service flushes into one HTTP request, the private service into
+one transaction.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown, Overloaded
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[Item, Outcome]):
+    item: Item
+    deadline: float
+    outcome: "asyncio.Future[Outcome]"
+
+
+class Coalescer(Generic[Item, Outcome]):
+    """Gives every submitted item exactly one outcome, by its deadline at the latest.
+
+    `flush(items, deadline)` returns one outcome an item, in order. An outcome that is a `DomainError` is raised to
+    its submitter alone. A flush that raises NotRecorded says that nothing of the batch was stored; any other
+    exception, a wrong number of outcomes, or silence until the deadline leaves the whole batch unknown.
+
+    Deadlines are readings of `clock`, in seconds. A batch is flushed under the earliest deadline in it, so nothing
+    is executed after its own; an item with less than `least_seconds` left is not sent at all, because it would
+    take its neighbours down with it.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item], float], Awaitable[Sequence[Outcome | DomainError]]],
+        *,
+        batch_rows_max: int,
+        queue_rows_max: int,
+        least_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._flush = flush
+        self._batch_rows_max = batch_rows_max
+        self._queue_rows_max = queue_rows_max
+        self._least_seconds = least_seconds
+        self._clock = clock
+        self._queue: deque[_Waiting[Item, Outcome]] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def __len__(self) -> int:
+        """Items that wait for a flush, in rows."""
+        return len(self._queue)
+
+    async def submit(self, item: Item, deadline: float) -> Outcome:
+        """Wait for the outcome of `item`.
+
+        A caller that is cancelled withdraws an item that has not been sent yet, and never disturbs the others.
+
+        Raises:
+            NotRecorded: never sent: expired in the queue, or the process is shutting down.
+            Overloaded: never sent: the queue is full.
+            OutcomeUnknown: sent, and nobody can tell what became of it.
+        """
+        return await self._enqueue(item, deadline)
+
+    async def submit_all(self, items: Sequence[Item], deadline: float) -> list[Outcome | DomainError]:
+        """Wait for each of one or more independent items; what `submit` raises is returned here, in its place."""
+        waiting = [self._enqueue(item, deadline) for item in items]
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError:
+            for outcome in waiting:
+                outcome.cancel()
+            raise
+        outcomes: list[Outcome | DomainError] = []
+        for outcome in waiting:
+            error = outcome.exception()
+            outcomes.append(error if isinstance(error, DomainError) else outcome.result())
+        return outcomes
+
+    async def close(self, seconds_max: float) -> None:
+        """Take no more items, flush those that wait, and answer what is left after `seconds_max`."""
+        self._closing = True
+        if self._flushing is None:
+            return
+        _, unfinished = await asyncio.wait({self._flushing}, timeout=seconds_max)
+        for task in unfinished:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _enqueue(self, item: Item, deadline: float) -> "asyncio.Future[Outcome]":
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._closing:
+            outcome.set_exception(NotRecorded("the service is shutting down"))
+        elif len(self._queue) >= self._queue_rows_max:
+            outcome.set_exception(Overloaded("too many requests are waiting"))
+        else:
+            self._queue.append(_Waiting(item, deadline, outcome))
+            if self._flushing is None:
+                # A task of its own: a caller that goes away cannot take the batch with it.
+                self._flushing = asyncio.create_task(self._flush_until_empty())
+        return outcome
+
+    async def _flush_until_empty(self) -> None:
+        batch: list[_Waiting[Item, Outcome]] = []
+        try:
+            while batch := self._take():
+                await self._flush_one(batch)
+        finally:
+            # Empty unless this task was cancelled: at shutdown, everybody still gets an answer.
+            _answer(batch, OutcomeUnknown("the service shut down before the outcome was known"))
+            _answer(self._queue, NotRecorded("the service is shutting down"))
+            self._queue.clear()
+            self._flushing = None
+
+    def _take(self) -> list[_Waiting[Item, Outcome]]:
+        batch: list[_Waiting[Item, Outcome]] = []
+        latest_start = self._clock() + self._least_seconds
+        while self._queue and len(batch) < self._batch_rows_max:
+            waiting = self._queue.popleft()
+            if waiting.outcome.done():
+                continue  # withdrawn by its caller
+            if waiting.deadline < latest_start:
+                _answer([waiting], NotRecorded("it could not be stored in time"))
+            else:
+                batch.append(waiting)
+        return batch
+
+    async def _flush_one(self, batch: list[_Waiting[Item, Outcome]]) -> None:
+        deadline = min(waiting.deadline for waiting in batch)
+        flush = asyncio.ensure_future(self._flush([waiting.item for waiting in batch], deadline))
+        try:
+            await asyncio.wait({flush}, timeout=max(0.0, deadline - self._clock()))
+        finally:
+            if not flush.done():
+                # Not awaited: a flush that ignores its cancellation must not hold up the next one.
+                flush.cancel()
+                flush.add_done_callback(_forget)
+        if not flush.done():
+            _answer(batch, OutcomeUnknown("no outcome was known in time"))
+            return
+        error = asyncio.CancelledError() if flush.cancelled() else flush.exception()
+        if isinstance(error, NotRecorded):
+            _answer(batch, error)
+        elif error is not None:
+            if not isinstance(error, OutcomeUnknown):
+                _log.error("a flush of %d failed", len(batch), exc_info=error)
+            _answer(batch, OutcomeUnknown(str(error) or "the outcome is unknown"))
+        elif len(flush.result()) != len(batch):
+            _log.error("a flush of %d returned %d outcomes", len(batch), len(flush.result()))
+            _answer(batch, OutcomeUnknown("the outcome is unknown"))
+        else:
+            for waiting, outcome in zip(batch, flush.result(), strict=True):
+                if isinstance(outcome, DomainError):
+                    _answer([waiting], outcome)
+                elif not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
+
+
+def _answer(batch: "Sequence[_Waiting[Item, Outcome]] | deque[_Waiting[Item, Outcome]]", error: DomainError) -> None:
+    for waiting in batch:
+        if not waiting.outcome.done():
+            # One instance each: raised in many tasks, a shared one would collect all of their tracebacks.
+            waiting.outcome.set_exception(type(error)(*error.args))
+
+
+def _forget(flush: "asyncio.Future[Any]") -> None:
+    """Its batch was answered long ago; only a bug is worth a line."""
+    if not flush.cancelled() and (error := flush.exception()) is not None and not isinstance(error, DomainError):
+        _log.error("a flush failed after its deadline", exc_info=error)

@@ -1,0 +1,33 @@
+"""A deadline crosses the network as wall-clock time, because work may wait in a socket that nobody reads.
+
+Both machines' clocks must agree to within a fraction of a second, as NTP keeps them; a clock that is off makes the
+private service refuse work too early or begin it too late, and never makes an answer wrong.
+"""
+
+import time
+
+from servicekit.errors import FieldError, Invalid
+
+HEADER = "X-Request-Deadline"
+
+
+def to_header(deadline: float) -> str:
+    """Seconds since the epoch for a reading of `time.monotonic`."""
+    return f"{time.time() + deadline - time.monotonic():.3f}"
+
+
+def from_header(value: str | None, *, seconds_max: float) -> float:
+    """The deadline as a reading of `time.monotonic`, at most `seconds_max` from now.
+
+    Raises:
+        Invalid: not a number of seconds.
+    """
+    now = time.monotonic()
+    if value is None:
+        return now + seconds_max
+    try:
+        left = float(value) - time.time()
+    except ValueError as error:
+        raise Invalid([FieldError(("header", HEADER), "must be seconds since the epoch", "float_parsing")]) from error
+    # min() on this side: for NaN, too, the answer is `seconds_max`.
+    return now + min(seconds_max, left)

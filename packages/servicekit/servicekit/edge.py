@@ -1,0 +1,75 @@
+"""The outermost ASGI layer: request id, in-flight limit, one log line a request, and the last catch-all.
+
+It stands outside the framework on purpose. An exception that escapes to uvicorn closes the keep-alive connection
+after the 500, and the next innocent request on it fails.
+"""
+
+import logging
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid7
+
+from servicekit import drain
+from servicekit.errors import Overloaded
+from servicekit.problems import Renderer
+from servicekit.request_log import RequestLog
+
+# What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_log = logging.getLogger(__name__)
+
+
+class Edge:
+    """Wraps a whole service. `render_error` writes the family's error body."""
+
+    def __init__(self, app: ASGIApp, *, log: RequestLog, in_flight_max: int, render: Renderer) -> None:
+        self._app = app
+        self._log = log
+        self._in_flight_max = in_flight_max
+        self._render = render
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; never raises."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        fields: dict[str, object] = {}
+        scope["log_fields"] = fields
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                if drain.has_begun():  # the next request of this client belongs on another instance
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        self._in_flight += 1
+        try:
+            if self._in_flight > self._in_flight_max and not scope["path"].endswith(("/livez", "/health")):
+                refusal = Overloaded("too many requests are in flight")
+                await self._render(scope, refusal)(scope, receive, send_with_id)
+            else:
+                await self._app(scope, receive, send_with_id)
+        except Exception:  # noqa: BLE001 - the one place: a bug becomes a plain 500 with its trace in the log
+            _log.exception("unhandled error, request %s", request_id)
+            if status == 0:
+                await self._render(scope, None)(scope, receive, send_with_id)
+        finally:
+            self._in_flight -= 1
+            self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid7())

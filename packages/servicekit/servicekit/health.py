@@ -1,0 +1,72 @@
+"""Liveness is about the process alone, readiness about everything it needs."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from servicekit import drain
+from servicekit.errors import RETRY_AFTER_SECONDS, DomainError
+
+# A need is checked by awaiting it: it returns what it found, or raises a DomainError that says what is wrong.
+Need = Callable[[], Awaitable[str]]
+
+
+class Health(BaseModel):
+    """The document's answer to `GET /health`."""
+
+    status: Literal["ok"] = "ok"
+    service: str
+
+
+class Readiness(BaseModel):
+    """Whether this process can serve, and if not, why not."""
+
+    status: Literal["ready", "unavailable"]
+    reason: str | None = Field(description="One sentence; null when ready.")
+    service: str
+    version: str
+    environment: str
+    needs: dict[str, str] = Field(description="For each thing the service needs, its state.")
+
+
+def health_routes(service: str, *, version: str, environment: str, needs: Mapping[str, Need]) -> APIRouter:
+    """`/health`, `/livez` and `/readyz`. All are async: liveness must not queue behind busy worker threads."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health", summary="Is the service there? Asks nobody else")
+    async def health() -> Health:
+        return Health(service=service)
+
+    @router.get("/livez", summary="Is the process alive? Never touches the database")
+    async def livez() -> Health:
+        return Health(service=service)
+
+    @router.get(
+        "/readyz",
+        summary="Can it serve?",
+        responses={503: {"model": Readiness, "description": "Not now; `reason` says why"}},
+    )
+    async def readyz(response: Response) -> Readiness:
+        states: dict[str, str] = {}
+        reason = "shutting down" if drain.has_begun() else None
+        for name, need in needs.items():
+            try:
+                states[name] = await need()
+            except DomainError as error:
+                states[name] = str(error)
+                reason = reason or f"{name}: {error}"
+        if reason is not None:
+            response.status_code = 503
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return Readiness(
+            status="ready" if reason is None else "unavailable",
+            reason=reason,
+            service=service,
+            version=version,
+            environment=environment,
+            needs=states,
+        )
+
+    return router

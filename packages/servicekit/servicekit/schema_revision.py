@@ -1,0 +1,35 @@
+"""Which schema is there, and is it the one this code needs?"""
+
+from typing import NamedTuple
+
+from servicekit.database import Database, Lease
+from servicekit.errors import NotRecorded
+from servicekit.sql import fetch_all
+
+_CURRENT_REVISION = """
+    SELECT revision
+      FROM stats.schema_revision
+"""
+
+
+class _Revision(NamedTuple):
+    revision: str
+
+
+async def check_schema(database: Database, needed: str, seconds_max: float) -> str:
+    """The revision that is there. Revisions are zero-padded numbers, so text order is their order; a newer schema
+    is fine, because a change is expanded before it is contracted.
+
+    Raises:
+        NotRecorded: the database cannot be reached, or its schema is older than `needed`.
+    """
+    found = await database.run(_read_revision, seconds_max)
+    if found < needed:
+        raise NotRecorded(f"schema {found or 'none'}, needs {needed}")
+    return f"ok, schema {found}"
+
+
+def _read_revision(lease: Lease) -> str:
+    with lease.transaction() as conn:
+        rows = fetch_all(conn, _CURRENT_REVISION, {}, _Revision)
+    return rows[0].revision if rows else ""

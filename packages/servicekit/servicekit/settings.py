@@ -1,0 +1,60 @@
+"""Settings that both services read from the environment, with the same names."""
+
+import os
+import socket
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from servicekit.database import dsn
+from servicekit.logs import LogFormat
+
+# Printed in .env.example: good for a laptop, refused in production.
+EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
+
+
+class ServiceSettings(BaseSettings):
+    """Where to listen, which database, who may call."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    environment: Literal["development", "production"] = "development"
+    log_format: LogFormat | None = None
+    # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.
+    drain_seconds: float = Field(default=0, ge=0, le=60)
+    in_flight_max: int = Field(default=2000, ge=1)
+    # Tells processes of one service apart; it picks the rollup slot, so two that differ rarely wait for each other.
+    instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+    db_host: str
+    db_port: int = 5432
+    db_name: str
+    db_user: str
+    db_password: SecretStr  # no default: a missing secret stops the start, not a request
+
+    service_token: SecretStr = Field(min_length=16)
+    # The token before the current one: accepted while a rotation is under way.
+    service_token_previous: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _no_example_secrets_in_production(self) -> "ServiceSettings":
+        secrets = {"DB_PASSWORD": self.db_password, "SERVICE_TOKEN": self.service_token}
+        for name, secret in secrets.items():
+            if self.environment == "production" and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX):
+                message = f"{name} still has its example value; set a secret of your own"
+                raise ValueError(message)
+        return self
+
+    def dsn(self, application: str) -> str:
+        """The libpq connection string; holds the password, so it is never logged."""
+        return dsn(
+            host=self.db_host,
+            port=self.db_port,
+            name=self.db_name,
+            user=self.db_user,
+            password=self.db_password.get_secret_value(),
+            application=application,
+        )
