@@ -1,0 +1,116 @@
+"""The product's database on some server: made, migrated, and described to the services."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn, parse_dsn
+
+NAME = "device_statistics"
+OLDEST_SERVER_VERSION = 16
+CONNECT_SECONDS_MAX = 5
+
+# What the services cannot be told by DB_* variables, libpq reads from these.
+_LIBPQ_VARIABLES = {
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+}
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message is one sentence for its operator."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role that a service logs in with."""
+
+    user: str
+    password: str
+
+    def environment(self, admin_url: str) -> dict[str, str]:
+        """The variables by which a service reaches the administrator's database as this role."""
+        target = parse_dsn(admin_url)
+        variables = {
+            "DB_HOST": target.get("host", "localhost"),
+            "DB_PORT": target.get("port", "5432"),
+            "DB_NAME": target.get("dbname", NAME),
+            "DB_USER": self.user,
+            "DB_PASSWORD": self.password,
+        }
+        return variables | {_LIBPQ_VARIABLES[key]: target[key] for key in _LIBPQ_VARIABLES.keys() & target.keys()}
+
+
+def prepare(server_url: str) -> str:
+    """The administrator's URL of the product's database, which is made if the server has none.
+
+    A URL that names a database means that one; one that names `postgres`, or none, means NAME. Raises
+    DatabaseError when the server cannot be reached, refuses the login, or is too old.
+    """
+    try:
+        named = parse_dsn(server_url).get("dbname", "postgres")
+        name = NAME if named == "postgres" else named
+        connection = psycopg2.connect(make_dsn(server_url, dbname="postgres", connect_timeout=CONNECT_SECONDS_MAX))
+    except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
+        raise DatabaseError(f"The database at DATABASE_URL cannot be used: {_one_line(error)}.") from error
+    try:
+        version = connection.server_version // 10000
+        if version < OLDEST_SERVER_VERSION:
+            raise DatabaseError(
+                f"The database at DATABASE_URL is PostgreSQL {version}, and {OLDEST_SERVER_VERSION} or newer is needed."
+            )
+        connection.autocommit = True  # CREATE DATABASE allows no transaction
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %(name)s", {"name": name})
+            if cursor.fetchone() is None:
+                create = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
+                cursor.execute(create.format(sql.Identifier(name)))
+    except psycopg2.Error as error:
+        raise DatabaseError(f"The database {name!r} could not be made: {_one_line(error)}.") from error
+    finally:
+        connection.close()
+    return make_dsn(server_url, dbname=name)
+
+
+def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]) -> None:
+    """Bring schema and roles up to date with the private service's own command.
+
+    Raises DatabaseError when it fails, with the last line it printed.
+    """
+    outcome = subprocess.run(
+        [sys.executable, "-m", "device_registration_api", "migrate"],
+        env={
+            **env,
+            "DATABASE_URL": admin_url,
+            "WRITER_DB_USER": writer.user,
+            "WRITER_DB_PASSWORD": writer.password,
+            "READER_DB_USER": reader.user,
+            "READER_DB_PASSWORD": reader.password,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if outcome.returncode != 0:
+        lines = (outcome.stdout + outcome.stderr).strip().splitlines()
+        reason = lines[-1].strip().rstrip(".") if lines else f"status {outcome.returncode}"
+        raise DatabaseError(f"The database could not be migrated: {reason}.")
+
+
+def base_environment() -> dict[str, str]:
+    """What a child needs of this process's environment and nothing that configures it."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
