@@ -1,0 +1,77 @@
+"""The whole way from an empty server to a database that the services can use, repeatable at any time."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+from psycopg2 import sql
+
+from device_registration_api.maintenance import partitions
+from device_registration_api.schema import revise, roles
+from device_registration_api.schema.connect import connect, database_name
+from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+
+# Any number will do that no other program locks in database `postgres`.
+_ROLE_LOCK = 7_302_000
+
+
+def migrate(administrator: AdministratorSettings, logins: LoginSettings) -> str:
+    """Make or renew roles, database, schema and the coming weeks; return one line that says what was done.
+
+    Raises:
+        Refused: the server is too old, a login's name is taken, or the database is newer than this release.
+        psycopg2.Error: the server cannot be reached or lacks a right.
+    """
+    url = administrator.database_url.get_secret_value()
+    database = database_name(url)
+    _prepare_server(url, database, logins)
+    with closing(connect(url)) as conn:
+        with revise.schema_transaction(conn) as config:
+            roles.grant_database(conn, database, logins)
+            before = revise.current_revision(conn)
+            if before is None:
+                revise.install(conn)
+            else:
+                revise.upgrade(conn, config)
+        with conn:
+            after = revise.current_revision(conn)
+        partitions.make_weeks(conn, datetime.now(UTC))
+    if before == after:
+        return f"database {database!r} is at revision {after} already"
+    return f"database {database!r} is at revision {after} (before: {before or 'empty'})"
+
+
+def downgrade(administrator: AdministratorSettings) -> str:
+    """Take back the newest revision; return one line that says what was done. Raises like `migrate`."""
+    url = administrator.database_url.get_secret_value()
+    database = database_name(url)
+    with closing(connect(url)) as conn:
+        with revise.schema_transaction(conn) as config:
+            before = revise.current_revision(conn)
+            revise.downgrade(conn, config)
+        after = revise.current_revision(conn)
+    return f"database {database!r} is at revision {after} (before: {before})"
+
+
+def current(administrator: AdministratorSettings) -> str:
+    """One line: the database's revision and the newest one. Raises like `migrate`."""
+    url = administrator.database_url.get_secret_value()
+    database = database_name(url)
+    with closing(connect(url)) as conn:
+        revision = revise.current_revision(conn)
+    return f"database {database!r} is at revision {revision or 'empty'}; the newest is {revise.newest_revision()}"
+
+
+def _prepare_server(url: str, database: str, logins: LoginSettings) -> None:
+    with closing(connect(url, "postgres")) as conn:
+        # CREATE DATABASE refuses a transaction. The lock is the session's: it ends with this connection.
+        conn.autocommit = True
+        with conn.cursor() as cur:
+            cur.execute("SELECT pg_advisory_lock(%(lock)s)", {"lock": _ROLE_LOCK})
+            with conn:
+                roles.ensure_roles(conn, logins)
+            cur.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s)", {"name": database})
+            if cur.fetchone() != (True,):
+                # template0: nobody can be connected to it, and its encoding may be chosen.
+                cur.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(database))
+                )

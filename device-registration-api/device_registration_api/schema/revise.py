@@ -1,0 +1,112 @@
+"""Install, upgrade or downgrade the tables of one database, in one transaction under one lock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+from device_registration_api.schema.connect import Refused
+from device_registration_api.schema.roles import act_as_owner
+
+SCHEMA_FOLDER = Path(__file__).resolve().parent
+INIT_SQL = SCHEMA_FOLDER.parents[2] / "init.sql"
+
+# Any number will do that no other program locks in this database.
+_SCHEMA_LOCK = 7_302_001
+
+
+def newest_revision() -> str:
+    """The revision that init.sql describes."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise RuntimeError("the folder of revisions is empty")
+    return revision
+
+
+def current_revision(conn: Connection) -> str | None:
+    """The database's revision, or None when nothing is installed."""
+    with conn.cursor() as cur:
+        cur.execute("SELECT to_regclass('public.alembic_version') IS NOT NULL")
+        if cur.fetchone() != (True,):
+            return None
+        cur.execute("SELECT version_num FROM public.alembic_version")
+        row = cur.fetchone()
+        return None if row is None else str(row[0])
+
+
+@contextmanager
+def schema_transaction(conn: Connection) -> Iterator[Config]:
+    """One transaction, alone in this database; the block gets what `upgrade` and `downgrade` need.
+
+    Killed at any moment, it leaves the schema as it was.
+    """
+    # SQLAlchemy rolls back once when it meets a connection, so it has to come before our first statement. This pool
+    # leaves the connection open afterwards: it is the caller's.
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
+    with engine.begin() as shared:
+        with conn.cursor() as cur:
+            cur.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _SCHEMA_LOCK})
+        config = _config()
+        config.attributes["connection"] = shared
+        yield config
+
+
+def install(conn: Connection) -> None:
+    """Run init.sql in an empty database and note the revision. The caller owns the transaction."""
+    act_as_owner(conn)
+    with conn.cursor() as cur:
+        cur.execute(INIT_SQL.read_text(encoding="utf-8"))
+        cur.execute("INSERT INTO alembic_version (version_num) VALUES (%(revision)s)", {"revision": newest_revision()})
+
+
+def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
+    """Run the revisions that are missing up to `revision`. The caller owns the transaction.
+
+    Raises Refused when the database is at a revision that this release does not know.
+    """
+    act_as_owner(conn)
+    with _explained(conn):
+        command.upgrade(config, revision)
+
+
+def downgrade(conn: Connection, config: Config) -> None:
+    """Take back the newest revision, with the data that only it can hold. The caller owns the transaction.
+
+    Raises Refused when nothing is installed or only the first revision is.
+    """
+    script = ScriptDirectory.from_config(_config())
+    revision = current_revision(conn)
+    if revision is None:
+        raise Refused("nothing is installed in this database, so there is nothing to take back")
+    if revision == script.get_base():
+        raise Refused(f"revision {revision} is the first: taking it back means dropping the database, by hand")
+    act_as_owner(conn)
+    with _explained(conn):
+        command.downgrade(config, "-1")
+
+
+@contextmanager
+def _explained(conn: Connection) -> Iterator[None]:
+    revision = current_revision(conn)
+    try:
+        yield
+    except CommandError as error:
+        raise Refused(
+            f"the database is at revision {revision}, which this release does not know; its newest is {newest_revision()}"
+        ) from error
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic expands % in its settings, and a folder's name may hold one.
+    config.set_main_option("script_location", str(SCHEMA_FOLDER).replace("%", "%%"))
+    config.set_main_option("version_locations", str(SCHEMA_FOLDER / "revisions").replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    return config

@@ -1,0 +1,112 @@
+"""Group roles, login roles and the rights on a database. Roles are cluster-wide: the caller holds the lock.
+
+Every table right belongs to a group that cannot log in (`init.sql`, grants). The right to connect belongs to a
+login and one database, so that two installations on one server do not see each other.
+"""
+
+from psycopg2 import sql
+from psycopg2.extensions import (
+    connection as Connection,  # noqa: N812
+    cursor as Cursor,  # noqa: N812
+    encrypt_password,
+)
+
+from device_registration_api.schema.connect import Refused
+from device_registration_api.schema.settings import LoginSettings
+
+OWNER = "stats_owner"
+READER = "stats_reader"
+WRITER = "registration_writer"
+GROUPS = (OWNER, READER, WRITER)
+
+
+def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
+    """Make the groups and this installation's two logins where they are absent; set the logins' passwords.
+
+    Logins of an earlier run stay as they are: while passwords rotate, two names are in use. The caller owns the
+    transaction. Raises Refused when a login's name belongs to an administrator or a group.
+    """
+    with conn.cursor() as cur:
+        for group in GROUPS:
+            if not _exists(cur, group):
+                cur.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
+        _let_me_act_as_owner(cur)
+        for name, password, group in (
+            (logins.writer_db_user, logins.writer_db_password, WRITER),
+            (logins.reader_db_user, logins.reader_db_password, READER),
+        ):
+            _ensure_login(cur, name, password.get_secret_value(), group)
+
+
+def grant_database(conn: Connection, database: str, logins: LoginSettings) -> None:
+    """Close one database to everybody but its owner and these logins. The caller owns the transaction."""
+    names = [sql.Identifier(name) for name in (logins.writer_db_user, logins.reader_db_user)]
+    with conn.cursor() as cur:
+        cur.execute(
+            sql.SQL("""
+                REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+                GRANT CONNECT ON DATABASE {database} TO {logins};
+                -- For the writer's staging tables, through which large batches are copied.
+                GRANT TEMPORARY ON DATABASE {database} TO {writer};
+                -- For the schemas stats and maintenance.
+                GRANT CREATE ON DATABASE {database} TO {owner};
+                REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+                GRANT USAGE, CREATE ON SCHEMA public TO {owner};
+            """).format(
+                database=sql.Identifier(database),
+                logins=sql.SQL(", ").join(names),
+                writer=sql.Identifier(WRITER),
+                owner=sql.Identifier(OWNER),
+            )
+        )
+
+
+def act_as_owner(conn: Connection) -> None:
+    """What the rest of this transaction makes belongs to the owners' group."""
+    with conn.cursor() as cur:
+        cur.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
+
+
+def _exists(cur: Cursor, role: str) -> bool:
+    cur.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)", {"role": role})
+    return cur.fetchone() == (True,)
+
+
+def _let_me_act_as_owner(cur: Cursor) -> None:
+    # Whoever makes a role without being a superuser may administer it, but not act as it until it says so.
+    cur.execute(
+        "SELECT pg_has_role(%(owner)s, 'SET') AND pg_has_role(%(owner)s, 'USAGE')",
+        {"owner": OWNER},
+    )
+    if cur.fetchone() != (True,):
+        cur.execute(sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT TRUE, SET TRUE").format(sql.Identifier(OWNER)))
+
+
+def _ensure_login(cur: Cursor, name: str, password: str, group: str) -> None:
+    if name in GROUPS:
+        raise Refused(f"{name!r} is the name of a group of rights; choose another login name")
+    if _administers(cur, name):
+        raise Refused(f"{name!r} is an administrator's role; a service needs a login of its own")
+    role = sql.Identifier(name)
+    # The server, its log and its activity view get a SCRAM verifier: the password itself never leaves this process.
+    verifier = sql.Literal(encrypt_password(password, name, cur.connection, "scram-sha-256"))
+    make = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}" if _exists(cur, name) else "CREATE ROLE {} LOGIN PASSWORD {}")
+    cur.execute(make.format(role, verifier))
+    cur.execute(
+        "SELECT EXISTS (SELECT FROM pg_auth_members WHERE member = %(name)s::regrole AND roleid = %(group)s::regrole)",
+        {"name": role.as_string(cur), "group": group},
+    )
+    if cur.fetchone() != (True,):
+        cur.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
+
+
+def _administers(cur: Cursor, name: str) -> bool:
+    cur.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_roles
+                        WHERE rolname = %(name)s
+                          AND (rolsuper OR rolcreaterole OR rolname IN (CURRENT_USER, SESSION_USER)))
+        """,
+        {"name": name},
+    )
+    return cur.fetchone() == (True,)
