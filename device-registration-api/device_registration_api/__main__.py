@@ -1,72 +1,140 @@
-"""The command line for operators: `device-registration-api migrate | downgrade | current`."""
+"""The private service's command line, for operators: each command prints a line or a table and exits with 0 or 1."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import psycopg2
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from device_registration_api.maintenance import verify_counts
+from device_registration_api.maintenance.connect import connect
+from device_registration_api.maintenance.maintain import maintain
+from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import Refused
-from device_registration_api.schema.migrate import current, downgrade, migrate
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+
+Command = Callable[[argparse.Namespace], bool]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code, having printed one readable line or table."""
+    """Run one command and return its exit code."""
     chosen = _parser().parse_args(arguments)
+    return 0 if _explained(chosen.name, lambda: bool(chosen.command(chosen))) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="device-registration-api", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, explanation: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=explanation, description=explanation)
+        added.set_defaults(command=command)
+        return added
+
+    administrator = "DATABASE_URL"
+    logins = "WRITER_DB_USER, WRITER_DB_PASSWORD, READER_DB_USER, READER_DB_PASSWORD"
+    service = "DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
+    add("migrate", _migrate, f"make or renew database, roles, schema and weeks (reads {administrator}, {logins})")
+    add("downgrade", _downgrade, f"take back the newest revision and the data only it can hold (reads {administrator})")
+    add("current", _current, f"print the revision of the database (reads {administrator})")
+    add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
+    added = add(
+        "maintain", _maintain, f"make weeks, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
+    )
+    added.add_argument("--every", type=_seconds, metavar="SECONDS", help="go on until SIGTERM, with this pause")
+    return parser
+
+
+def _migrate(_: argparse.Namespace) -> bool:
+    print(migrate.migrate(AdministratorSettings(), LoginSettings()))
+    return True
+
+
+def _downgrade(_: argparse.Namespace) -> bool:
+    print(migrate.downgrade(AdministratorSettings()))
+    return True
+
+
+def _current(_: argparse.Namespace) -> bool:
+    print(migrate.current(AdministratorSettings()))
+    return True
+
+
+def _maintain(chosen: argparse.Namespace) -> bool:
+    database, retention_days = DatabaseSettings(), RetentionSettings().retention_days
+    stop = threading.Event()
+
+    def one_round() -> bool:
+        return maintain(database, retention_days, _say, stopping=stop.is_set)
+
+    if chosen.every is None:
+        return one_round()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        # A round that failed has said so; the next one may find the database again.
+        _explained(chosen.name, one_round)
+        stop.wait(chosen.every)
+    return True
+
+
+def _verify_counts(_: argparse.Namespace) -> bool:
+    settings = DatabaseSettings()
+    with closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn:
+        verdict = verify_counts.verify_counts(conn)
+    print(verify_counts.table(verdict.counts))
+    for drift in verdict.drifts:
+        print(f"drift: {drift}")
+    if not verdict.drifts:
+        print("no drift: facts + retired = total = quarter hours, and minutes = quarter hours of the last 34 days")
+    return not verdict.drifts
+
+
+def _explained(name: str, work: Callable[[], bool]) -> bool:
+    """Run a command; what an operator can mend is told in one sentence instead of a traceback."""
     try:
-        return _run(chosen)
+        return work()
     except Refused as error:
         reason = str(error)
     except ValidationError as error:
         reason = _unusable_settings(error)
     except DBAPIError as error:
-        reason = _database_reason(error.orig or error)
+        reason = _first_line(error.orig or error)
     except psycopg2.Error as error:
-        reason = _database_reason(error)
-    print(f"{chosen.command}: {reason}", file=sys.stderr)
-    return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="device-registration-api", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("migrate", help="make or renew roles, database, schema and the coming weeks")
-    commands.add_parser("downgrade", help="take back the newest revision, with the data only it can hold")
-    commands.add_parser("current", help="print the revision of the database")
-    return parser
-
-
-def _run(chosen: argparse.Namespace) -> int:
-    administrator = AdministratorSettings()
-    match chosen.command:
-        case "migrate":
-            print(migrate(administrator, LoginSettings()))
-        case "downgrade":
-            print(downgrade(administrator))
-        case "current":
-            print(current(administrator))
-    return 0
+        reason = _first_line(error)
+    print(f"{name}: {reason}", file=sys.stderr, flush=True)
+    return False
 
 
 def _unusable_settings(error: ValidationError) -> str:
-    """One sentence that names every setting and none of its values."""
-    found = error.errors(include_url=False, include_input=False)
+    """Names every setting that is missing or wrong, and none of their values."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
     missing = [str(each["loc"][0]).upper() for each in found if each["type"] == "missing"]
-    others = [
-        ": ".join((*(str(part).upper() for part in each["loc"]), each["msg"]))
-        for each in found
-        if each["type"] != "missing"
-    ]
-    return "; ".join([*([f"set {', '.join(missing)}"] if missing else []), *others])
+    wrong = [": ".join([*(str(part).upper() for part in each["loc"]), each["msg"]]) for each in found]
+    return f"set {', '.join(missing)} in the environment" if missing else "; ".join(wrong)
 
 
-def _database_reason(error: BaseException) -> str:
-    """The server's own first line: it names the host, the role or the missing right, never a password."""
+def _first_line(error: BaseException) -> str:
+    # The server's own sentence names the host, the role or the missing right, never a password.
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError("at least 1")
+    return seconds
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

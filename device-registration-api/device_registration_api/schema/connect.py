@@ -1,7 +1,8 @@
 """The administrator's connections, and what every command refuses before it changes anything."""
 
 import psycopg2
-from psycopg2.extensions import connection as Connection, make_dsn, parse_dsn  # noqa: N812
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import make_dsn, parse_dsn
 
 OLDEST_SERVER_VERSION = 160000
 LOCK_WAIT_SECONDS_MAX = 60
@@ -18,7 +19,7 @@ _BOUNDS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - a refusal, not a fault
+class Refused(Exception):
     """The command cannot do what it was asked; the message is one sentence for the operator."""
 
 

@@ -34,7 +34,7 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings) -> str:
                 revise.upgrade(conn, config)
         with conn:
             after = revise.current_revision(conn)
-        partitions.make_weeks(conn, datetime.now(UTC))
+        list(partitions.make_weeks(conn, datetime.now(UTC)))
     if before == after:
         return f"database {database!r} is at revision {after} already"
     return f"database {database!r} is at revision {after} (before: {before or 'empty'})"

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
@@ -99,7 +99,7 @@ def _explained(conn: Connection) -> Iterator[None]:
         yield
     except CommandError as error:
         raise Refused(
-            f"the database is at revision {revision}, which this release does not know; its newest is {newest_revision()}"
+            f"the database is at revision {revision}, unknown to this release, whose newest is {newest_revision()}"
         ) from error
 
 

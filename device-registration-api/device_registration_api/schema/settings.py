@@ -3,26 +3,29 @@
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # PostgreSQL cuts longer names silently, and two cut names can be the same one.
 RoleName = Annotated[str, Field(min_length=1, max_length=63)]
-Password = Annotated[SecretStr, Field(min_length=1)]
 
 
 class AdministratorSettings(BaseSettings):
     """Who may change the schema, and where; the database named in the URL is made when it is absent."""
 
-    database_url: Annotated[SecretStr, Field(min_length=1)]
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    database_url: SecretStr
 
 
 class LoginSettings(BaseSettings):
     """The login roles of one installation: one for each service."""
 
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
     writer_db_user: RoleName
-    writer_db_password: Password
+    writer_db_password: SecretStr
     reader_db_user: RoleName
-    reader_db_password: Password
+    reader_db_password: SecretStr
 
     @model_validator(mode="after")
     def _are_two(self) -> Self:

@@ -20,7 +20,7 @@ CREATE TABLE idempotency (
     answer      jsonb,
     PRIMARY KEY (project_id, key)
 );
-COMMENT ON COLUMN idempotency.answer IS 'What a batch was answered; NULL for a single event, whose answer is always the same.';
+COMMENT ON COLUMN idempotency.answer IS 'What a batch was answered; NULL for a single event: all get the same.';
 -- Serves the deletion of rows older than 48 hours, oldest first.
 CREATE INDEX idempotency_created_at ON idempotency (created_at);
 
