@@ -1,13 +1,13 @@
-"""The product's database on some server: made, migrated, and described to the services."""
+"""The product's database on some server: found, migrated, and described to the services."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg2
-from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 NAME = "device_statistics"
@@ -48,35 +48,32 @@ class Login:
         return variables | {_LIBPQ_VARIABLES[key]: target[key] for key in _LIBPQ_VARIABLES.keys() & target.keys()}
 
 
-def prepare(server_url: str) -> str:
-    """The administrator's URL of the product's database, which is made if the server has none.
+def find(server_url: str) -> tuple[str, bool]:
+    """The administrator's URL of the product's database, and whether that database exists yet.
 
     A URL that names a database means that one; one that names `postgres`, or none, means NAME. Raises
     DatabaseError when the server cannot be reached, refuses the login, or is too old.
     """
     try:
         named = parse_dsn(server_url).get("dbname", "postgres")
-        name = NAME if named == "postgres" else named
-        connection = psycopg2.connect(make_dsn(server_url, dbname="postgres", connect_timeout=CONNECT_SECONDS_MAX))
-    except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
-        raise DatabaseError(f"The database at DATABASE_URL cannot be used: {_one_line(error)}.") from error
+    except psycopg2.ProgrammingError:
+        # Without the cause: the driver's message repeats the URL, and with it the password.
+        raise DatabaseError("DATABASE_URL is not a connection URL (postgresql://user:password@host/name).") from None
+    name = NAME if named == "postgres" else named
     try:
-        version = connection.server_version // 10000
-        if version < OLDEST_SERVER_VERSION:
-            raise DatabaseError(
-                f"The database at DATABASE_URL is PostgreSQL {version}, and {OLDEST_SERVER_VERSION} or newer is needed."
-            )
-        connection.autocommit = True  # CREATE DATABASE allows no transaction
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %(name)s", {"name": name})
-            if cursor.fetchone() is None:
-                create = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
-                cursor.execute(create.format(sql.Identifier(name)))
+        bounded = make_dsn(server_url, dbname="postgres", connect_timeout=CONNECT_SECONDS_MAX)
+        with closing(psycopg2.connect(bounded)) as connection, connection.cursor() as cursor:
+            version = connection.server_version // 10000
+            if version < OLDEST_SERVER_VERSION:
+                raise DatabaseError(
+                    f"The server at DATABASE_URL is PostgreSQL {version}; {OLDEST_SERVER_VERSION} or newer is needed."
+                )
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s)", {"name": name})
+            exists = cursor.fetchone() == (True,)
     except psycopg2.Error as error:
-        raise DatabaseError(f"The database {name!r} could not be made: {_one_line(error)}.") from error
-    finally:
-        connection.close()
-    return make_dsn(server_url, dbname=name)
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DatabaseError(f"The server at DATABASE_URL cannot be used: {reason}.") from error
+    return make_dsn(server_url, dbname=name), exists
 
 
 def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]) -> None:
@@ -102,7 +99,7 @@ def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]
     )
     if outcome.returncode != 0:
         lines = (outcome.stdout + outcome.stderr).strip().splitlines()
-        reason = lines[-1].strip().rstrip(".") if lines else f"status {outcome.returncode}"
+        reason = lines[-1].removeprefix("migrate: ").rstrip(".") if lines else f"status {outcome.returncode}"
         raise DatabaseError(f"The database could not be migrated: {reason}.")
 
 
@@ -110,7 +107,3 @@ def base_environment() -> dict[str, str]:
     """What a child needs of this process's environment and nothing that configures it."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

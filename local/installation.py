@@ -1,0 +1,58 @@
+"""What one installation keeps in its data folder: a lock, secrets, and the embedded server's files."""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from local.database import Login
+from local.files import private_folder, secret
+
+
+class InstallationError(Exception):
+    """The data folder cannot be used; the message is one sentence for its operator."""
+
+
+class Installation:
+    """The data folder of one installation, locked for as long as this process lives."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder (0700) if needed, and lock it. Raises InstallationError."""
+        self.folder = folder.absolute()
+        try:
+            private_folder(self.folder)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InstallationError(f"DATA_DIR cannot be used: {error}.") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InstallationError(f"Another run uses DATA_DIR {self.folder}: stop it, or set DATA_DIR.") from None
+
+    @property
+    def postgres_folder(self) -> Path:
+        """Where the embedded server's files belong."""
+        return self.folder / "postgres"
+
+    @property
+    def service_token(self) -> str:
+        """What the public service shows to the private one."""
+        return self._secret("service-token")
+
+    @property
+    def writer(self) -> Login:
+        """The private service's database login."""
+        return self._login("writer")
+
+    @property
+    def reader(self) -> Login:
+        """The public service's database login."""
+        return self._login("reader")
+
+    def _login(self, role: str) -> Login:
+        # Names of their own: roles belong to a whole server, which other installations may use too.
+        installation = secret(self.folder / "installation-id", lambda: secrets.token_hex(4))
+        return Login(f"device_statistics_{role}_{installation}", self._secret(f"{role}-password"))
+
+    def _secret(self, name: str) -> str:
+        return secret(self.folder / name, lambda: secrets.token_hex(32))

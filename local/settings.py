@@ -1,0 +1,51 @@
+"""Everything that `make run` reads from its environment or from a file `.env` beside the Makefile."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings
+
+from local.services import ROOT
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message is one sentence that names it."""
+
+
+class Settings(BaseSettings):
+    """The launcher's own settings; the services read theirs from the environment that it hands on."""
+
+    statistics_port: Port = 8000
+    registration_port: Port = 8001
+    public_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    data_dir: Path = Path(".data")
+    # An administrator's; when set, that server is used and nothing is embedded.
+    database_url: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.statistics_port == self.registration_port:
+            raise ValueError("STATISTICS_PORT and REGISTRATION_PORT must differ")
+        return self
+
+
+def read_settings() -> Settings:
+    """Read the environment; what `.env` says counts where the environment is silent, for the services too.
+
+    Raises SettingsError.
+    """
+    for name, value in dotenv_values(ROOT / ".env").items():
+        os.environ.setdefault(name, value or "")
+    if not os.environ.get("DATABASE_URL"):  # an empty line in .env means none
+        os.environ.pop("DATABASE_URL", None)
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        reasons = ["".join(f"{str(part).upper()}: " for part in each["loc"]) + each["msg"] for each in found]
+        raise SettingsError("; ".join(reasons) + ".") from error

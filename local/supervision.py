@@ -1,0 +1,60 @@
+"""Keeps what was started alive: whatever dies is named and started again, ever more slowly if it keeps dying."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol
+
+from local.postgres import PostgresError
+
+DELAY_SECONDS_MIN = 0.5
+DELAY_SECONDS_MAX = 30.0
+STABLE_SECONDS = 60.0  # after so long a life the next death is a first one again
+
+
+class Process(Protocol):
+    """What can be looked after."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it is alive, else None."""
+
+    def start(self) -> None:
+        """Start it again."""
+
+
+class Watched:
+    """One process under supervision. `tell` is given each sentence for the operator."""
+
+    def __init__(self, name: str, process: Process, tell: Callable[[str], None]) -> None:
+        self._name = name
+        self._process = process
+        self._tell = tell
+        self._delay_seconds = DELAY_SECONDS_MIN
+        self._started_at = 0.0
+        self._start_due: float | None = None
+
+    def check(self, now: float) -> None:
+        """Look once, and start the process if that is due; `now` is a monotonic time in seconds."""
+        if self._process.pid is not None:
+            return
+        if self._start_due is None:
+            if now - self._started_at > STABLE_SECONDS:
+                self._delay_seconds = DELAY_SECONDS_MIN
+            self._tell(f"{self._name} ended by itself: it starts again in {self._delay_seconds:g} seconds.")
+            self._start_due = now + self._delay_seconds
+            self._delay_seconds = min(self._delay_seconds * 2, DELAY_SECONDS_MAX)
+        elif now >= self._start_due:
+            self._start_due = None
+            self._started_at = now
+            try:
+                self._process.start()
+            except PostgresError as error:
+                self._tell(str(error))
+
+
+def watch(watched: Sequence[Watched], every_seconds: float) -> NoReturn:
+    """Look after everything until a signal's exception ends it."""
+    while True:
+        for each in watched:
+            each.check(time.monotonic())
+        time.sleep(every_seconds)
