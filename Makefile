@@ -1,8 +1,10 @@
 # Two commands do it all on a machine with Python 3.11 and make: `make run` and `make test`.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Each of them starts a PostgreSQL server of its own.
+TEST_PROCESSES ?= 2
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -16,7 +18,7 @@ run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops eve
 	@exec $(BIN)/python -m local.run
 
 test: $(VENV)/.test-ready lint  ## Everything that can be tested without Docker, on real PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
@@ -35,7 +37,7 @@ clean:
 
 $(VENV)/.run-ready: $(LOCKS) requirements-local.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "Installing what the services need ..."
 	@$(INSTALL) --require-hashes $(addprefix -r ,$(LOCKS)) -r requirements-local.txt
 	@$(INSTALL) --no-deps --no-build-isolation $(PACKAGES)
