@@ -1,0 +1,111 @@
+"""The servers and services that tests are run against, all of them real; `conftest.py` makes fixtures of them."""
+
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from local.database import Login
+from local.postgres import Postgres
+from local.services import Service
+
+# Login roles belong to a server, not to a database: one pair for every clone of the template.
+WRITER = Login("test_writer", "writer-password-of-the-tests")
+READER = Login("test_reader", "reader-password-of-the-tests")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running PostgreSQL server that belongs to this test process alone."""
+
+    server: Postgres
+
+    @property
+    def binaries(self) -> Path:
+        return self.server.binaries
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def admin_url(self, dbname: str = "postgres") -> str:
+        return self.server.url(dbname)
+
+    def execute(self, statement: sql.Composed) -> None:
+        """Run one statement of an administrator outside any transaction."""
+        with closing(psycopg2.connect(self.admin_url())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+    @contextmanager
+    def new_database(self, template: str = "template0") -> Iterator[str]:
+        """The name of a new database, dropped afterwards whoever is still connected."""
+        name = f"test_{secrets.token_hex(6)}"
+        names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+        self.execute(sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names))
+        try:
+            yield name
+        finally:
+            self.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
+
+
+@dataclass(frozen=True)
+class MigratedDatabase:
+    """A database with the product's schema: how its administrator and the two services reach it."""
+
+    admin_url: str
+
+    @property
+    def writer_env(self) -> dict[str, str]:
+        return WRITER.environment(self.admin_url)
+
+    @property
+    def reader_env(self) -> dict[str, str]:
+        return READER.environment(self.admin_url)
+
+
+@dataclass
+class Product:
+    """Both services as real processes, with a database of their own."""
+
+    database: MigratedDatabase
+    service_token: str
+    publics: list[Service] = field(default_factory=list)
+    privates: list[Service] = field(default_factory=list)
+
+    @property
+    def public(self) -> Service:
+        return self.publics[0]
+
+    @property
+    def private(self) -> Service:
+        return self.privates[0]
+
+    @property
+    def public_url(self) -> str:
+        return self.public.url
+
+    @property
+    def private_url(self) -> str:
+        return self.private.url
+
+
+StartProduct = Callable[..., Product]
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
