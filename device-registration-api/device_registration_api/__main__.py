@@ -116,7 +116,10 @@ def _unusable_settings(error: ValidationError) -> str:
     """Names every setting that is missing or wrong, and none of their values."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     missing = [str(each["loc"][0]).upper() for each in found if each["type"] == "missing"]
-    wrong = [": ".join([*(str(part).upper() for part in each["loc"]), each["msg"]]) for each in found]
+    wrong = [
+        ": ".join([*(str(part).upper() for part in each["loc"]), each["msg"].removeprefix("Value error, ")])
+        for each in found
+    ]
     return f"set {', '.join(missing)} in the environment" if missing else "; ".join(wrong)
 
 

@@ -1,0 +1,1 @@
+"""Auth events (family 1): the write side."""

@@ -14,7 +14,8 @@ STATEMENT_SECONDS_MAX = 3600
 KEEP_WEEKS = "LOCK TABLE auth_event IN ACCESS SHARE MODE"
 
 COUNTS = """
-    SELECT project_id, device_type::text, sum(facts), sum(retired), sum(total), sum(quarter_hours)
+    SELECT project_id, device_type::text, sum(facts)::bigint AS facts, sum(retired)::bigint AS retired,
+           sum(total)::bigint AS total, sum(quarter_hours)::bigint AS quarter_hours
       FROM (SELECT project_id, device_type, count(*) AS facts, 0 AS retired, 0 AS total, 0 AS quarter_hours
               FROM auth_event GROUP BY project_id, device_type
             UNION ALL
@@ -30,7 +31,7 @@ COUNTS = """
 # Whole days (UTC), inside the 35 that minutes are kept.
 DAYS_THAT_DIFFER = """
     SELECT project_id, device_type::text, (bucket_start AT TIME ZONE 'UTC')::date AS day,
-           sum(minutes), sum(quarter_hours)
+           sum(minutes)::bigint AS minutes, sum(quarter_hours)::bigint AS quarter_hours
       FROM (SELECT project_id, device_type, bucket_start, event_count AS minutes, 0 AS quarter_hours
               FROM auth_event_minute
             UNION ALL

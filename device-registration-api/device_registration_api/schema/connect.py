@@ -1,11 +1,22 @@
 """The administrator's connections, and what every command refuses before it changes anything."""
 
+from typing import LiteralString
+
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
+from servicekit.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
-LOCK_WAIT_SECONDS_MAX = 60
+# For another migrate to end; for a table, much less: whoever comes after us waits as long as we do.
+LOCK_WAIT_SECONDS_MAX = 60.0
+TABLE_LOCK_WAIT_SECONDS_MAX = 5.0
+
+SESSION_SETTINGS = "SELECT set_config('timezone', 'UTC', false)"
+SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %(milliseconds)s, false)"
+SESSION_LOCK = "SELECT pg_advisory_lock(%(lock)s)"
+TRANSACTION_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 
 # Sources: libpq's connection parameters; seconds, tcp_user_timeout in milliseconds.
 _BOUNDS = {
@@ -50,9 +61,23 @@ def connect(url: str, database: str | None = None) -> Connection:
         found = conn.info.parameter_status("server_version")
         conn.close()
         raise Refused(f"PostgreSQL 16 or newer is needed, and this server is {found}")
-    with conn, conn.cursor() as cur:
-        cur.execute(
-            "SELECT set_config('lock_timeout', %(milliseconds)s, false), set_config('TimeZone', 'UTC', false)",
-            {"milliseconds": str(LOCK_WAIT_SECONDS_MAX * 1000)},
-        )
+    with conn:
+        fetch_all(conn, SESSION_SETTINGS, {}, str)
     return conn
+
+
+def be_alone(conn: Connection, lock_statement: LiteralString, lock: int) -> None:
+    """Wait until no other migrate holds the lock, then hold it until the session or the transaction ends.
+
+    Raises Refused when another one has been at work for LOCK_WAIT_SECONDS_MAX.
+    """
+    _limit_lock_wait(conn, LOCK_WAIT_SECONDS_MAX)
+    try:
+        fetch_all(conn, lock_statement, {"lock": lock}, str)
+    except errors.LockNotAvailable as error:
+        raise Refused(f"another migrate is still at work after {LOCK_WAIT_SECONDS_MAX:g} seconds; try later") from error
+    _limit_lock_wait(conn, TABLE_LOCK_WAIT_SECONDS_MAX)
+
+
+def _limit_lock_wait(conn: Connection, seconds: float) -> None:
+    fetch_all(conn, SET_LOCK_TIMEOUT, {"milliseconds": f"{seconds * 1000:.0f}"}, str)

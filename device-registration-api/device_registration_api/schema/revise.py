@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from device_registration_api.schema.connect import Refused
+from device_registration_api.schema.connect import TRANSACTION_LOCK, Refused, be_alone
 from device_registration_api.schema.roles import act_as_owner
 
 SCHEMA_FOLDER = Path(__file__).resolve().parent
@@ -51,8 +51,7 @@ def schema_transaction(conn: Connection) -> Iterator[Config]:
     # leaves the connection open afterwards: it is the caller's.
     engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
     with engine.begin() as shared:
-        with conn.cursor() as cur:
-            cur.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _SCHEMA_LOCK})
+        be_alone(conn, TRANSACTION_LOCK, _SCHEMA_LOCK)
         config = _config()
         config.attributes["connection"] = shared
         yield config

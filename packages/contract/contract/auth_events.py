@@ -1,13 +1,27 @@
 """Auth events (family 1): one sign-in of one user on one kind of device."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from contract.text import CAMEL_CASE, Instant, ShortText
 
 BATCH_ITEMS_MAX = 10_000
+
+# Minute buckets are kept five days longer than the past reaches, so no accepted event falls behind them.
+OCCURRED_PAST_MAX = timedelta(days=30)
+OCCURRED_AHEAD_MAX = timedelta(minutes=5)
 
 DEFAULT_PROJECT_ID = 1  # `/Log/*` without a key writes to it and reads from it
 
@@ -36,6 +50,10 @@ class AuthEvent(BaseModel):
         default=None,
         description="When the sign-in happened, if not now: up to 30 days ago, at most 5 minutes ahead.",
     )
+
+    def said(self) -> tuple[str, ...]:
+        """What a repeat is compared by: all that the client said, and nothing that the server adds."""
+        return ("auth-event", self.user_key, self.device_type, self.occurred_at.isoformat() if self.occurred_at else "")
 
 
 class AuthEventItem(AuthEvent):
@@ -93,13 +111,8 @@ class Statistics(BaseModel):
     total: int = Field(ge=0)
 
 
-class Interval(StrEnum):
-    """The width of a time bucket. Days and months follow the calendar of the chosen time zone."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-    DAY = "day"
-    MONTH = "month"
+# The width of a time bucket. Days and months follow the calendar of the chosen time zone.
+Interval: TypeAlias = Literal["minute", "hour", "day", "month"]
 
 
 class Point(BaseModel):
@@ -160,6 +173,19 @@ class Registration(BaseModel):
     occurred_at: AwareDatetime | None = None
     identity: Identity | None = None
 
+    @field_validator("occurred_at")
+    @classmethod
+    def _within_the_window(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        received_at = info.data.get("received_at")
+        if value is not None and received_at is not None:
+            if value < received_at - OCCURRED_PAST_MAX:
+                message = f"must not be more than {OCCURRED_PAST_MAX.days} days ago"
+                raise ValueError(message)
+            if value > received_at + OCCURRED_AHEAD_MAX:
+                message = f"must not be more than {OCCURRED_AHEAD_MAX.seconds // 60} minutes in the future"
+                raise ValueError(message)
+        return value
+
 
 class CoalescedRegistrations(BaseModel):
     """Independent events of many clients that share one request: each gets an outcome of its own."""
@@ -216,7 +242,18 @@ class BatchReply(BaseModel):
     replayed: bool = False
 
 
-def device_type_message(value: Any) -> str:  # noqa: ANN401 - whatever the client sent
-    """The document's sentence for an unknown device type."""
+def unknown_device_type(error: ValidationError) -> str | None:
+    """The document's sentence, if an unknown device type is all that is wrong with an event.
+
+    The document answers 400 to that and 422 to anything else; when both are wrong, 422 wins.
+    """
+    first, *others = error.errors(include_url=False)
+    if others or first["loc"] != ("deviceType",) or first["type"] != "enum" or not isinstance(first["input"], str):
+        return None
+    return invalid_device_type(first["input"])
+
+
+def invalid_device_type(value: str) -> str:
+    """The document's sentence."""
     allowed = sorted(str(device_type) for device_type in DeviceType)
     return f"Invalid deviceType {value!r}. Allowed values: {allowed}"

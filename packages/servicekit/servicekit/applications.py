@@ -1,7 +1,8 @@
 """The FastAPI application that both services start from, and the layers around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,8 @@ from servicekit.surface import Surface
 
 BODY_SECONDS_MAX = 15
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
+Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 
 
 def new_application(title: str, *, version: str, description: str, lifespan: Lifespan) -> FastAPI:
@@ -43,13 +45,16 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
 def layers(
     app: ASGIApp,
     *,
-    routers: list[APIRouter],
+    routers: Sequence[APIRouter] = (),
     large_bodies: frozenset[str],
+    optional: Sequence[Layer] = (),
     log: RequestLog,
     in_flight_max: int,
 ) -> ASGIApp:
-    """Wrap from the inside out; a request meets them in the opposite order."""
+    """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = HotRoutes(app, routers=routers, render=detail_body)
     app = Surface(app)
     app = BodyLimits(app, large=large_bodies, seconds_max=BODY_SECONDS_MAX, render=detail_body)
+    for layer in optional:
+        app = layer(app)
     return Edge(app, log=log, in_flight_max=in_flight_max, render=detail_body)

@@ -102,6 +102,10 @@ class Lease:
         else:
             self._release(conn)
 
+    def has_expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._expired.is_set()
+
     def expire(self) -> None:
         """Called by the event loop at the deadline: whatever the thread waits for ends now."""
         with self._lock:

@@ -6,7 +6,7 @@ private service refuse work too early or begin it too late, and never makes an a
 
 import time
 
-from servicekit.errors import FieldError, Invalid
+from servicekit.errors import Invalid
 
 HEADER = "X-Request-Deadline"
 
@@ -28,6 +28,6 @@ def from_header(value: str | None, *, seconds_max: float) -> float:
     try:
         left = float(value) - time.time()
     except ValueError as error:
-        raise Invalid([FieldError(("header", HEADER), "must be seconds since the epoch", "float_parsing")]) from error
+        raise Invalid.because("must be seconds since the epoch", "header", HEADER) from error
     # min() on this side: for NaN, too, the answer is `seconds_max`.
     return now + min(seconds_max, left)

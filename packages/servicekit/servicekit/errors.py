@@ -32,6 +32,11 @@ class Invalid(DomainError):
         super().__init__("; ".join(f"{'.'.join(map(str, field.loc))}: {field.msg}" for field in fields))
         self.fields = tuple(fields)
 
+    @classmethod
+    def because(cls, message: str, *loc: str) -> "Invalid":
+        """A refusal for one reason."""
+        return cls([FieldError(loc or ("body",), message, "value_error")])
+
 
 class BodyTooLarge(DomainError):
     """More bytes than the route takes."""

@@ -5,7 +5,7 @@ shortens the way to them. Measured in one run on one core: an empty FastAPI rout
 from here 20,000 (docs/decisions/hot-routes.md).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from fastapi import APIRouter
@@ -31,7 +31,7 @@ def hot(endpoint: HotEndpoint) -> HotEndpoint:
 class HotRoutes:
     """Serves the marked endpoints of `routers` by their exact path; everything else goes to the framework."""
 
-    def __init__(self, app: ASGIApp, *, routers: list[APIRouter], render: Renderer) -> None:
+    def __init__(self, app: ASGIApp, *, routers: Sequence[APIRouter], render: Renderer) -> None:
         self._app = app
         self._render = render
         self._endpoints: dict[tuple[str, str], HotEndpoint] = {

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, to_json
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -60,10 +60,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     return detail_body(request.scope, Invalid(fields))
 
 
-def invalid(error: ValidationError, where: str = "body") -> Invalid:
+def invalid(error: ValidationError, *where: str) -> Invalid:
     """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
-    return Invalid([_field(each, where) for each in error.errors(include_url=False, include_input=False)])
-
-
-def _field(error: ErrorDetails, where: str) -> FieldError:
-    return FieldError((where, *error["loc"]), error["msg"], error["type"])
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return Invalid([FieldError((*where, *each["loc"]), each["msg"], each["type"]) for each in details])

@@ -32,11 +32,11 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
         MalformedJson: not JSON, or JSON that breaks one of the rules above.
     """
     if not body:
-        raise MalformedJson("the body is empty; JSON was expected")
+        raise MalformedJson("empty, but JSON was expected")
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise MalformedJson(f"the body is not valid JSON: {error}") from error
+        raise MalformedJson(f"not valid JSON: {error}") from error
     openings = body.count(b"{") + body.count(b"[")
     if isinstance(value, list):
         openings -= len(value)  # a long flat list of objects is not a deep one
@@ -57,13 +57,13 @@ def _check(root: Any) -> None:  # noqa: ANN401 - any JSON value
                 below += value
             elif isinstance(value, str):
                 if "\0" in value:
-                    raise MalformedJson("the body contains a NUL character")
+                    raise MalformedJson("contains a NUL character")
             elif isinstance(value, float):
                 if math.isinf(value):
-                    raise MalformedJson("the body contains a number too large to be stored")
+                    raise MalformedJson("contains a number too large to be stored")
             elif isinstance(value, int) and not _INTEGER_MIN <= value <= _INTEGER_MAX:
-                raise MalformedJson("the body contains an integer beyond 64 bits")
+                raise MalformedJson("contains an integer beyond 64 bits")
         if not below:
             return
         level = below
-    raise MalformedJson(f"the body is nested deeper than {DEPTH_MAX} levels")
+    raise MalformedJson(f"nested deeper than {DEPTH_MAX} levels")

@@ -1,0 +1,61 @@
+"""The private service, assembled on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import Depends, FastAPI
+from servicekit import drain
+from servicekit.applications import layers, new_application
+from servicekit.database import Database
+from servicekit.health import health_routes
+from servicekit.logs import chosen_format, configure_logs
+from servicekit.request_log import RequestLog
+from servicekit.schema_revision import check_schema
+from starlette.types import ASGIApp
+
+from device_registration_api import __version__
+from device_registration_api.auth_events import router as auth_events
+from device_registration_api.auth_events.group_commit import GroupCommit
+from device_registration_api.service_token import ServiceToken
+from device_registration_api.settings import Settings
+
+SERVICE = "device-registration-api"
+# What the statements in this release need; a newer schema is fine.
+SCHEMA_NEEDED = "0002"
+# After SIGTERM: the coalescer's last flush, within the server's own 20 s.
+FLUSH_SECONDS_MAX = 10.0
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """Build the whole service; it connects to nothing before its lifespan begins."""
+    settings = settings or Settings()
+    log_format = chosen_format(settings.log_format)
+    configure_logs(SERVICE, log_format)
+    database = Database(settings.dsn(SERVICE), connections_max=settings.db_connections_max, wait_seconds_max=2.0)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        drain.install(settings.drain_seconds)
+        writer = GroupCommit(database, settings.instance_id)
+        try:
+            yield {"group_commit": writer}
+        finally:
+            await writer.coalescer.close(FLUSH_SECONDS_MAX)
+            database.close()
+
+    app = new_application(
+        "device-registration-api",
+        version=__version__,
+        description="Private: the only writer. Every route but health needs the service token.",
+        lifespan=lifespan,
+    )
+    needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
+    app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
+    app.include_router(auth_events.router, dependencies=[Depends(ServiceToken(settings))])
+    return layers(
+        app,
+        large_bodies=auth_events.LARGE_BODIES,
+        log=RequestLog(SERVICE, as_json=log_format == "json"),
+        in_flight_max=settings.in_flight_max,
+    )

@@ -1,0 +1,62 @@
+"""One transaction for everything that queued while the last one ran."""
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import psycopg2
+from contract.auth_events import BatchForward, BatchReply, Outcome, Registration
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from servicekit.coalescer import Coalescer
+from servicekit.commit import commit
+from servicekit.database import Database, Lease
+
+from device_registration_api.auth_events.registering import register, register_batch, register_carefully
+
+Result = TypeVar("Result")
+
+_SLOTS = 16  # as in init.sql
+BATCH_ROWS_MAX = 1_000
+QUEUE_ROWS_MAX = 10_000
+LEAST_SECONDS = 0.05
+
+
+class GroupCommit:
+    """Turns waiting registrations into transactions, one at a time, and client batches into one each."""
+
+    def __init__(self, database: Database, instance_id: str) -> None:
+        self._database = database
+        # Writers that differ here touch different counter rows, so they never wait for each other's commit.
+        self._slot = zlib.crc32(instance_id.encode()) % _SLOTS
+        self.coalescer: Coalescer[Registration, Outcome] = Coalescer(
+            self._flush, batch_rows_max=BATCH_ROWS_MAX, queue_rows_max=QUEUE_ROWS_MAX, least_seconds=LEAST_SECONDS
+        )
+
+    async def register_batch(self, batch: BatchForward, deadline: float) -> BatchReply:
+        """Register a client's batch in a transaction of its own."""
+        work = partial(
+            _commit,
+            partial(register_batch, batch=batch, slot=self._slot, carefully=False),
+            partial(register_batch, batch=batch, slot=self._slot, carefully=True),
+        )
+        return await self._database.run(work, deadline - time.monotonic())
+
+    async def _flush(self, batch: Sequence[Registration], deadline: float) -> Sequence[Outcome]:
+        work = partial(
+            _commit,
+            partial(register, registrations=batch, slot=self._slot),
+            partial(register_carefully, registrations=batch, slot=self._slot),
+        )
+        return await self._database.run(work, deadline - time.monotonic())
+
+
+def _commit(
+    write: Callable[[Connection], Result], write_carefully: Callable[[Connection], Result], lease: Lease
+) -> Result:
+    try:
+        return commit(lease, write)
+    except (psycopg2.DataError, psycopg2.IntegrityError):
+        # One row was refused and took its neighbours with it; again, so that it is refused alone.
+        return commit(lease, write_carefully)

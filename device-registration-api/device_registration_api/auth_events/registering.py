@@ -1,0 +1,122 @@
+"""From registrations to outcomes, inside one transaction that the caller owns."""
+
+from collections.abc import Sequence
+
+import psycopg2
+from contract.auth_events import (
+    BatchAnswer,
+    BatchForward,
+    BatchReply,
+    BatchResult,
+    Outcome,
+    OutcomeStatus,
+    Registration,
+)
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from servicekit.errors import Conflict
+from servicekit.sql import execute
+
+from device_registration_api import idempotency
+from device_registration_api.auth_events import commands
+from device_registration_api.idempotency import Claim, Verdict
+
+KEY_REUSED = "this idempotency key was used before with another body"
+_REGISTERED = Outcome(status=OutcomeStatus.REGISTERED)
+_OUTCOMES = {
+    Verdict.FRESH: _REGISTERED,
+    Verdict.REPLAY: Outcome(status=OutcomeStatus.REPLAYED, detail="recorded before under this identity"),
+    Verdict.CONFLICT: Outcome(status=OutcomeStatus.CONFLICT, detail=KEY_REUSED),
+}
+
+
+def register(conn: Connection, registrations: Sequence[Registration], slot: int) -> list[Outcome]:
+    """Claim identities, then record whatever is not a replay or a conflict; one outcome each, in order.
+
+    Raises:
+        psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing can be said of the others.
+    """
+    keyed = [each for each in registrations if each.identity is not None]
+    if not keyed:
+        commands.record(conn, registrations, slot)
+        return [_REGISTERED] * len(registrations)
+    rulings = idempotency.claim(conn, [_claim_of(each) for each in keyed])
+    outcomes = {each.event_id: _OUTCOMES[ruling.verdict] for each, ruling in zip(keyed, rulings, strict=True)}
+    accepted = [each for each in registrations if outcomes.get(each.event_id, _REGISTERED) is _REGISTERED]
+    if accepted:
+        commands.record(conn, accepted, slot)
+    return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
+
+
+def register_carefully(conn: Connection, registrations: Sequence[Registration], slot: int) -> list[Outcome]:
+    """As `register`, but a row that the database refuses is found by halving, and refused alone."""
+    execute(conn, "SAVEPOINT halving", {})
+    try:
+        outcomes = register(conn, registrations, slot)
+    except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        execute(conn, "ROLLBACK TO SAVEPOINT halving", {})
+        if len(registrations) == 1:
+            rule = error.diag.constraint_name or error.diag.message_primary
+            return [Outcome(status=OutcomeStatus.REFUSED, detail=f"the database refused this event: {rule}")]
+        middle = len(registrations) // 2
+        return register_carefully(conn, registrations[:middle], slot) + register_carefully(
+            conn, registrations[middle:], slot
+        )
+    execute(conn, "RELEASE SAVEPOINT halving", {})
+    return outcomes
+
+
+def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefully: bool) -> BatchReply:
+    """Register one client's batch and, if it has an identity, keep the answer for its repeats.
+
+    Raises:
+        Conflict: the batch's own key was used before with another body.
+    """
+    if batch.identity is not None:
+        claim = Claim(
+            batch.project_id,
+            batch.identity.key,
+            batch.identity.body_sha256,
+            batch.batch_id,
+            batch.received_at.isoformat(),
+        )
+        (ruling,) = idempotency.claim(conn, [claim])
+        if ruling.verdict is Verdict.CONFLICT or (ruling.verdict is Verdict.REPLAY and ruling.answer is None):
+            raise Conflict(KEY_REUSED)
+        if ruling.answer is not None:
+            return BatchReply(answer=ruling.answer, replayed=ruling.verdict is Verdict.REPLAY)
+    register_all = register_carefully if carefully else register
+    outcomes = register_all(conn, batch.registrations, slot) if batch.registrations else []
+    answer = _answer(batch, outcomes)
+    if batch.identity is not None:
+        idempotency.keep_answer(conn, batch.project_id, batch.identity.key, answer)
+    return BatchReply(answer=answer)
+
+
+def _answer(batch: BatchForward, outcomes: Sequence[Outcome]) -> BatchAnswer:
+    results = list(batch.rejected)
+    duplicate = 0
+    for index, outcome in zip(batch.indexes, outcomes, strict=True):
+        if outcome.status is OutcomeStatus.REPLAYED:
+            duplicate += 1
+            results.append(BatchResult(index=index, status="duplicate", detail=outcome.detail))
+        elif outcome.status is not OutcomeStatus.REGISTERED:
+            results.append(BatchResult(index=index, status="rejected", detail=outcome.detail))
+    results.sort(key=lambda result: result.index)
+    return BatchAnswer(
+        registered=len(outcomes) + len(batch.rejected) - len(results),
+        duplicate=duplicate,
+        rejected=len(results) - duplicate,
+        results=results,
+    )
+
+
+def _claim_of(registration: Registration) -> Claim:
+    identity = registration.identity
+    assert identity is not None  # noqa: S101 - the caller chose those that have one
+    return Claim(
+        registration.project_id,
+        identity.key,
+        identity.body_sha256,
+        registration.event_id,
+        registration.received_at.isoformat(),
+    )

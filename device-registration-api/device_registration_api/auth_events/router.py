@@ -1,0 +1,130 @@
+"""The private routes of family 1."""
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from contract.auth_events import (
+    DEFAULT_PROJECT_ID,
+    AuthEvent,
+    BatchForward,
+    BatchReply,
+    CoalescedOutcomes,
+    CoalescedRegistrations,
+    Identity,
+    Outcome,
+    OutcomeStatus,
+    Registered,
+    Registration,
+    unknown_device_type,
+)
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
+from servicekit import deadline
+from servicekit.bodies import (
+    KEY_HEADER,
+    body_sha256,
+    read_bytes,
+    read_idempotency_key,
+    read_json,
+    validated,
+)
+from servicekit.errors import Conflict, DomainError, Invalid, OutcomeUnknown
+from servicekit.openapi import json_body, refusals
+from servicekit.problems import invalid, json_response
+from uuid_utils import uuid7
+
+from device_registration_api.auth_events.group_commit import GroupCommit
+
+# The longest that any work is worth, in seconds, whatever deadline a caller names.
+SECONDS_MAX = 10.0
+# Paths that take the body of a whole batch.
+LARGE_BODIES = frozenset({"/Device/register/coalesced", "/Device/register/batch"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+router = APIRouter(tags=["auth events"])
+
+
+@router.post(
+    "/Device/register",
+    response_model=Registered,
+    summary="Record one event",
+    responses=refusals(400, 401, 409, 413, 422, 503),
+    openapi_extra=json_body(AuthEvent, headers=(KEY_HEADER, deadline.HEADER)),
+)
+async def register(request: Request) -> Response:
+    """Answers after COMMIT. The same event any number of times is that many events, unless it has a key."""
+    ends = _deadline(request)
+    key = read_idempotency_key(request)
+    event = validated(AuthEvent, await read_json(request), "body", bad_value=unknown_device_type)
+    added = {
+        "project_id": DEFAULT_PROJECT_ID,
+        "event_id": str(uuid7()),
+        "received_at": datetime.now(UTC),
+        "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
+    }
+    registration = validated(Registration, dict(event) | added, "body")
+    outcome = await _group_commit(request).coalescer.submit(registration, ends)
+    if outcome.status is OutcomeStatus.CONFLICT:
+        raise Conflict(outcome.detail)
+    if outcome.status is OutcomeStatus.REFUSED:
+        raise Invalid.because(outcome.detail)
+    headers = {"Idempotent-Replayed": "true"} if outcome.status is OutcomeStatus.REPLAYED else {}
+    return json_response(Registered().model_dump(by_alias=True), headers=headers)
+
+
+@router.post(
+    "/Device/register/coalesced",
+    response_model=CoalescedOutcomes,
+    summary="Record the events of many clients that share one request",
+    responses=refusals(401, 413, 422, 503),
+    openapi_extra=json_body(CoalescedRegistrations, headers=(deadline.HEADER,)),
+)
+async def register_coalesced(request: Request) -> Response:
+    """Each registration gets an outcome of its own; one that fails does not harm its neighbours."""
+    ends = _deadline(request)
+    forward = _read(CoalescedRegistrations, await read_bytes(request))
+    request.scope["log_fields"].update(events=len(forward.registrations), request_ids=forward.request_ids)
+    outcomes = await _group_commit(request).coalescer.submit_all(forward.registrations, ends)
+    answer = CoalescedOutcomes(outcomes=[_as_outcome(outcome) for outcome in outcomes])
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/Device/register/batch",
+    response_model=BatchReply,
+    summary="Record one client's batch in one transaction",
+    responses=refusals(401, 409, 413, 422, 503),
+    openapi_extra=json_body(BatchForward, headers=(deadline.HEADER,)),
+)
+async def register_batch(request: Request) -> Response:
+    """All of it or nothing; a repeat under the batch's own key gets the stored answer."""
+    ends = _deadline(request)
+    batch = _read(BatchForward, await read_bytes(request))
+    request.scope["log_fields"].update(events=len(batch.registrations))
+    reply = await _group_commit(request).register_batch(batch, ends)
+    return Response(reply.model_dump_json(by_alias=True), media_type="application/json")
+
+
+def _group_commit(request: Request) -> GroupCommit:
+    writer: GroupCommit = request.state.group_commit
+    return writer
+
+
+def _deadline(request: Request) -> float:
+    return deadline.from_header(request.headers.get(deadline.HEADER), seconds_max=SECONDS_MAX)
+
+
+def _read(model: type[Model], body: bytes) -> Model:
+    """What statistics-api sends: it was strict already, so this is pydantic's own, faster parser."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, "body") from None
+
+
+def _as_outcome(outcome: Outcome | DomainError) -> Outcome:
+    if isinstance(outcome, Outcome):
+        return outcome
+    unknown = isinstance(outcome, OutcomeUnknown)
+    return Outcome(status=OutcomeStatus.OUTCOME_UNKNOWN if unknown else OutcomeStatus.NOT_RECORDED, detail=str(outcome))

@@ -1,0 +1,106 @@
+"""Which identity was here before? Callers own the transaction.
+
+An identity is claimed by inserting its row. Whoever loses waits for the winner's commit and then reads its row in
+a second statement, which sees what the first one could not.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+from contract.auth_events import BatchAnswer
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from pydantic_core import to_json
+from servicekit.database import Contention
+from servicekit.sql import execute, fetch_all
+
+# Sorted, or two transactions that claim the same keys in different orders would deadlock.
+CLAIM_KEYS = """
+    INSERT INTO idempotency (project_id, key, body_sha256, event_id, received_at)
+    SELECT project_id, key, decode(body_sha256, 'hex'), event_id, received_at
+      FROM json_to_recordset(%(claims)s::json)
+        AS claim(project_id int, key text, body_sha256 text, event_id uuid, received_at timestamptz)
+     ORDER BY project_id, key
+        ON CONFLICT (project_id, key) DO NOTHING
+    RETURNING event_id::text
+"""
+
+READ_OWNERS = """
+    SELECT owner.project_id, owner.key, encode(owner.body_sha256, 'hex'), owner.event_id::text, owner.answer::text
+      FROM idempotency AS owner
+      JOIN json_to_recordset(%(claims)s::json) AS claim(project_id int, key text) USING (project_id, key)
+"""
+
+KEEP_ANSWER = """
+    UPDATE idempotency
+       SET answer = %(answer)s::jsonb
+     WHERE project_id = %(project_id)s AND key = %(key)s
+"""
+
+
+class Claim(NamedTuple):
+    """One identity, and the event that would carry it."""
+
+    project_id: int
+    key: str
+    body_sha256: str
+    event_id: str
+    received_at: str
+
+
+class Verdict(Enum):
+    """What a claim came to. FRESH includes our own retry: its fact collides with the one already stored."""
+
+    FRESH = auto()
+    REPLAY = auto()
+    CONFLICT = auto()
+
+
+class _Winner(NamedTuple):
+    event_id: str
+
+
+class _Owner(NamedTuple):
+    project_id: int
+    key: str
+    body_sha256: str
+    event_id: str
+    answer: str | None
+
+
+class Ruling(NamedTuple):
+    """A verdict, and the stored answer where there is one."""
+
+    verdict: Verdict
+    answer: BatchAnswer | None = None
+
+
+def claim(conn: Connection, claims: Sequence[Claim]) -> list[Ruling]:
+    """Claim every identity and rule on each, in order.
+
+    Raises:
+        Contention: an owner's row was deleted between the two statements; a repeat will claim it.
+    """
+    if not claims:
+        return []
+    rows = {"claims": to_json([each._asdict() for each in claims]).decode()}
+    won = {winner.event_id for winner in fetch_all(conn, CLAIM_KEYS, rows, _Winner)}
+    if len(won) == len(claims):
+        return [Ruling(Verdict.FRESH)] * len(claims)
+    owners = {(owner.project_id, owner.key): owner for owner in fetch_all(conn, READ_OWNERS, rows, _Owner)}
+    return [_rule(each, owners) for each in claims]
+
+
+def keep_answer(conn: Connection, project_id: int, key: str, answer: BatchAnswer) -> None:
+    """Store the answer that a repeat of this batch will get."""
+    execute(conn, KEEP_ANSWER, {"project_id": project_id, "key": key, "answer": answer.model_dump_json(by_alias=True)})
+
+
+def _rule(claim: Claim, owners: dict[tuple[int, str], _Owner]) -> Ruling:
+    owner = owners.get((claim.project_id, claim.key))
+    if owner is None:
+        raise Contention("an idempotency key expired just now")
+    answer = None if owner.answer is None else BatchAnswer.model_validate_json(owner.answer)
+    if owner.event_id == claim.event_id:
+        return Ruling(Verdict.FRESH, answer)
+    return Ruling(Verdict.REPLAY if owner.body_sha256 == claim.body_sha256 else Verdict.CONFLICT, answer)

@@ -1,0 +1,36 @@
+"""Only statistics-api may call: it shows a token that both services got from their operator."""
+
+import hmac
+from http import HTTPStatus
+
+from fastapi import Request
+from servicekit.errors import DomainError
+
+from device_registration_api.settings import Settings
+
+
+class NotAuthenticated(DomainError):
+    """No service token, or not the right one."""
+
+    code = "not-authenticated"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class ServiceToken:
+    """A FastAPI dependency. While a token is rotated, the one before it is good, too."""
+
+    def __init__(self, settings: Settings) -> None:
+        tokens = [settings.service_token, settings.service_token_previous]
+        self._accepted = [f"Bearer {token.get_secret_value()}".encode() for token in tokens if token]
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request pass.
+
+        Raises:
+            NotAuthenticated: the header is missing or wrong.
+        """
+        shown = request.headers.get("Authorization", "").encode()
+        # Every candidate is compared, in constant time: the duration tells nothing about either.
+        matches = [hmac.compare_digest(shown, accepted) for accepted in self._accepted]
+        if not any(matches):
+            raise NotAuthenticated("a valid service token is needed")

@@ -1,0 +1,16 @@
+"""Starts the private service: `python main.py`, configured by the environment."""
+
+from device_registration_api.settings import Settings
+from servicekit.logs import chosen_format, configure_logs
+from servicekit.server import serve
+
+if __name__ == "__main__":
+    settings = Settings()
+    configure_logs("device-registration-api", chosen_format(settings.log_format))
+    serve(
+        "device_registration_api.app:create_app",
+        host=settings.host,
+        port=settings.port,
+        # Longer than the public service keeps an idle connection, so that it never reuses one we are closing.
+        keep_alive_seconds=30,
+    )

@@ -1,0 +1,83 @@
+"""Reading a request body: strict JSON, then the contract's model, then a refusal that says which field and why."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
+
+from servicekit.errors import BodyTooSlow, DomainError, Invalid
+from servicekit.problems import invalid
+from servicekit.strict_json import parse
+
+Model = TypeVar("Model", bound=BaseModel)
+
+KEY_HEADER = "Idempotency-Key"
+KEY_CHARACTERS_MAX = 255
+
+
+class BadValue(DomainError):
+    """A value that a document answers with 400 and a sentence of its own."""
+
+    code = "bad-value"
+
+
+async def read_bytes(request: Request) -> bytes:
+    """The whole body, within the limits that BodyLimits sets."""
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise BodyTooSlow("The client went away before its body was complete") from error
+
+
+async def read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value
+    """The body as JSON.
+
+    Raises:
+        MalformedJson: it is not.
+    """
+    return parse(await read_bytes(request))
+
+
+def validated(
+    model: type[Model],
+    value: object,
+    *where: str,
+    bad_value: Callable[[ValidationError], str | None] = lambda _: None,
+) -> Model:
+    """`value` as a `model`; `where` leads to it in the messages.
+
+    Raises:
+        BadValue: `bad_value` found the one error that has a sentence of its own.
+        Invalid: anything else that is wrong.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        sentence = bad_value(error)
+        if sentence is not None:
+            raise BadValue(sentence) from None
+        raise invalid(error, *where) from None
+
+
+def body_sha256(said: object) -> str:
+    """A digest of what a client said, hexadecimal; equal for equal JSON values."""
+    return sha256(to_json(said)).hexdigest()
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """The client's identity for what it sends, if it gives one.
+
+    Raises:
+        Invalid: empty, too long, or not printable ASCII.
+    """
+    key = request.headers.get(KEY_HEADER)
+    if key is None:
+        return None
+    if not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
+        message = f"must be 1 to {KEY_CHARACTERS_MAX} printable ASCII characters"
+        raise Invalid.because(message, "header", KEY_HEADER)
+    return key

@@ -1,0 +1,47 @@
+"""Writing until the outcome is known."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+from servicekit.database import Contention, Lease
+from servicekit.errors import NotRecorded, OutcomeUnknown
+
+Result = TypeVar("Result")
+
+_CONTENTION_ATTEMPTS_MAX = 5
+_PAUSE_SECONDS = 0.05
+
+
+def commit(lease: Lease, write: Callable[[Connection], Result]) -> Result:
+    """Run `write` in one transaction and commit it. `write` must be exact when repeated with the same ids.
+
+    A deadlock or a lock time-out is repeated a few times. A COMMIT whose outcome is unknown is repeated on a new
+    connection until it is known, or until the lease expires: only then is anybody told that it is unknown.
+
+    Raises:
+        NotRecorded: nothing was stored.
+        OutcomeUnknown: the connection was lost during COMMIT and no repeat got through in time.
+    """
+    contentions = 0
+    unknown: OutcomeUnknown | None = None
+    while True:
+        try:
+            with lease.transaction() as conn:
+                return write(conn)
+        except OutcomeUnknown as error:
+            unknown = error
+        except Contention:
+            contentions += 1
+            if contentions == _CONTENTION_ATTEMPTS_MAX and unknown is None:
+                raise
+        except NotRecorded:
+            if unknown is None:
+                raise
+        if unknown is not None and lease.has_expired():
+            raise unknown
+        # Full jitter: those that collided once should not collide again.
+        time.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - not a secret

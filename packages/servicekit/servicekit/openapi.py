@@ -1,0 +1,119 @@
+"""The documentation of routes that read their request themselves: what FastAPI would derive from a signature."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from servicekit.errors import RETRY_AFTER_SECONDS
+
+Schema = dict[str, Any]
+
+
+class Detail(BaseModel):
+    """A refusal in one sentence."""
+
+    detail: str
+
+
+class TryLater(BaseModel):
+    """Server-side trouble; `code` tells what a repeat would do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"detail": "the database cannot be reached", "code": "not-recorded"}]}
+    )
+
+    detail: str
+    code: str
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field, and where it is."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class ManyDetails(BaseModel):
+    """Every field that is wrong, and why."""
+
+    detail: list[FieldProblem]
+
+
+_RETRY_AFTER: Schema = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "const": str(RETRY_AFTER_SECONDS)}}
+}
+_REFUSALS: dict[int, Schema] = {
+    400: {"model": Detail, "description": "A value that is not one of those allowed"},
+    401: {"model": Detail, "description": "No valid service token"},
+    408: {"model": Detail, "description": "The body did not arrive in time"},
+    409: {"model": Detail, "description": "The idempotency key was used before with another body"},
+    413: {"model": Detail, "description": "The body is too large"},
+    422: {"model": ManyDetails, "description": "Malformed: which field, and why"},
+    429: {"model": TryLater, "description": "This client's share is used up", "headers": _RETRY_AFTER},
+    503: {
+        "model": TryLater,
+        "description": "`not-recorded`: repeat freely. `outcome-unknown`: may be stored; only a repeat with the same "
+        "`Idempotency-Key` or `eventId` is exact",
+        "headers": _RETRY_AFTER,
+    },
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, Schema]:
+    """The `responses` of a route, each described once for the whole product."""
+    return {status: _REFUSALS[status] for status in statuses}
+
+
+def json_body(model: Any, *, headers: tuple[str, ...] = (), extra_content: Schema | None = None) -> Schema:  # noqa: ANN401 - any type pydantic knows
+    """The `openapi_extra` of a route whose body is `model`, and which reads these optional headers."""
+    content = {"application/json": {"schema": schema_of(model)}} | (extra_content or {})
+    return {
+        "requestBody": {"required": True, "content": content},
+        "parameters": [
+            {"name": name, "in": "header", "required": False, "schema": _HEADERS[name], "description": _MEANING[name]}
+            for name in headers
+        ],
+    }
+
+
+def query(name: str, type_: Any, description: str, **more: object) -> Schema:  # noqa: ANN401 - any type pydantic knows
+    """One optional query parameter."""
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "schema": schema_of(type_),
+        "description": description,
+        **more,
+    }
+
+
+def schema_of(type_: Any) -> Schema:  # noqa: ANN401 - any type pydantic knows
+    """The JSON schema of a type in one piece, without references."""
+    schema = TypeAdapter(type_).json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:  # noqa: ANN401 - any piece of a schema
+        if isinstance(part, list):
+            return [inlined(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if (reference := part.get("$ref")) is not None:
+            return inlined(definitions[reference.rsplit("/", 1)[-1]])
+        return {key: inlined(value) for key, value in part.items()}
+
+    whole: Schema = inlined(schema)
+    return whole
+
+
+_HEADERS: dict[str, Schema] = {
+    "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    "If-None-Match": {"type": "string"},
+    "X-Request-Deadline": {"type": "number"},
+}
+_MEANING = {
+    "Idempotency-Key": "Your own identity for what you send: a repeat within 48 hours is answered and counts nothing.",
+    "If-None-Match": "The ETag of an answer you have: 304 if it is still the answer.",
+    "X-Request-Deadline": "Seconds since the epoch after which the work must not be begun.",
+}

@@ -1,0 +1,17 @@
+"""Starts the public service: `python main.py`, configured by the environment."""
+
+from servicekit.logs import chosen_format, configure_logs
+from servicekit.server import serve
+from statistics_api.settings import Settings
+
+if __name__ == "__main__":
+    settings = Settings()
+    configure_logs("statistics-api", chosen_format(settings.log_format))
+    serve(
+        "statistics_api.app:create_app",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        # Longer than a load balancer's 60 s, so that it never reuses a connection we are closing.
+        keep_alive_seconds=75,
+    )

@@ -1,0 +1,94 @@
+"""The public service, assembled on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from servicekit import drain
+from servicekit.applications import Layer, layers, new_application
+from servicekit.database import Database
+from servicekit.health import Need, health_routes
+from servicekit.logs import chosen_format, configure_logs
+from servicekit.problems import detail_body
+from servicekit.request_log import RequestLog
+from servicekit.schema_revision import check_schema
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from statistics_api import __version__, welcome
+from statistics_api.auth_events import router as auth_events
+from statistics_api.auth_events.gateway import Gateway
+from statistics_api.client_limits import ClientLimits
+from statistics_api.device_api import DeviceApi
+from statistics_api.settings import Settings
+
+SERVICE = "statistics-api"
+# What the queries in this release need; a newer schema is fine.
+SCHEMA_NEEDED = "0002"
+# After SIGTERM: the coalescer's last flush, within the server's own 20 s.
+FLUSH_SECONDS_MAX = 10.0
+_ALLOWED_HEADERS = ["Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"]
+_EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID"]
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """Build the whole service; it connects to nothing before its lifespan begins."""
+    settings = settings or Settings()
+    log_format = chosen_format(settings.log_format)
+    configure_logs(SERVICE, log_format)
+    database = Database(
+        settings.dsn(SERVICE), connections_max=settings.db_connections_max, wait_seconds_max=1.0, read_only=True
+    )
+    device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        drain.install(settings.drain_seconds)
+        gateway = Gateway(device_api)
+        try:
+            yield {"gateway": gateway, "reads": auth_events.Reads(database)}
+        finally:
+            await gateway.close(FLUSH_SECONDS_MAX)
+            await device_api.close()
+            database.close()
+
+    app = new_application(
+        "Device statistics",
+        version=__version__,
+        description="Records events from devices and answers how many and when: at once, exactly, at any size.",
+        lifespan=lifespan,
+    )
+    needs: dict[str, Need] = {
+        "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
+        "device-registration-api": device_api.check,
+    }
+    app.include_router(welcome.router)
+    app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
+    app.include_router(auth_events.router)
+    return layers(
+        app,
+        routers=[auth_events.router],
+        large_bodies=auth_events.LARGE_BODIES,
+        optional=_optional_layers(settings),
+        log=RequestLog(SERVICE, as_json=log_format == "json"),
+        in_flight_max=settings.in_flight_max,
+    )
+
+
+def _optional_layers(settings: Settings) -> list[Layer]:
+    chosen: list[Layer] = []
+    if settings.rate_limit is not None:
+        limits = {"rate": settings.rate_limit, "trusted_proxies": settings.trusted_proxies, "render": detail_body}
+        chosen.append(partial(ClientLimits, **limits))
+    if settings.cors_origins:
+        chosen.append(
+            partial(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=_ALLOWED_HEADERS,
+                expose_headers=_EXPOSED_HEADERS,
+            )
+        )
+    return chosen

@@ -1,0 +1,38 @@
+"""From what a client sent to a registration: the edge gives its id and its time once, for every retry to come."""
+
+from datetime import datetime
+
+from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Identity, Registration, unknown_device_type
+from servicekit.bodies import Model, body_sha256, validated
+from uuid_utils import uuid7
+
+
+def read_event(model: type[Model], value: object, *where: str) -> Model:
+    """`value` as an event.
+
+    Raises:
+        BadValue: an unknown device type, and nothing else wrong.
+        Invalid: anything else.
+    """
+    return validated(model, value, *where, bad_value=unknown_device_type)
+
+
+def accept(event: AuthEvent, key: str | None, received_at: datetime, *where: str) -> Registration:
+    """Make `event` ready for the private service.
+
+    Raises:
+        Invalid: it happened too long ago, or in the future.
+    """
+    return validated(
+        Registration,
+        {
+            "project_id": DEFAULT_PROJECT_ID,
+            "event_id": str(uuid7()),
+            "received_at": received_at,
+            "user_key": event.user_key,
+            "device_type": event.device_type,
+            "occurred_at": event.occurred_at,
+            "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
+        },
+        *where,
+    )

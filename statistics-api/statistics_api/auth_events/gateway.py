@@ -1,0 +1,109 @@
+"""Forwards auth events to the private service, and decides nothing."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from contract.auth_events import (
+    BatchForward,
+    BatchReply,
+    CoalescedOutcomes,
+    CoalescedRegistrations,
+    Outcome,
+    OutcomeStatus,
+    Registration,
+)
+from servicekit.coalescer import Coalescer
+from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown
+
+from statistics_api.device_api import DeviceApi
+from statistics_api.retries import Retries
+
+# How long a client waits for an event or a batch at the most, in seconds.
+EVENT_SECONDS_MAX = 6.0
+BATCH_SECONDS_MAX = 10.0
+_FORWARD_ROWS_MAX = 1_000
+_QUEUE_ROWS_MAX = 4_000
+# With less time left than this, an event is refused rather than sent.
+_LEAST_SECONDS = 1.0
+
+_FAILURES: dict[OutcomeStatus, type[DomainError]] = {
+    OutcomeStatus.CONFLICT: Conflict,
+    OutcomeStatus.NOT_RECORDED: NotRecorded,
+    OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
+}
+
+
+class _Item(NamedTuple):
+    registration: Registration
+    request_id: str
+
+
+class Gateway:
+    """One per process: it holds the coalescer that lets one request carry many events."""
+
+    def __init__(self, device_api: DeviceApi) -> None:
+        self._device_api = device_api
+        self._retries = Retries()
+        self._coalescer: Coalescer[_Item, bool] = Coalescer(
+            self._flush,
+            batch_rows_max=_FORWARD_ROWS_MAX,
+            queue_rows_max=_QUEUE_ROWS_MAX,
+            least_seconds=_LEAST_SECONDS,
+        )
+
+    async def register(self, registration: Registration, request_id: str) -> bool:
+        """Returns after COMMIT: whether it is a replay of an earlier request.
+
+        Raises:
+            Conflict: its idempotency key was used before with another body.
+            Invalid: the database's own rules refused it.
+            NotRecorded, OutcomeUnknown: see there.
+        """
+        return await self._coalescer.submit(_Item(registration, request_id), time.monotonic() + EVENT_SECONDS_MAX)
+
+    async def register_batch(self, batch: BatchForward, request_id: str) -> BatchReply:
+        """Returns after COMMIT. Raises as `register`."""
+        deadline = time.monotonic() + BATCH_SECONDS_MAX
+        body = batch.model_dump_json().encode()
+
+        async def send(_: Sequence[BatchForward]) -> Sequence[BatchReply | DomainError]:
+            reply = await self._device_api.post(
+                "/Device/register/batch", body, deadline=deadline, request_id=request_id
+            )
+            return [BatchReply.model_validate_json(reply)]
+
+        (outcome,) = await self._retries.send([batch], send, deadline)
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
+
+    async def close(self, seconds_max: float) -> None:
+        """Forward what waits, then answer the rest."""
+        await self._coalescer.close(seconds_max)
+
+    async def _flush(self, items: Sequence[_Item], deadline: float) -> Sequence[bool | DomainError]:
+        async def send(pending: Sequence[_Item]) -> Sequence[bool | DomainError]:
+            forward = CoalescedRegistrations.model_construct(
+                registrations=[item.registration for item in pending],
+                request_ids=[item.request_id for item in pending],
+            )
+            reply = await self._device_api.post(
+                "/Device/register/coalesced",
+                forward.model_dump_json().encode(),
+                deadline=deadline,
+                request_id=pending[0].request_id,
+            )
+            return [_replayed_or_failure(each) for each in CoalescedOutcomes.model_validate_json(reply).outcomes]
+
+        return await self._retries.send(items, send, deadline)
+
+
+def _replayed_or_failure(outcome: Outcome) -> bool | DomainError:
+    if outcome.status is OutcomeStatus.REGISTERED:
+        return False
+    if outcome.status is OutcomeStatus.REPLAYED:
+        return True
+    if outcome.status is OutcomeStatus.REFUSED:
+        return Invalid.because(outcome.detail)
+    return _FAILURES[outcome.status](outcome.detail)

@@ -1,0 +1,217 @@
+"""The public routes of family 1. The two hot ones are read and answered by hand; see servicekit.hot_routes."""
+
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
+
+from contract.auth_events import (
+    DEFAULT_PROJECT_ID,
+    AuthEvent,
+    AuthEventItem,
+    BatchAnswer,
+    DeviceType,
+    DeviceTypeCount,
+    Interval,
+    Point,
+    Registered,
+    Series,
+    Statistics,
+    TimeSeries,
+    invalid_device_type,
+)
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+from servicekit.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
+from servicekit.database import Database
+from servicekit.hot_routes import hot
+from servicekit.openapi import json_body, query, refusals
+from servicekit.shared_reads import SharedReads
+
+from statistics_api.auth_events import queries
+from statistics_api.auth_events.accepting import accept, read_event
+from statistics_api.auth_events.batches import NDJSON, read_batch
+from statistics_api.auth_events.gateway import Gateway
+from statistics_api.auth_events.ranges import Range, read_range
+
+LARGE_BODIES = frozenset({"/Log/auth/batch"})
+READ_SECONDS_MAX = 3.0
+
+_REGISTERED = Registered().model_dump_json(by_alias=True).encode()
+_REPLAYED = {"Idempotent-Replayed": "true"}
+_REPLAYED_HEADER = {
+    "Idempotent-Replayed": {"description": "`true`: this was recorded before.", "schema": {"type": "string"}}
+}
+_ETAG_HEADER = {"ETag": {"description": "Changes whenever the answer does.", "schema": {"type": "string"}}}
+DEFAULTS = "the last hour by minute, the last day by hour, 30 days by day, 365 days by month"
+
+router = APIRouter(prefix="/Log/auth", tags=["auth events"])
+
+
+class SeriesQuestion(NamedTuple):
+    """What a time series is asked for; those who ask the same at the same time share one query."""
+
+    project_id: int
+    device_types: tuple[DeviceType, ...]
+    range: Range
+
+
+class Reads:
+    """The shared reads of one process."""
+
+    def __init__(self, database: Database) -> None:
+        async def ask_totals(project_id: int) -> dict[DeviceType, int]:
+            return await database.run(partial(queries.totals, project_id=project_id), READ_SECONDS_MAX)
+
+        async def ask_series(question: SeriesQuestion) -> dict[DeviceType, list[int]]:
+            work = partial(
+                queries.series,
+                project_id=question.project_id,
+                device_types=question.device_types,
+                interval=question.range.interval,
+                edges=question.range.edges,
+            )
+            return await database.run(work, READ_SECONDS_MAX)
+
+        self.totals = SharedReads(ask_totals)
+        self.series = SharedReads(ask_series)
+
+
+@router.post(
+    "",
+    response_model=Registered,
+    summary="Record one event",
+    response_description="Recorded: this is sent after COMMIT",
+    responses=refusals(400, 408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
+    openapi_extra=json_body(AuthEvent, headers=(KEY_HEADER,)),
+)
+@hot
+async def log_auth(request: Request) -> Response:
+    """The same user may register any number of times. With an `Idempotency-Key`, a repeat counts nothing."""
+    key = read_idempotency_key(request)
+    event = read_event(AuthEvent, await read_json(request), "body")
+    registration = accept(event, key, datetime.now(UTC), "body")
+    gateway: Gateway = request.state.gateway
+    # Resolves after the private service committed: a 200 means durable.
+    replayed = await gateway.register(registration, request.scope["request_id"])
+    return Response(_REGISTERED, headers=_REPLAYED if replayed else None, media_type="application/json")
+
+
+@router.post(
+    "/batch",
+    response_model=BatchAnswer,
+    summary="Record up to 10,000 events in one transaction",
+    response_description="Every item that was not plainly registered is listed",
+    responses=refusals(408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
+    openapi_extra=json_body(
+        list[AuthEventItem],
+        headers=(KEY_HEADER,),
+        extra_content={NDJSON: {"schema": {"type": "string", "description": "One event a line"}}},
+    ),
+)
+async def log_auth_batch(request: Request) -> Response:
+    """A JSON array, or one JSON object a line. An item that is refused does not harm the others.
+
+    With an `Idempotency-Key`, a repeat of the whole batch gets the first answer; an item with an `eventId` is
+    counted once, whatever batch it comes in.
+    """
+    batch = await read_batch(request, datetime.now(UTC))
+    gateway: Gateway = request.state.gateway
+    reply = await gateway.register_batch(batch, request.scope["request_id"])
+    body = reply.answer.model_dump_json(by_alias=True)
+    return Response(body, headers=_REPLAYED if reply.replayed else None, media_type="application/json")
+
+
+@router.get(
+    "/statistics",
+    response_model=DeviceTypeCount | Statistics,
+    summary="How many events, of one device type or of each",
+    responses=refusals(400, 429, 503)
+    | {200: {"headers": _ETAG_HEADER}, 304: {"description": "Still the answer you have"}},
+    openapi_extra={
+        "parameters": [
+            query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
+            {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}},
+        ]
+    },
+)
+@hot
+async def statistics(request: Request) -> Response:
+    """Exact, for ever, and read-your-writes: an event that was answered with 200 is in the next count."""
+    device_type = _device_type(request)
+    reads: Reads = request.state.reads
+    counts = await reads.totals.get(DEFAULT_PROJECT_ID)
+    if device_type is not None:
+        body = to_json({"deviceType": device_type, "count": counts[device_type]})
+    else:
+        each = [{"deviceType": device_type, "count": counts[device_type]} for device_type in sorted(counts)]
+        body = to_json({"statistics": each, "total": sum(counts.values())})
+    etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if _matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+@router.get(
+    "/timeseries",
+    response_model=TimeSeries,
+    summary="How many events in each minute, hour, day or month",
+    responses=refusals(400, 422, 429, 503),
+    openapi_extra={
+        "parameters": [
+            query("deviceType", DeviceType, "Without it: one series for each device type.", example="iOS"),
+            query("interval", Interval, "The width of a bucket.", example="hour"),
+            query(
+                "from",
+                datetime,
+                f"RFC 3339 with a zone. Default: {DEFAULTS}.",
+            ),
+            query("to", datetime, "RFC 3339 with a zone; not included. Default: now."),
+            query("timezone", str, "An IANA zone; days of 23 and 25 hours are right.", example="Europe/Berlin"),
+        ]
+    },
+)
+async def timeseries(request: Request) -> Response:
+    """Buckets follow `occurredAt`, are aligned outwards to the interval, and empty ones read 0.
+
+    A series has at most 10,000 points: a longer range is refused, never cut. Minutes reach back 35 days.
+    """
+    device_type = _device_type(request)
+    asked = read_range(request.query_params, datetime.now(UTC))
+    device_types = tuple(DeviceType) if device_type is None else (device_type,)
+    reads: Reads = request.state.reads
+    counts = await reads.series.get(SeriesQuestion(DEFAULT_PROJECT_ID, device_types, asked))
+    starts = [edge.astimezone(asked.zone) for edge in asked.edges]
+    answer = TimeSeries(
+        interval=asked.interval,
+        timezone=asked.zone.key,
+        **{"from": starts[0]},
+        to=starts[-1],
+        series=[
+            Series(
+                device_type=each,
+                points=[Point(start=start, count=count) for start, count in zip(starts, counts[each], strict=False)],
+            )
+            for each in device_types
+        ],
+    )
+    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+
+
+def _device_type(request: Request) -> DeviceType | None:
+    name = request.query_params.get("deviceType")
+    if name is None:
+        return None
+    try:
+        return DeviceType(name)
+    except ValueError:
+        raise BadValue(invalid_device_type(name)) from None
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """RFC 9110, section 13.1.2: a list, compared weakly; `*` matches whatever there is."""
+    if if_none_match is None:
+        return False
+    candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
+    return etag in candidates or candidates == ["*"]

@@ -1,0 +1,69 @@
+"""An optional limit on the requests of one client address, kept by each process for itself."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from limits import RateLimitItem
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from servicekit.errors import TooManyRequests
+from servicekit.problems import Renderer
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+Network = IPv4Network | IPv6Network
+_UNLIMITED = frozenset({"/health", "/livez", "/readyz"})
+# One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
+_IPV6_PREFIX = 64
+
+
+class ClientLimits:
+    """Refuses with 429 whoever asks more often than `rate`."""
+
+    def __init__(
+        self, app: ASGIApp, *, rate: RateLimitItem, trusted_proxies: Sequence[Network], render: Renderer
+    ) -> None:
+        self._app = app
+        self._rate = rate
+        self._trusted_proxies = trusted_proxies
+        self._render = render
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in _UNLIMITED:
+            await self._app(scope, receive, send)
+            return
+        if self._limiter.hit(self._rate, client_address(scope, self._trusted_proxies)):
+            await self._app(scope, receive, send)
+        else:
+            refusal = TooManyRequests(f"more than {self._rate}")
+            await self._render(scope, refusal)(scope, receive, send)
+
+
+def client_address(scope: Scope, trusted_proxies: Sequence[Network]) -> str:
+    """Who is asking: the nearest address that is not one of our own proxies.
+
+    Each proxy appends the address it saw to X-Forwarded-For, so the list is read from the right, and only as far
+    as the one who wrote an entry is trusted. Whatever a client wrote there itself stands further left.
+    """
+    nearest = scope["client"][0] if scope["client"] else ""
+    forwarded = [
+        entry.strip()
+        for name, value in scope["headers"]
+        if name == b"x-forwarded-for"
+        for entry in value.decode("latin-1").split(",")
+    ]
+    address = _parse(nearest)
+    while address is not None and forwarded and any(address in network for network in trusted_proxies):
+        nearest = forwarded.pop()
+        address = _parse(nearest)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, _IPV6_PREFIX), strict=False))
+    return nearest
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,99 @@
+"""The HTTP client for the private service: one attempt, and an honest word on how it ended."""
+
+import asyncio
+import json
+import logging
+import time
+from http import HTTPStatus
+
+import httpx2
+from servicekit import deadline as deadlines
+from servicekit.errors import Conflict, NotRecorded, OutcomeUnknown
+
+_log = logging.getLogger(__name__)
+
+# The private service answers this much before our own deadline, so that its answer is still of use, in seconds.
+_REPLY_SECONDS = 0.5
+_CONNECT_SECONDS = 1.0
+# Below the 30 s that the private service keeps an idle connection: we never reuse one that it is closing.
+_KEEP_ALIVE_SECONDS = 20.0
+_CONNECTIONS_MAX = 32
+
+
+class DeviceApi:
+    """Belongs to one process. Only the coalescer's own task and batches call it, never a request that may be
+    cancelled half-way.
+    """
+
+    def __init__(self, url: str, service_token: str) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {service_token}", "Content-Type": "application/json"},
+            limits=httpx2.Limits(
+                max_connections=_CONNECTIONS_MAX,
+                max_keepalive_connections=_CONNECTIONS_MAX,
+                keepalive_expiry=_KEEP_ALIVE_SECONDS,
+            ),
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+            trust_env=False,
+        )
+
+    async def post(self, path: str, body: bytes, *, deadline: float, request_id: str) -> bytes:
+        """One attempt; `deadline` is a reading of `time.monotonic`.
+
+        Raises:
+            NotRecorded: it never began, or the private service says that it stored nothing.
+            OutcomeUnknown: it was sent, and no answer tells what became of it.
+            Conflict: the private service says so.
+        """
+        headers = {
+            "X-Request-ID": request_id,
+            deadlines.HEADER: deadlines.to_header(deadline - _REPLY_SECONDS),
+        }
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                answer = await self._client.post(path, content=body, headers=headers)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise NotRecorded("events cannot be stored right now") from error
+        except (httpx2.TransportError, TimeoutError) as error:
+            raise OutcomeUnknown("the event may or may not have been stored") from error
+        if answer.status_code != HTTPStatus.OK:
+            raise _failure(answer)
+        return answer.content
+
+    async def check(self) -> str:
+        """Whether the private service is alive, for readiness.
+
+        Raises:
+            NotRecorded: it is not.
+        """
+        try:
+            answer = await self._client.get("/livez", timeout=_CONNECT_SECONDS)
+        except httpx2.TransportError as error:
+            raise NotRecorded("cannot be reached") from error
+        if answer.status_code != HTTPStatus.OK:
+            raise NotRecorded(f"answers {answer.status_code}")
+        return "ok"
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+
+def _failure(answer: httpx2.Response) -> NotRecorded | OutcomeUnknown | Conflict:
+    status = answer.status_code
+    if status == HTTPStatus.CONFLICT:
+        return Conflict(answer.json()["detail"])
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        try:
+            body = answer.json()
+            if body["code"] == NotRecorded.code:
+                return NotRecorded(body["detail"])
+            return OutcomeUnknown(body["detail"])
+        except (json.JSONDecodeError, KeyError, TypeError):
+            return OutcomeUnknown("the event may or may not have been stored")
+    # Never the client's fault: what we forward was validated, and our token is the operator's matter.
+    _log.error("the private service answered %d", status)
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return NotRecorded("events cannot be stored right now")
+    return OutcomeUnknown("the event may or may not have been stored")

@@ -1,0 +1,32 @@
+"""`GET /`: what this is, and where to go from here."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from statistics_api import __version__
+
+router = APIRouter(tags=["health"])
+
+
+class Welcome(BaseModel):
+    """The service's name, version and main routes."""
+
+    name: str = "statistics-api"
+    version: str = __version__
+    links: dict[str, str] = {
+        "documentation": "/docs",
+        "reference": "/redoc",
+        "openapi": "/openapi.json",
+        "record": "/Log/auth",
+        "record many": "/Log/auth/batch",
+        "statistics": "/Log/auth/statistics",
+        "time series": "/Log/auth/timeseries",
+        "health": "/health",
+        "readiness": "/readyz",
+    }
+
+
+@router.get("/", summary="What this is")
+async def welcome() -> Welcome:
+    """Name, version and links."""
+    return Welcome()
