@@ -1,0 +1,75 @@
+"""What the tests of the schema do to databases: run the real command, dump, look."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from local.database import base_environment
+
+LOGINS = {
+    "WRITER_DB_USER": "schema_writer",
+    "WRITER_DB_PASSWORD": "clear-text-of-the-writer",
+    "READER_DB_USER": "schema_reader",
+    "READER_DB_PASSWORD": "clear-text-of-the-reader",
+}
+
+
+def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - a fixed command line
+        [sys.executable, "-m", "device_registration_api", command],
+        env={**base_environment(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(command: str, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and everything that was printed; a traceback is never an answer to an operator."""
+    return finished(start(command, environment))
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return process.returncode, out + err
+
+
+def migrate(url: str, logins: Mapping[str, str] = LOGINS) -> str:
+    code, printed = run("migrate", {"DATABASE_URL": url, **logins})
+    assert code == 0, printed
+    return printed
+
+
+@contextmanager
+def session(url: str, **changes: str) -> Iterator[Connection]:
+    """A connection that commits each statement; `changes` replace parts of the URL."""
+    with closing(psycopg2.connect(make_dsn(url, **changes))) as conn:
+        conn.autocommit = True
+        yield conn
+
+
+def rows(url: str, statement: str, **changes: str) -> list[tuple[object, ...]]:
+    with session(url, **changes) as conn, conn.cursor() as cur:
+        cur.execute(statement)
+        return cur.fetchall() if cur.description else []
+
+
+def dump(binaries: Path, url: str) -> list[str]:
+    """The schema as pg_dump writes it, without the lines that are random."""
+    target = parse_dsn(url)
+    password = target.pop("password")
+    outcome = subprocess.run(  # noqa: S603 - a fixed command line
+        [binaries / "pg_dump", "--schema-only", make_dsn(**target)],
+        env={**base_environment(), "PGPASSWORD": password},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in outcome.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]

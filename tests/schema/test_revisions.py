@@ -1,0 +1,88 @@
+"""A database that was upgraded is the same as one that was made today."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from device_registration_api.schema import revise, roles
+from device_registration_api.schema.connect import connect, database_name
+from device_registration_api.schema.settings import LoginSettings
+from schema_steps import LOGINS, dump, migrate, rows, run
+
+if TYPE_CHECKING:
+    from conftest import Cluster
+
+LOGIN_SETTINGS = LoginSettings(**{name.lower(): value for name, value in LOGINS.items()})
+
+
+def install_first_revision(url: str) -> None:
+    """As the first release did it; the roles exist already."""
+    with closing(connect(url)) as conn, revise.schema_transaction(conn) as config:
+        roles.grant_database(conn, database_name(url), LOGIN_SETTINGS)
+        revise.upgrade(conn, config, "0001")
+
+
+@pytest.mark.parametrize("server", ["cluster", "postgres16"])
+def test_fresh_and_upgraded_and_downgraded_schemas_are_identical(server: str, request: pytest.FixtureRequest) -> None:
+    cluster: Cluster = request.getfixturevalue(server)
+    with cluster.new_database() as fresh_name, cluster.new_database() as upgraded_name:
+        fresh, upgraded = cluster.admin_url(fresh_name), cluster.admin_url(upgraded_name)
+        migrate(fresh)
+        install_first_revision(upgraded)
+        first = dump(cluster.binaries, upgraded)
+        migrate(upgraded)
+        newest = dump(cluster.binaries, fresh)
+
+        assert len(newest) > 300
+        assert dump(cluster.binaries, upgraded) == newest
+
+        for url in (fresh, upgraded):
+            assert run("downgrade", {"DATABASE_URL": url})[0] == 0
+            assert "0001" in run("current", {"DATABASE_URL": url})[1]
+            # `migrate` has made weeks in the meantime, so they are left out here.
+            assert without_weeks(dump(cluster.binaries, url)) == without_weeks(first)
+            migrate(url)
+            assert dump(cluster.binaries, url) == newest
+
+
+def without_weeks(lines: list[str]) -> list[str]:
+    """The statements of a dump that do not name a week's partition."""
+    statements = "\n".join(line for line in lines if not line.startswith("--")).split(";\n")
+    kept = [each.strip() for each in statements if "auth_event_2" not in each]
+    assert len(kept) < len(statements) or "auth_event_2" not in "".join(lines)
+    return kept
+
+
+def test_an_upgrade_keeps_what_was_counted_and_fills_in_the_minutes(fresh_database: str) -> None:
+    migrate(fresh_database)
+    rows(
+        fresh_database,
+        """
+        INSERT INTO auth_event
+        SELECT 1, now(), gen_random_uuid(), moment, 'iOS', 'u'
+          FROM unnest(ARRAY[now(), now() - interval '3 days', now() - interval '3 days', now() - interval '36 days'])
+               AS moment;
+        INSERT INTO auth_event_total VALUES (1, 'iOS', 0, 4);
+        """,
+    )
+    assert run("downgrade", {"DATABASE_URL": fresh_database})[0] == 0
+    migrate(fresh_database)
+
+    assert rows(fresh_database, "SELECT sum(event_count)::int FROM stats.auth_event_total") == [(4,)]
+    minutes = """
+        SELECT bucket_start = date_trunc('minute', now() - interval '3 days'), event_count::int
+          FROM stats.auth_event_minute ORDER BY bucket_start
+    """
+    assert sorted(count for _, count in rows(fresh_database, minutes)) == [1, 2]
+
+
+def test_the_first_revision_is_never_taken_back(fresh_database: str) -> None:
+    assert run("downgrade", {"DATABASE_URL": fresh_database})[0] == 1  # empty
+    migrate(fresh_database)
+    assert run("downgrade", {"DATABASE_URL": fresh_database})[0] == 0
+    code, printed = run("downgrade", {"DATABASE_URL": fresh_database})
+    assert (code, len(printed.splitlines())) == (1, 1)
+    assert "0001 is the first" in printed
+    assert rows(fresh_database, "SELECT count(*)::int FROM auth_event") == [(0,)]
