@@ -6,6 +6,7 @@ user and widens the permissions of every parent folder. Here nothing outside the
 
 import importlib.util
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -144,7 +145,7 @@ class Postgres:
             # Fast shutdown (SIGINT) when this process is killed: the next start needs no recovery.
             self._process = spawn(
                 [
-                    *_as_ordinary_user(),
+                    *_with_a_name(),
                     str(self.binaries / "postgres"),
                     "-D",
                     str(self.data),
@@ -186,21 +187,23 @@ class Postgres:
             self._process = None
 
     def _check_runnable(self) -> None:
-        if os.geteuid() != 0:
+        namespace = _with_a_name()
+        if not namespace:
             return
+        who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}, who has no name on this system"
         way_out = "run as an ordinary user, or set DATABASE_URL"
-        if shutil.which("unshare") is None:
-            raise PostgresError(f"As root, PostgreSQL needs 'unshare' (util-linux): install it, {way_out}.")
+        if shutil.which(namespace[0]) is None:
+            raise PostgresError(f"As {who}, PostgreSQL needs 'unshare' (util-linux): install it, {way_out}.")
         check = ["test", "-x", str(self.binaries / "postgres"), "-a", "-w", str(self.folder)]
-        outcome = _run([*_as_ordinary_user(), *check])
+        outcome = _run([*namespace, *check])
         if outcome.returncode != 0 and outcome.stderr.strip():
             raise PostgresError(
-                "As root, PostgreSQL runs in a user namespace, and this system refuses one "
+                f"As {who}, PostgreSQL runs in a user namespace, and this system refuses one "
                 f"({_last_line(outcome.stderr)}): {way_out}."
             )
         if outcome.returncode != 0:
             raise PostgresError(
-                f"As root, PostgreSQL cannot enter {self.binaries} or {self.folder}, because a folder above "
+                f"As {who}, PostgreSQL cannot enter {self.binaries} or {self.folder}, because a folder above "
                 f"belongs to another user and is closed: {way_out}."
             )
 
@@ -224,7 +227,7 @@ class Postgres:
         _ = self.password  # the file that initdb reads
         outcome = _run(
             [
-                *_as_ordinary_user(),
+                *_with_a_name(),
                 str(self.binaries / "initdb"),
                 f"--pgdata={unfinished}",
                 f"--username={SUPERUSER}",
@@ -266,10 +269,17 @@ class Postgres:
         raise PostgresError(f"PostgreSQL did not start: {reason} (see {self.data / 'log'}).")
 
 
-def _as_ordinary_user() -> list[str]:
-    # PostgreSQL refuses to be root. In a user namespace of its own, root's user id reads as 1000 and its
-    # files still belong to root: no system user is needed.
-    return ["unshare", "--user", "--map-user=1000", "--"] if os.geteuid() == 0 else []
+def _with_a_name() -> list[str]:
+    """What to put before a command of PostgreSQL's, which refuses root, and initdb every user without a name.
+
+    In a user namespace of its own this user's id reads as another one's, a known one's; the files still belong
+    to this user, and nobody has to be added to the system.
+    """
+    names = {user.pw_uid for user in pwd.getpwall()} - {0}
+    if os.geteuid() in names:
+        return []
+    shown = 1000 if 1000 in names else min(names, default=1000)  # noqa: PLR2004 - the usual first user
+    return ["unshare", "--user", f"--map-user={shown}", "--"]
 
 
 def _environment() -> dict[str, str]:

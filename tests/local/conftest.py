@@ -24,7 +24,6 @@ def launch(tmp_path: Path) -> Iterator[StartLauncher]:
         *,
         again: Launch | None = None,
         env: Mapping[str, str] | None = None,
-        root: Path = ROOT,
         prefix: tuple[str, ...] = (),
     ) -> Launch:
         public_port = again.public_port if again else free_port()
@@ -39,7 +38,7 @@ def launch(tmp_path: Path) -> Iterator[StartLauncher]:
         with printed_to.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - a list of our own, no shell
                 [*prefix, sys.executable, "-m", "local.run"],
-                cwd=root,
+                cwd=ROOT,
                 env=base_environment() | settings | dict(env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -52,6 +51,7 @@ def launch(tmp_path: Path) -> Iterator[StartLauncher]:
     for each in launches:
         if each.process.poll() is None:
             each.end()
+    for each in launches:
         each.wait_gone()
 
 

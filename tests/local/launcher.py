@@ -73,7 +73,7 @@ class Launch:
         deadline = time.monotonic() + seconds_max
         while (left := self.left_processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not left
+        assert not left, left
 
 
 StartLauncher = Callable[..., Launch]

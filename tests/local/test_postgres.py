@@ -118,6 +118,16 @@ def test_a_system_that_refuses_user_namespaces_is_said_in_one_sentence(
         Postgres(tmp_path / "server", wheel_binaries()).start()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can lose the right to enter a folder")
+def test_a_folder_that_root_cannot_enter_in_its_namespace_is_named(tmp_path: Path) -> None:
+    closed = tmp_path / "of-another-user"
+    closed.mkdir(mode=0o700)
+    os.chown(closed, 1234, 1234)
+
+    with pytest.raises(PostgresError, match=r"cannot enter .*of-another-user"):
+        Postgres(closed / "server", wheel_binaries()).start()
+
+
 def test_a_start_that_fails_gives_the_servers_reason(tmp_path: Path) -> None:
     server = Postgres(tmp_path / "server", wheel_binaries(), settings={"shared_buffers": "much"})
 
