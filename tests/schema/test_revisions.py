@@ -45,6 +45,7 @@ def test_fresh_and_upgraded_and_downgraded_schemas_are_identical(server: str, re
             assert without_weeks(dump(cluster.binaries, url)) == without_weeks(first)
             migrate(url)
             assert dump(cluster.binaries, url) == newest
+            assert rows(url, "SELECT * FROM project") == [(1, "default")]
 
 
 def without_weeks(lines: list[str]) -> list[str]:
