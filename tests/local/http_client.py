@@ -12,7 +12,8 @@ def log_event(url: str, user_key: str = "user-123") -> None:
         assert response.status == 200
 
 
-def count(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/Log/auth/statistics?deviceType=iOS", timeout=10) as response:  # noqa: S310 - http
+def count(url: str, seconds_max: float = 10) -> int:
+    statistics = f"{url}/Log/auth/statistics?deviceType=iOS"
+    with urllib.request.urlopen(statistics, timeout=seconds_max) as response:  # noqa: S310 - http
         answer: dict[str, Any] = json.load(response)
     return int(answer["count"])
