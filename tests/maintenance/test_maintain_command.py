@@ -1,0 +1,105 @@
+"""The command as Compose, a CronJob and an operator run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import IO, TYPE_CHECKING, cast
+
+import pytest
+from rounds import as_administrator, as_writer
+
+from local.database import base_environment
+
+if TYPE_CHECKING:
+    from conftest import MigratedDatabase
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - a fixed command line
+        [sys.executable, "-m", "device_registration_api", *arguments],
+        env={**base_environment(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(environment: dict[str, str], *arguments: str) -> tuple[int, list[str]]:
+    process = start(environment, *arguments)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, (out + err).splitlines()
+
+
+def test_each_step_is_one_line(database: MigratedDatabase) -> None:
+    assert run(database.writer_env, "maintain") == (
+        0,
+        [
+            "partitions: made none",
+            "retention: no week is wholly older than 400 days",
+            "minutes: 0 buckets older than 35 days deleted",
+            "idempotency: 0 keys older than 48 hours deleted",
+        ],
+    )
+
+
+def test_retention_days_is_a_setting(database: MigratedDatabase) -> None:
+    code, lines = run({**database.writer_env, "RETENTION_DAYS": "0"}, "maintain")
+    assert (code, lines[1]) == (0, "retention: facts are kept for ever")
+    code, lines = run({**database.writer_env, "RETENTION_DAYS": "-1"}, "maintain")
+    assert (code, len(lines)) == (1, 1)
+    assert "RETENTION_DAYS" in lines[0]
+
+
+def test_an_alarm_is_exit_code_1(database: MigratedDatabase) -> None:
+    as_writer(database, "INSERT INTO auth_event VALUES (1, 'infinity', gen_random_uuid(), now(), 'iOS', 'u')")
+    code, lines = run(database.writer_env, "maintain")
+    assert code == 1
+    assert any("ALARM" in line for line in lines)
+
+
+def test_the_reader_can_not_maintain(database: MigratedDatabase) -> None:
+    code, lines = run(database.reader_env, "maintain")
+    assert (code, len(lines)) == (1, 1)
+    assert "permission denied" in lines[0]
+
+
+@pytest.mark.parametrize("command", ["maintain", "verify-counts"])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"DB_HOST": "127.0.0.1", "DB_PORT": "1"}, "Connection refused"),
+        ({"DB_PASSWORD": "wrong-password"}, "password authentication failed"),
+        ({"DB_HOST": "", "DB_NAME": ""}, "set DB_HOST, DB_NAME in the environment"),
+        ({"DB_NAME": "postgres"}, "does not exist"),
+    ],
+)
+def test_what_an_operator_can_mend_is_one_sentence(
+    database: MigratedDatabase, command: str, changes: dict[str, str], sentence: str
+) -> None:
+    code, lines = run({**database.writer_env, **changes}, command)
+    assert (code, len(lines)) == (1, 1), lines
+    assert sentence in lines[0]
+    assert "wrong-password" not in lines[0]
+
+
+def test_every_goes_on_through_an_outage_until_sigterm(database: MigratedDatabase) -> None:
+    as_administrator(database, "REVOKE INSERT, SELECT ON auth_event_default FROM registration_writer")
+    process = start(database.writer_env, "maintain", "--every", "1")
+    errors, lines = cast("IO[str]", process.stderr), cast("IO[str]", process.stdout)
+    assert "permission denied" in errors.readline()
+    as_administrator(database, "GRANT SELECT ON auth_event_default TO registration_writer")
+    assert "partitions:" in lines.readline()
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "idempotency" in out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "often"])
+def test_a_pause_that_is_no_pause_is_refused(seconds: str) -> None:
+    code, lines = run({}, "maintain", "--every", seconds)
+    assert code == 2
+    assert "--every" in lines[-1]
