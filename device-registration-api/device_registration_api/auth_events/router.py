@@ -57,13 +57,14 @@ async def register(request: Request) -> Response:
     ends = _deadline(request)
     key = read_idempotency_key(request)
     event = validated(AuthEvent, await read_json(request), "body", bad_value=unknown_device_type)
+    sent = {"user_key": event.user_key, "device_type": event.device_type, "occurredAt": event.occurred_at}
     added = {
         "project_id": DEFAULT_PROJECT_ID,
         "event_id": str(uuid7()),
         "received_at": datetime.now(UTC),
         "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
     }
-    registration = validated(Registration, dict(event) | added, "body")
+    registration = validated(Registration, sent | added, "body")
     outcome = await _group_commit(request).coalescer.submit(registration, ends)
     if outcome.status is OutcomeStatus.CONFLICT:
         raise Conflict(outcome.detail)

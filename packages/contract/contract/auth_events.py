@@ -163,14 +163,15 @@ class Registration(BaseModel):
     collides with the fact that is already stored. What a client said stays apart from what the edge added.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     project_id: Annotated[int, Field(ge=1, lt=2**31)]
     event_id: EventId
     received_at: AwareDatetime
     user_key: ShortText
     device_type: DeviceType
-    occurred_at: AwareDatetime | None = None
+    # The client's word: a refusal of its value names the field as the client wrote it.
+    occurred_at: AwareDatetime | None = Field(default=None, alias="occurredAt")
     identity: Identity | None = None
 
     @field_validator("occurred_at")

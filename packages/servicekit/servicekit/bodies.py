@@ -55,7 +55,8 @@ def validated(
         Invalid: anything else that is wrong.
     """
     try:
-        return model.model_validate(value)
+        # Python may use either name of a field, the wire only its own.
+        return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         sentence = bad_value(error)
         if sentence is not None:

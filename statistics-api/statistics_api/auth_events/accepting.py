@@ -31,7 +31,7 @@ def accept(event: AuthEvent, key: str | None, received_at: datetime, *where: str
             "received_at": received_at,
             "user_key": event.user_key,
             "device_type": event.device_type,
-            "occurred_at": event.occurred_at,
+            "occurredAt": event.occurred_at,
             "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
         },
         *where,

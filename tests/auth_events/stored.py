@@ -1,0 +1,58 @@
+"""What the database itself says, read as its administrator and past every service."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+from local.database import base_environment
+from tests.servers import MigratedDatabase, Product
+
+
+@contextmanager
+def administrator(database: MigratedDatabase) -> Iterator[Connection]:
+    """A connection whose every statement is committed at once."""
+    with closing(psycopg2.connect(database.admin_url)) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def rows(database: MigratedDatabase, statement: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
+    """Run one statement; its rows, or none if it returns none."""
+    with administrator(database) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def facts_by_user(database: MigratedDatabase) -> Counter[str]:
+    """How many facts each user key has."""
+    return Counter(dict(rows(database, "SELECT user_key, count(*) FROM auth_event GROUP BY user_key")))
+
+
+def facts_of(database: MigratedDatabase, user_key: str) -> int:
+    """How many facts one user key has."""
+    [(found,)] = rows(database, "SELECT count(*) FROM auth_event WHERE user_key = %(key)s", {"key": user_key})
+    return int(found)
+
+
+def command(product: Product, *arguments: str) -> str:
+    """Run one of the private service's operator commands as the writer; what it printed."""
+    finished = subprocess.run(  # noqa: S603 - a list of our own, no shell
+        [sys.executable, "-m", "device_registration_api", *arguments],
+        env=base_environment() | product.database.writer_env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def assert_counts_are_exact(product: Product) -> None:
+    """Every rollup equals its facts, by the command that operators have."""
+    assert "no drift" in command(product, "verify-counts")
