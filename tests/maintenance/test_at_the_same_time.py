@@ -186,3 +186,17 @@ def test_the_functions_are_safe_even_without_the_command(database: MigratedDatab
     for thread in threads:
         thread.join()
     assert sorted(answers, key=str) == [[(1,)], [(None,)], [(None,)], [(None,)]]
+
+
+def test_counts_are_verified_without_a_false_drift_while_weeks_are_retired(database: MigratedDatabase) -> None:
+    weeks = [date(2024, 1, 8) + timedelta(days=7 * n) for n in range(30)]
+    for week in weeks:
+        make_week(database, week)
+        record(database, datetime(week.year, week.month, week.day, tzinfo=UTC))
+    retiring = threading.Thread(target=lambda: run_round(database))
+    retiring.start()
+    verdicts = []
+    while retiring.is_alive():
+        verdicts.append(verify(database))
+    assert [each.drifts for each in verdicts] == [[]] * len(verdicts)
+    assert len({each.counts[0].retired for each in verdicts}) > 1, "nothing was retired in the meantime"
