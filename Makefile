@@ -32,6 +32,9 @@ lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the
 	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
 	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
 
+verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts
+	@exec $(BIN)/python -m local.verify_counts
+
 clean:
 	rm -rf $(VENV)
 

@@ -14,18 +14,23 @@ class InstallationError(Exception):
 
 
 class Installation:
-    """The data folder of one installation, locked for as long as this process lives."""
+    """The data folder of one installation."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder (0700) if needed, and lock it. Raises InstallationError."""
         self.folder = folder.absolute()
+
+    def occupy(self) -> None:
+        """Make the folder (0700) if needed, and keep every other run out of it until this process ends.
+
+        Raises InstallationError.
+        """
         try:
             private_folder(self.folder)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise InstallationError(f"DATA_DIR cannot be used: {error}.") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the file stays open, and so locked
         except BlockingIOError:
             raise InstallationError(f"Another run uses DATA_DIR {self.folder}: stop it, or set DATA_DIR.") from None
 

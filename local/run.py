@@ -66,6 +66,7 @@ def main() -> int:
 
 def _run(settings: Settings, begun: float) -> NoReturn:
     installation = Installation(settings.data_dir)
+    installation.occupy()
     _check_port("STATISTICS_PORT", settings.statistics_port)
     _check_port("REGISTRATION_PORT", settings.registration_port)
     with _server(settings, installation) as (server, server_url):

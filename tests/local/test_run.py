@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from local.database import base_environment
 from local.services import ROOT
 from tests.local.http_client import count, log_event
 from tests.local.launcher import Launch, StartLauncher
@@ -189,3 +190,18 @@ def test_whatever_dies_is_named_and_started_again(launch: StartLauncher) -> None
 
     assert count(run.public_url) == 3
     assert run.end() == 0
+
+
+def test_its_counts_can_be_verified_while_it_runs(launch: StartLauncher) -> None:
+    run = launch().wait_ready()
+    log_event(run.public_url)
+    verify = [sys.executable, "-m", "local.verify_counts"]
+    env = base_environment() | {"DATA_DIR": str(run.data)}
+
+    found = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert "no drift" in found.stdout
+
+    run.end()
+    refused = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert refused.returncode == 1
+    assert "make run" in refused.stderr
