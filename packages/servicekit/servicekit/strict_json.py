@@ -39,7 +39,8 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
         raise MalformedJson(f"not valid JSON: {error}") from error
     openings = body.count(b"{") + body.count(b"[")
     if isinstance(value, list):
-        openings -= len(value)  # a long flat list of objects is not a deep one
+        # A long flat list of objects is not a deep one; its numbers and strings must not hide one that is.
+        openings -= sum(isinstance(item, dict | list) for item in value)
     if openings >= DEPTH_MAX or _SUSPECT.search(body):
         _check(value)
     return value
@@ -47,9 +48,13 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 def _check(root: Any) -> None:  # noqa: ANN401 - any JSON value
     level = [root]
-    for _ in range(DEPTH_MAX + 1):
+    depth = 0
+    while level:
+        depth += 1
         below: list[Any] = []
         for value in level:
+            if depth > DEPTH_MAX and isinstance(value, dict | list):
+                raise MalformedJson(f"nested deeper than {DEPTH_MAX} levels")
             if isinstance(value, dict):
                 below += value
                 below += value.values()
@@ -63,7 +68,4 @@ def _check(root: Any) -> None:  # noqa: ANN401 - any JSON value
                     raise MalformedJson("contains a number too large to be stored")
             elif isinstance(value, int) and not _INTEGER_MIN <= value <= _INTEGER_MAX:
                 raise MalformedJson("contains an integer beyond 64 bits")
-        if not below:
-            return
         level = below
-    raise MalformedJson(f"nested deeper than {DEPTH_MAX} levels")
