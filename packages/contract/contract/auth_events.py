@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AwareDatetime,
@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from contract.text import CAMEL_CASE, Instant, ShortText
@@ -179,10 +180,11 @@ class Registration(BaseModel):
     def _within_the_window(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         received_at = info.data.get("received_at")
         if value is not None and received_at is not None:
-            if value < received_at - OCCURRED_PAST_MAX:
+            # Differences: unlike sums, they exist for every two times that can be written.
+            if received_at - value > OCCURRED_PAST_MAX:
                 message = f"must not be more than {OCCURRED_PAST_MAX.days} days ago"
                 raise ValueError(message)
-            if value > received_at + OCCURRED_AHEAD_MAX:
+            if value - received_at > OCCURRED_AHEAD_MAX:
                 message = f"must not be more than {OCCURRED_AHEAD_MAX.seconds // 60} minutes in the future"
                 raise ValueError(message)
         return value
@@ -231,9 +233,15 @@ class BatchForward(BaseModel):
     received_at: AwareDatetime
     identity: Identity | None = None
     # The position of each registration in the client's batch.
-    indexes: list[int]
+    indexes: list[Annotated[int, Field(ge=0)]]
     registrations: Annotated[list[Registration], Field(max_length=BATCH_ITEMS_MAX)]
     rejected: list[BatchResult]
+
+    @model_validator(mode="after")
+    def _one_index_each(self) -> Self:
+        if len(self.indexes) != len(self.registrations):
+            raise ValueError("must have one index for each registration")
+        return self
 
 
 class BatchReply(BaseModel):
