@@ -92,7 +92,7 @@ def test_when_both_fields_are_bad_422_wins(public: httpx2.Client) -> None:
         (" " + "m" * 255 + " ", "m" * 255),
         ("🦉" * 255, "🦉" * 255),
         ("é\u0301 ‮ \u200b'); DROP TABLE auth_event; --", "é\u0301 ‮ \u200b'); DROP TABLE auth_event; --"),
-        ("%(user_key)s %s {0} \\ \"", "%(user_key)s %s {0} \\ \""),
+        ('%(user_key)s %s {0} \\ "', '%(user_key)s %s {0} \\ "'),
     ],
     ids=["one", "padded", "unicode-space", "inner-space", "255", "255-and-space", "255-astral", "hostile", "formats"],
 )
@@ -105,7 +105,23 @@ def test_a_user_key_is_stored_as_sent_but_for_the_space_around_it(
 
 @pytest.mark.parametrize(
     "user_key",
-    ["", " ", "\t\n\u2003", "n" * 256, "🦉" * 256, "a\x00b", "a\x1fb", "a\nb", "a\x7fb", "a\x85b", 5, None, True, [], {}],
+    [
+        "",
+        " ",
+        "\t\n\u2003",
+        "n" * 256,
+        "🦉" * 256,
+        "a\x00b",
+        "a\x1fb",
+        "a\nb",
+        "a\x7fb",
+        "a\x85b",
+        5,
+        None,
+        True,
+        [],
+        {},
+    ],
     ids=repr,
 )
 def test_a_bad_user_key_is_422_and_names_the_field(public: httpx2.Client, product: Product, user_key: object) -> None:
@@ -163,7 +179,9 @@ def test_a_null_time_is_no_time(public: httpx2.Client) -> None:
     assert public.post("/Log/auth", json=event("u", occurredAt=None)).json() == REGISTERED
 
 
-@pytest.mark.parametrize("form", ["{:%Y-%m-%dT%H:%M:%SZ}", "{:%Y-%m-%d %H:%M:%S+00:00}", "{:%Y-%m-%dt%H:%M:%S.123456z}"])
+@pytest.mark.parametrize(
+    "form", ["{:%Y-%m-%dT%H:%M:%SZ}", "{:%Y-%m-%d %H:%M:%S+00:00}", "{:%Y-%m-%dt%H:%M:%S.123456z}"]
+)
 def test_every_form_of_rfc_3339_is_accepted(public: httpx2.Client, form: str) -> None:
     text = form.format(datetime.now(UTC) - timedelta(hours=1))
     assert public.post("/Log/auth", json=event("u", occurredAt=text)).json() == REGISTERED

@@ -1,0 +1,195 @@
+"""Bodies that are no event: each is refused for its own reason, and the connection stays good for the next request."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.auth_events.words import REGISTERED, event
+from tests.servers import Product
+
+EVENT = json.dumps(event("u")).encode()
+KIB = 1024
+
+NOT_JSON = {
+    "empty": b"",
+    "blank": b"   ",
+    "cut": EVENT[:-1],
+    "trailing": EVENT + b"}",
+    "two": EVENT + EVENT,
+    "single-quotes": b"{'userKey':'u','deviceType':'iOS'}",
+    "trailing-comma": b'{"userKey":"u","deviceType":"iOS",}',
+    "comment": b'{"userKey":"u","deviceType":"iOS"} // really',
+    "no-utf-8": b'{"userKey":"\xff\xfe","deviceType":"iOS"}',
+    "overlong-utf-8": b'{"userKey":"\xc0\xaf","deviceType":"iOS"}',
+    "utf-8-surrogate": b'{"userKey":"\xed\xa0\x80","deviceType":"iOS"}',
+    "latin-1": '{"userKey":"é","deviceType":"iOS"}'.encode("latin-1"),
+    "utf-8-bom": b"\xef\xbb\xbf" + EVENT,
+    "utf-16": EVENT.decode().encode("utf-16"),
+    "utf-16-no-bom": EVENT.decode().encode("utf-16-le"),
+    "utf-32": EVENT.decode().encode("utf-32"),
+    "lone-high-surrogate": b'{"userKey":"\\ud800","deviceType":"iOS"}',
+    "lone-low-surrogate": b'{"userKey":"\\udc00x","deviceType":"iOS"}',
+    "escaped-nul": b'{"userKey":"a\\u0000b","deviceType":"iOS"}',
+    "escaped-nul-in-a-key": b'{"userKey":"u","deviceType":"iOS","a\\u0000":1}',
+    "raw-nul": b'{"userKey":"a\x00b","deviceType":"iOS"}',
+    "raw-newline": b'{"userKey":"a\nb","deviceType":"iOS"}',
+    "nan": b'{"userKey":"u","deviceType":"iOS","x":NaN}',
+    "infinity": b'{"userKey":"u","deviceType":"iOS","x":-Infinity}',
+    "infinite-exponent": b'{"userKey":"u","deviceType":"iOS","x":1e999}',
+    "infinite-digits": b'{"userKey":"u","deviceType":"iOS","x":' + b"9" * 400 + b".0}",
+    "beyond-64-bits": b'{"userKey":"u","deviceType":"iOS","x":9223372036854775808}',
+    "below-64-bits": b'{"userKey":"u","deviceType":"iOS","x":-9223372036854775809}',
+    "60000-digits": b'{"userKey":"u","deviceType":"iOS","x":' + b"7" * 60_000 + b"}",
+    "21-deep": b'{"userKey":"u","deviceType":"iOS","x":' + b"[" * 20 + b"]" * 20 + b"}",
+    "21-objects-deep": b'{"a":' * 21 + b"1" + b"}" * 21,
+    "30000-deep": b"[" * 30_000,
+    "form": b"userKey=u&deviceType=iOS",
+}
+DEEP_AMONG_FLAT = b"[" + b"1," * 9_000 + b'{"userKey":"u","deviceType":"iOS","x":' + b"[" * 25 + b"]" * 25 + b"}]"
+JSON_BUT_NO_OBJECT = {
+    "null": b"null",
+    "number": b"5",
+    "string": b'"iOS"',
+    "array": b"[" + EVENT + b"]",
+    "true": b"true",
+}
+STRANGE_BUT_GOOD = {
+    "20-deep": b'{"userKey":"u","deviceType":"iOS","x":' + b"[" * 19 + b"]" * 19 + b"}",
+    "largest-integer": b'{"userKey":"u","deviceType":"iOS","x":9223372036854775807}',
+    "smallest-integer": b'{"userKey":"u","deviceType":"iOS","x":-9223372036854775808}',
+    "large-double": b'{"userKey":"u","deviceType":"iOS","x":1.5e308}',
+    "tiny-double": b'{"userKey":"u","deviceType":"iOS","x":1e-400}',
+    "escapes": b'{"user\\u004bey":"\\u0075","deviceType":"i\\u004fS"}',
+    "surrogate-pair": b'{"userKey":"\\ud83e\\udd89","deviceType":"iOS"}',
+    "escaped-backslash": b'{"userKey":"a\\\\u0000b","deviceType":"iOS"}',
+    "white-space": b' \r\n\t{ "userKey" : "u" , "deviceType" : "iOS" }\n',
+    "last-of-two-wins": b'{"userKey":"","userKey":"u","deviceType":"iOS"}',
+}
+
+
+@pytest.fixture
+def one_connection(product: Product) -> Iterator[httpx2.Client]:
+    """A client that holds exactly one connection, and would fail rather than open another."""
+    limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
+    with httpx2.Client(base_url=product.public_url, limits=limits, timeout=20, trust_env=False) as client:
+        yield client
+
+
+def local_port(answer: httpx2.Response) -> int:
+    """Which connection of ours an answer came by."""
+    port: int = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+    return port
+
+
+def assert_the_connection_is_good(client: httpx2.Client, hostile: httpx2.Response) -> None:
+    plain = client.post("/Log/auth", content=EVENT, headers={"Content-Type": "application/json"})
+    assert (plain.status_code, plain.json()) == (200, REGISTERED)
+    assert local_port(plain) == local_port(hostile)
+
+
+@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
+def test_what_is_not_strict_json_is_422_and_the_next_request_succeeds(
+    one_connection: httpx2.Client, body: bytes
+) -> None:
+    for path in ("/Log/auth", "/Log/auth/batch"):
+        answer = one_connection.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, answer.text
+        [problem] = answer.json()["detail"]
+        assert (problem["type"], problem["loc"]) == ("json_invalid", ["body"])
+        assert_the_connection_is_good(one_connection, answer)
+
+
+def test_a_deep_item_cannot_hide_among_many_flat_ones(one_connection: httpx2.Client) -> None:
+    answer = one_connection.post("/Log/auth/batch", content=DEEP_AMONG_FLAT)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"] == "nested deeper than 20 levels"
+
+
+@pytest.mark.parametrize("body", JSON_BUT_NO_OBJECT.values(), ids=JSON_BUT_NO_OBJECT.keys())
+def test_json_that_is_no_object_is_422(one_connection: httpx2.Client, body: bytes) -> None:
+    answer = one_connection.post("/Log/auth", content=body)
+    assert answer.status_code == 422
+    assert [each["loc"] for each in answer.json()["detail"]] == [["body"]]
+    assert_the_connection_is_good(one_connection, answer)
+
+
+@pytest.mark.parametrize("body", STRANGE_BUT_GOOD.values(), ids=STRANGE_BUT_GOOD.keys())
+def test_what_is_strange_but_good_json_is_taken(one_connection: httpx2.Client, body: bytes) -> None:
+    assert one_connection.post("/Log/auth", content=body).json() == REGISTERED
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "nonsense", "é".encode()]
+)
+def test_the_content_type_does_not_matter_for_one_event(
+    one_connection: httpx2.Client, content_type: str | bytes | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    assert one_connection.post("/Log/auth", content=EVENT, headers=headers).json() == REGISTERED
+
+
+def padded(size: int) -> bytes:
+    """An event of exactly `size` bytes."""
+    body = b'{"userKey":"u","deviceType":"iOS","padding":""}'
+    return body.replace(b'""', b'"' + b"p" * (size - len(body)) + b'"')
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+@pytest.mark.parametrize("path", ["/Log/auth", "/Log/auth/batch"])
+def test_a_body_of_the_limit_is_read_and_one_byte_more_is_413(
+    one_connection: httpx2.Client, path: str, chunked: bool
+) -> None:
+    limit = 64 * KIB if path == "/Log/auth" else 4 * KIB * KIB
+
+    def send(size: int) -> httpx2.Response:
+        body = padded(size) if path == "/Log/auth" else b"[" + padded(size - 2) + b"]"
+        assert len(body) == size
+        return one_connection.post(path, content=iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
+
+    assert send(limit).status_code == 200
+    answer = send(limit + 1)
+    assert (answer.status_code, answer.json()) == (413, {"detail": f"The body is larger than {limit} bytes"})
+    plain = one_connection.post("/Log/auth", content=EVENT)
+    assert plain.json() == REGISTERED
+
+
+def test_a_declared_length_beyond_the_limit_is_refused_before_the_body_is_sent(product: Product) -> None:
+    with socket.create_connection(("127.0.0.1", product.public.port), timeout=5) as connection:
+        connection.sendall(b"POST /Log/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("key", ["k", "k" * 255, "with space and ~!\"#$%&'()*+,-./:;<=>?@[]^_`{|}"])
+def test_an_idempotency_key_of_printable_ascii_is_taken(one_connection: httpx2.Client, key: str) -> None:
+    answer = one_connection.post("/Log/auth", content=EVENT, headers={"Idempotency-Key": key})
+    assert answer.json() == REGISTERED
+
+
+@pytest.mark.parametrize("path", ["/Log/auth", "/Log/auth/batch"])
+@pytest.mark.parametrize("key", ["", "k" * 256, "ключ".encode(), b"\xff", "tab\there"], ids=repr)
+def test_any_other_idempotency_key_is_422_and_names_the_header(
+    one_connection: httpx2.Client, path: str, key: str | bytes
+) -> None:
+    answer = one_connection.post(path, content=EVENT, headers={"Idempotency-Key": key})
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["header", "Idempotency-Key"]
+    assert problem["msg"] == "must be 1 to 255 printable ASCII characters"
+    assert_the_connection_is_good(one_connection, answer)
+
+
+def test_a_request_that_is_no_http_does_not_disturb_the_service(
+    product: Product, one_connection: httpx2.Client
+) -> None:
+    for garbage in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        b"POST /Log/auth HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", product.public.port), timeout=5) as connection:
+            connection.sendall(garbage)
+            assert connection.recv(4096)[:12] in (b"", b"HTTP/1.1 400")
+    assert one_connection.post("/Log/auth", content=EVENT).json() == REGISTERED

@@ -1,0 +1,112 @@
+"""Every path of family 1 by every method: what answers, in what form, with or without a trailing slash."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.auth_events.words import REGISTERED, event
+
+GETS = ["/", "/health", "/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/Log/auth/statistics",
+        "/Log/auth/statistics?deviceType=iOS", "/Log/auth/timeseries"]  # fmt: skip
+
+
+def test_health_and_liveness_are_the_documents_answer(public: httpx2.Client, private: httpx2.Client) -> None:
+    for client, service in ((public, "statistics-api"), (private, "device-registration-api")):
+        for path in ("/health", "/livez"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()) == (200, {"status": "ok", "service": service})
+
+
+def test_readiness_tells_version_environment_and_every_need(public: httpx2.Client, private: httpx2.Client) -> None:
+    answer = public.get("/readyz")
+    body: dict[str, Any] = answer.json()
+    assert answer.status_code == 200
+    assert body.pop("version")
+    assert body.pop("needs") == {"database": "ok, schema 0002", "device-registration-api": "ok"}
+    assert body == {"status": "ready", "reason": None, "service": "statistics-api", "environment": "development"}
+
+    body = private.get("/readyz").json()
+    assert body["needs"] == {"database": "ok, schema 0002"}
+    assert (body["status"], body["reason"], body["service"]) == ("ready", None, "device-registration-api")
+
+
+def test_the_root_says_what_this_is_and_its_links_work(public: httpx2.Client) -> None:
+    body = public.get("/").json()
+    assert body["name"] == "statistics-api"
+    assert body["version"] == public.get("/readyz").json()["version"]
+    assert "/docs" in body["links"].values()
+    for path in body["links"].values():
+        assert public.get(path).status_code in (200, 405), path  # 405: a route that only records
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_head_is_get_without_the_body(public: httpx2.Client, path: str) -> None:
+    get, head = public.get(path), public.head(path)
+    assert (get.status_code, head.status_code) == (200, 200)
+    assert head.content == b""
+    assert get.content != b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.headers["content-length"] == get.headers["content-length"] or "timeseries" in path
+    assert head.headers.get("etag") == get.headers.get("etag")
+
+
+@pytest.mark.parametrize("path", [path for path in GETS if path != "/"])
+def test_a_trailing_slash_is_the_same_route_and_no_redirect(public: httpx2.Client, path: str) -> None:
+    bare, _, query = path.partition("?")
+    for slashed in (f"{bare}/", f"{bare}//"):
+        answer = public.get(f"{slashed}?{query}" if query else slashed, follow_redirects=False)
+        assert answer.status_code == 200
+        if "timeseries" not in path:  # its range ends now
+            assert answer.content == public.get(path).content
+
+
+def test_posts_take_a_trailing_slash_too(public: httpx2.Client, private: httpx2.Client) -> None:
+    assert public.post("/Log/auth/", json=event("u"), follow_redirects=False).json() == REGISTERED
+    assert public.post("/Log/auth/batch/", json=[event("u")], follow_redirects=False).json()["registered"] == 1
+    assert private.post("/Device/register/", json=event("u"), follow_redirects=False).json() == REGISTERED
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/log/auth", "/Log", "/Log/auth/batches", "/Device/register", "/%00"])
+def test_an_unknown_path_is_404_with_a_detail(public: httpx2.Client, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        answer = public.request(method, path)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+        assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/Log/auth", "POST"),
+        ("PUT", "/Log/auth", "POST"),
+        ("HEAD", "/Log/auth/batch", "POST"),
+        ("OPTIONS", "/Log/auth", "POST"),
+        ("POST", "/Log/auth/statistics", "GET"),
+        ("DELETE", "/Log/auth/timeseries", "GET"),
+        ("POST", "/health", "GET"),
+    ],
+)
+def test_another_method_is_405_and_names_the_right_one(
+    public: httpx2.Client, method: str, path: str, allowed: str
+) -> None:
+    answer = public.request(method, path)
+    assert answer.status_code == 405
+    assert allowed in answer.headers["allow"]
+    assert answer.headers["x-request-id"]
+    if method != "HEAD":
+        assert answer.json() == {"detail": "Method Not Allowed"}
+
+
+@pytest.mark.parametrize("sent", ["abc", "0197-AB.c:d_e", "x" * 128])
+def test_a_request_id_is_returned(public: httpx2.Client, sent: str) -> None:
+    for path in ("/health", "/nothing", "/Log/auth/statistics"):
+        assert public.get(path, headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", 'a"b', "a\tb", "é".encode()])
+def test_a_missing_or_unusable_request_id_is_replaced(public: httpx2.Client, sent: str | bytes | None) -> None:
+    headers = {} if sent is None else {"X-Request-ID": sent}
+    first, second = (public.get("/health", headers=headers).headers["x-request-id"] for _ in range(2))
+    assert len(first) == 36
+    assert first != second
