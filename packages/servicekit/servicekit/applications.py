@@ -18,8 +18,6 @@ from servicekit.problems import detail_body, on_domain_error, on_http_exception,
 from servicekit.request_log import RequestLog
 from servicekit.surface import Surface
 
-BODY_SECONDS_MAX = 15
-
 Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 
@@ -54,7 +52,7 @@ def layers(
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = HotRoutes(app, routers=routers, render=detail_body)
     app = Surface(app)
-    app = BodyLimits(app, large=large_bodies, seconds_max=BODY_SECONDS_MAX, render=detail_body)
+    app = BodyLimits(app, large=large_bodies, render=detail_body)
     for layer in optional:
         app = layer(app)
     return Edge(app, log=log, in_flight_max=in_flight_max, render=detail_body)

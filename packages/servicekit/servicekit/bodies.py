@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
-from servicekit.errors import BodyTooSlow, DomainError, Invalid
+from servicekit.errors import DomainError, Invalid
 from servicekit.problems import invalid
 from servicekit.strict_json import parse
 
@@ -26,11 +26,19 @@ class BadValue(DomainError):
 
 
 async def read_bytes(request: Request) -> bytes:
-    """The whole body, within the limits that BodyLimits sets."""
-    try:
-        return await request.body()
-    except ClientDisconnect as error:
-        raise BodyTooSlow("The client went away before its body was complete") from error
+    """The whole body, within the limit that BodyLimits sets. To be called once.
+
+    Raises:
+        ClientDisconnect: the client went away, or was too slow and was closed.
+    """
+    chunks = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
 
 
 async def read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value

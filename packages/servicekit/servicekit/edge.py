@@ -8,6 +8,7 @@ import logging
 import re
 import time
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
@@ -59,6 +60,8 @@ class Edge:
                 await self._render(scope, refusal)(scope, receive, send_with_id)
             else:
                 await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            pass  # nobody is left to answer; the line below says so with status 0
         except Exception:  # noqa: BLE001 - the one place: a bug becomes a plain 500 with its trace in the log
             _log.exception("unhandled error, request %s", request_id)
             if status == 0:

@@ -45,13 +45,6 @@ class BodyTooLarge(DomainError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-class BodyTooSlow(DomainError):
-    """The body did not arrive in time."""
-
-    code = "body-too-slow"
-    status = HTTPStatus.REQUEST_TIMEOUT
-
-
 class NotRecorded(DomainError):
     """Nothing was stored and nothing will be: the caller may repeat freely."""
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from servicekit.errors import RETRY_AFTER_SECONDS, BodyTooSlow, DomainError, FieldError, Invalid
+from servicekit.errors import RETRY_AFTER_SECONDS, DomainError, FieldError, Invalid
 
 # None stands for a bug: the client learns no more than that.
 Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
@@ -31,8 +31,8 @@ def detail_body(_: Scope, error: DomainError | None) -> Response:
     if error.status in _TRY_LATER:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         body["code"] = error.code
-    if isinstance(error, BodyTooSlow):
-        headers["Connection"] = "close"  # the rest of the body must not be taken for the next request
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names what would be accepted
     return json_response(body, error.status, headers)
 
 
