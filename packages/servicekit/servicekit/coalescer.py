@@ -171,8 +171,18 @@ class Coalescer(Generic[Item, Outcome]):
 def _answer(batch: "Sequence[_Waiting[Item, Outcome]] | deque[_Waiting[Item, Outcome]]", error: DomainError) -> None:
     for waiting in batch:
         if not waiting.outcome.done():
-            # One instance each: raised in many tasks, a shared one would collect all of their tracebacks.
-            waiting.outcome.set_exception(type(error)(*error.args))
+            waiting.outcome.set_exception(_copy(error))
+
+
+def _copy(error: DomainError) -> DomainError:
+    """One instance each: raised in many tasks, a shared one would collect all of their tracebacks.
+
+    Without `__init__`: its parameters need not be the `args` of the exception.
+    """
+    kind = type(error)
+    copy = kind.__new__(kind, *error.args)
+    vars(copy).update(vars(error))
+    return copy
 
 
 def _forget(flush: "asyncio.Future[Any]") -> None:
