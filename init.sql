@@ -147,12 +147,10 @@ BEGIN
             EXECUTE lock_statements;
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
-            IF attempt = 100 THEN
-                RAISE;
-            END IF;
+            PERFORM pg_sleep(0.1 + 0.1 * random());
         END;
-        PERFORM pg_sleep(0.1 + 0.1 * random());
     END LOOP;
+    RAISE EXCEPTION 'a long transaction is in the way of maintenance; try later' USING ERRCODE = 'lock_not_available';
 END
 $$;
 
