@@ -29,7 +29,8 @@ class _Waiting(Generic[Item, Outcome]):
 
 
 class Coalescer(Generic[Item, Outcome]):
-    """Gives every submitted item exactly one outcome, by its deadline at the latest.
+    """Gives every submitted item exactly one outcome, by its deadline at the latest (where an item submitted before
+    it has a later one: by that).
 
     `flush(items, deadline)` returns one outcome an item, in order. An outcome that is a `DomainError` is raised to
     its submitter alone. A flush that raises NotRecorded says that nothing of the batch was stored; any other
@@ -81,7 +82,8 @@ class Coalescer(Generic[Item, Outcome]):
             await asyncio.wait(waiting)
         except asyncio.CancelledError:
             for outcome in waiting:
-                outcome.cancel()
+                if not outcome.cancel():
+                    outcome.exception()  # answered already; else asyncio would report it as an error nobody retrieved
             raise
         outcomes: list[Outcome | DomainError] = []
         for outcome in waiting:
@@ -142,12 +144,11 @@ class Coalescer(Generic[Item, Outcome]):
         flush = asyncio.ensure_future(self._flush([waiting.item for waiting in batch], deadline))
         try:
             await asyncio.wait({flush}, timeout=max(0.0, deadline - self._clock()))
-        finally:
-            if not flush.done():
-                # Not awaited: a flush that ignores its cancellation must not hold up the next one.
-                flush.cancel()
-                flush.add_done_callback(_forget)
+        except asyncio.CancelledError:
+            _abandon(flush)
+            raise
         if not flush.done():
+            _abandon(flush)
             _answer(batch, OutcomeUnknown("no outcome was known in time"))
             return
         error = asyncio.CancelledError() if flush.cancelled() else flush.exception()
@@ -183,6 +184,12 @@ def _copy(error: DomainError) -> DomainError:
     copy = kind.__new__(kind, *error.args)
     vars(copy).update(vars(error))
     return copy
+
+
+def _abandon(flush: "asyncio.Future[Any]") -> None:
+    """Cancel a flush without awaiting it: one that ignores its cancellation must not hold up the next."""
+    flush.cancel()
+    flush.add_done_callback(_forget)
 
 
 def _forget(flush: "asyncio.Future[Any]") -> None:
