@@ -47,5 +47,6 @@ class SharedReads(Generic[Question, Answer]):
             raise
         except Exception as error:  # noqa: BLE001 - not swallowed: everybody who asked gets it
             future.set_exception(error)
+            future.exception()  # else asyncio reports it as never retrieved when everybody has gone away meanwhile
         else:
             future.set_result(answer)
