@@ -175,8 +175,10 @@ class Database:
         """Run `work` in a worker thread; after `seconds_max` its connection is cut.
 
         Raises:
-            NotRecorded: every connection was busy for `wait_seconds_max`.
+            NotRecorded: every connection was busy for `wait_seconds_max`, or no time is left at all.
         """
+        if seconds_max <= 0:  # a short transaction would be over before its expiry could stop it
+            raise NotRecorded("the deadline passed before it was begun")
         begun = time.monotonic()
         try:
             async with asyncio.timeout(min(self._wait_seconds_max, seconds_max)):
