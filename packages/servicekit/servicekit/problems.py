@@ -33,8 +33,6 @@ def detail_body(_: Scope, error: DomainError | None) -> Response:
         body["code"] = error.code
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names what would be accepted
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names what would be accepted
     return json_response(body, error.status, headers)
 
 
