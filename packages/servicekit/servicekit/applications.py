@@ -44,7 +44,7 @@ def layers(
     app: ASGIApp,
     *,
     routers: Sequence[APIRouter] = (),
-    large_bodies: frozenset[str],
+    large_bodies: Mapping[str, int],
     optional: Sequence[Layer] = (),
     log: RequestLog,
     in_flight_max: int,

@@ -1,5 +1,7 @@
 """Bodies are bounded in bytes. uvicorn bounds them neither in bytes nor, without server.py, in seconds."""
 
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.errors import BodyTooLarge
@@ -12,10 +14,10 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 class BodyLimits:
     """Refuses a declared length at once, and counts what arrives where none is declared.
 
-    `large` are the paths that take up to `BATCH_BYTES_MAX`.
+    `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes.
     """
 
-    def __init__(self, app: ASGIApp, *, large: frozenset[str], render: Renderer) -> None:
+    def __init__(self, app: ASGIApp, *, large: Mapping[str, int], render: Renderer) -> None:
         self._app = app
         self._large = large
         self._render = render
@@ -23,7 +25,7 @@ class BodyLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Bound what the application below may receive."""
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            bytes_max = BATCH_BYTES_MAX if scope["path"].rstrip("/") in self._large else BODY_BYTES_MAX
+            bytes_max = self._large.get(scope["path"].rstrip("/"), BODY_BYTES_MAX)
             declared = _declared_bytes(scope)
             if declared is None:
                 receive = _counted(receive, bytes_max)

@@ -23,6 +23,7 @@ from contract.auth_events import (
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 from servicekit.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
+from servicekit.body_limits import BATCH_BYTES_MAX
 from servicekit.database import Database
 from servicekit.hot_routes import hot
 from servicekit.openapi import json_body, query, refusals
@@ -34,7 +35,7 @@ from statistics_api.auth_events.batches import NDJSON, read_batch
 from statistics_api.auth_events.gateway import Gateway
 from statistics_api.auth_events.ranges import Range, read_range
 
-LARGE_BODIES = frozenset({"/Log/auth/batch"})
+LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 READ_SECONDS_MAX = 3.0
 
 _REGISTERED = Registered().model_dump_json(by_alias=True).encode()
