@@ -14,13 +14,14 @@ from pydantic_core import to_json
 from servicekit.database import Contention
 from servicekit.sql import execute, fetch_all
 
-# Sorted, or two transactions that claim the same keys in different orders would deadlock.
+# Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,
+# so of two events under one key, the one that came first wins.
 CLAIM_KEYS = """
     INSERT INTO idempotency (project_id, key, body_sha256, event_id, received_at)
     SELECT project_id, key, decode(body_sha256, 'hex'), event_id, received_at
       FROM json_to_recordset(%(claims)s::json)
         AS claim(project_id int, key text, body_sha256 text, event_id uuid, received_at timestamptz)
-     ORDER BY project_id, key
+     ORDER BY project_id, key, event_id
         ON CONFLICT (project_id, key) DO NOTHING
     RETURNING event_id::text
 """

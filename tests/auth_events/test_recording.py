@@ -91,7 +91,7 @@ def test_when_both_fields_are_bad_422_wins(public: httpx2.Client) -> None:
         ("l" * 255, "l" * 255),
         (" " + "m" * 255 + " ", "m" * 255),
         ("🦉" * 255, "🦉" * 255),
-        ("é\u0301 ‮ \u200b'); DROP TABLE auth_event; --", "é\u0301 ‮ \u200b'); DROP TABLE auth_event; --"),
+        ("é\u0301 \u202e \u200b'); DROP TABLE auth_event; --", "é\u0301 \u202e \u200b'); DROP TABLE auth_event; --"),
         ('%(user_key)s %s {0} \\ "', '%(user_key)s %s {0} \\ "'),
     ],
     ids=["one", "padded", "unicode-space", "inner-space", "255", "255-and-space", "255-astral", "hostile", "formats"],
