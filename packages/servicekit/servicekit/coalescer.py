@@ -82,8 +82,7 @@ class Coalescer(Generic[Item, Outcome]):
             await asyncio.wait(waiting)
         except asyncio.CancelledError:
             for outcome in waiting:
-                if not outcome.cancel():
-                    outcome.exception()  # answered already; else asyncio would report it as an error nobody retrieved
+                outcome.cancel()
             raise
         outcomes: list[Outcome | DomainError] = []
         for outcome in waiting:
