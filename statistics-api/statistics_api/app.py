@@ -79,8 +79,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 def _optional_layers(settings: Settings) -> list[Layer]:
     chosen: list[Layer] = []
     if settings.rate_limit is not None:
-        limits = {"rate": settings.rate_limit, "trusted_proxies": settings.trusted_proxies, "render": detail_body}
-        chosen.append(partial(ClientLimits, **limits))
+        rate, proxies = settings.rate_limit, settings.trusted_proxies
+        chosen.append(partial(ClientLimits, rate=rate, trusted_proxies=proxies, render=detail_body))
     if settings.cors_origins:
         chosen.append(
             partial(

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from servicekit.errors import DomainError, Invalid
+from servicekit.headers import header
 from servicekit.problems import invalid
 from servicekit.strict_json import parse
 
@@ -83,7 +84,7 @@ def read_idempotency_key(request: Request) -> str | None:
     Raises:
         Invalid: empty, too long, or not printable ASCII.
     """
-    key = request.headers.get(KEY_HEADER)
+    key = header(request.scope, b"idempotency-key")
     if key is None:
         return None
     if not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.errors import BodyTooLarge
+from servicekit.headers import header
 from servicekit.problems import Renderer
 
 BODY_BYTES_MAX = 64 * 1024
@@ -26,21 +27,14 @@ class BodyLimits:
         """Bound what the application below may receive."""
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             bytes_max = self._large.get(scope["path"].rstrip("/"), BODY_BYTES_MAX)
-            declared = _declared_bytes(scope)
+            declared = header(scope, b"content-length")
             if declared is None:
                 receive = _counted(receive, bytes_max)
-            elif declared > bytes_max:
+            elif int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
                 await self._render(scope, _too_large(bytes_max))(scope, receive, send)
                 return
             # A declared length within the bound needs no counting: the HTTP parser ends the body there.
         await self._app(scope, receive, send)
-
-
-def _declared_bytes(scope: Scope) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)  # the HTTP parser has refused everything but digits
-    return None
 
 
 def _counted(receive: Receive, bytes_max: int) -> Receive:

@@ -14,11 +14,12 @@ from uuid_utils import uuid7
 
 from servicekit import drain
 from servicekit.errors import Overloaded
+from servicekit.headers import header
 from servicekit.problems import Renderer
 from servicekit.request_log import RequestLog
 
 # What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +73,5 @@ class Edge:
 
 
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return str(uuid7())
+    sent = header(scope, b"x-request-id")
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(uuid7())

@@ -25,6 +25,7 @@ from pydantic_core import to_json
 from servicekit.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
 from servicekit.body_limits import BATCH_BYTES_MAX
 from servicekit.database import Database
+from servicekit.headers import header
 from servicekit.hot_routes import hot
 from servicekit.openapi import json_body, query, refusals
 from servicekit.shared_reads import SharedReads
@@ -149,7 +150,7 @@ async def statistics(request: Request) -> Response:
         body = to_json({"statistics": each, "total": sum(counts.values())})
     etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if _matches(request.headers.get("if-none-match"), etag):
+    if _matches(header(request.scope, b"if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/json")
 

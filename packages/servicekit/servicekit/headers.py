@@ -1,0 +1,11 @@
+"""Reading one header of a request, on paths where building a mapping of all of them costs more than the work."""
+
+from starlette.types import Scope
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first value of a header, by its lower-case name; bytes beyond ASCII as Latin-1, as HTTP has them."""
+    for each, value in scope["headers"]:
+        if each == name:
+            return str(value, "latin-1")
+    return None
