@@ -41,7 +41,11 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_example_secrets_in_production(self) -> "ServiceSettings":
-        secrets = {"DB_PASSWORD": self.db_password, "SERVICE_TOKEN": self.service_token}
+        secrets = {
+            "DB_PASSWORD": self.db_password,
+            "SERVICE_TOKEN": self.service_token,
+            "SERVICE_TOKEN_PREVIOUS": self.service_token_previous or SecretStr(""),
+        }
         for name, secret in secrets.items():
             if self.environment == "production" and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX):
                 message = f"{name} still has its example value; set a secret of your own"
