@@ -1,13 +1,13 @@
 """A row that only the database refuses: it is refused alone, and its neighbours are registered."""
 
 import asyncio
-import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx2
 import pytest
 
+from tests.auth_events.logged import all_written, lines_of
 from tests.auth_events.stored import assert_counts_are_exact, facts_by_user, facts_of, rows
 from tests.auth_events.words import REGISTERED, event
 from tests.servers import Product, StartProduct
@@ -40,9 +40,8 @@ async def test_one_refused_row_among_fifty_concurrent_harms_no_neighbour(product
     found = facts_by_user(product.database)
     assert found[POISON] == 0
     assert all(found[f"neighbour-{index}"] == 1 for index in range(NEIGHBOURS))
-    assert product.private.log is not None
-    lines = [json.loads(line) for line in product.private.log.read_text().splitlines()]
-    [company] = [line["request_ids"] for line in lines if POISON in line.get("request_ids", ())]
+    all_written(product.private)
+    [company] = [line["request_ids"] for line in lines_of(product.private) if POISON in line.get("request_ids", ())]
     assert len(company) > 1
 
 
