@@ -1,6 +1,8 @@
 """uvicorn, with the limits that it lacks and the time-outs this product relies on."""
 
 import asyncio
+import signal
+import sys
 from typing import cast
 
 import uvicorn
@@ -69,6 +71,8 @@ class BoundedRequests(HttpToolsProtocol):
 
 def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, workers: int = 1) -> None:
     """Serve the ASGI application that `factory` ("module:function") makes, until SIGTERM."""
+    # After an orderly shutdown uvicorn raises the signal again, for whoever handled it before: that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         factory,
         factory=True,
