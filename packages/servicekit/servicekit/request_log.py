@@ -55,7 +55,8 @@ class RequestLog:
                     "status": status,
                     "milliseconds": round(seconds * 1000, 2),
                     **fields,
-                }
+                },
+                ensure_ascii=True,  # no other control characters and line separators than those JSON escapes anyway
             )
             + b"\n"
         )
