@@ -14,7 +14,7 @@ from servicekit.body_limits import BodyLimits
 from servicekit.edge import Edge
 from servicekit.errors import DomainError
 from servicekit.hot_routes import HotRoutes
-from servicekit.problems import detail_body, on_domain_error, on_http_exception, on_validation_error
+from servicekit.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
 from servicekit.request_log import RequestLog
 from servicekit.surface import Surface
 
@@ -34,6 +34,7 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
             DomainError: on_domain_error,
             HTTPException: on_http_exception,
             RequestValidationError: on_validation_error,
+            Exception: on_bug,
         },
     )
     assert isinstance(app, FastAPI)  # noqa: S101 - the library annotates it so, and mypy cannot see it

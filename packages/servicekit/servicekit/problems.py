@@ -60,6 +60,11 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     return detail_body(request.scope, Invalid(fields))
 
 
+async def on_bug(request: Request, _: Exception) -> Response:
+    """The framework answers before the exception reaches Edge, by default with plain text."""
+    return detail_body(request.scope, None)
+
+
 def invalid(error: ValidationError, *where: str) -> Invalid:
     """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
