@@ -1,15 +1,23 @@
-"""A real database for the plumbing: one small table, and the product's own connection string."""
+"""What the plumbing is tested on: a real database with one small table, and a small service in its own process."""
 
+import socket
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import connection as Session  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 from servicekit.database import Database, dsn
+from servicekit.request_log import WRITE_SECONDS
 
-from tests.servers import Cluster
+from local.database import base_environment
+from local.services import Child
+from tests.servers import Cluster, free_port
+from tests.servicekit.raw_http import Connection
 
 MakeDatabase = Callable[..., Database]
 
@@ -35,7 +43,7 @@ class Probe:
         return str(make_dsn(made, **other))
 
     @contextmanager
-    def session(self) -> Iterator[Connection]:
+    def session(self) -> Iterator[Session]:
         """Somebody else's connection."""
         with closing(psycopg2.connect(self.admin_url)) as conn:
             yield conn
@@ -83,3 +91,50 @@ def make_database(probe: Probe) -> Iterator[MakeDatabase]:
             return database
 
         yield make
+
+
+class SmallService:
+    """`small_service` as a process of its own."""
+
+    def __init__(self, log: Path, **env: str) -> None:
+        self.port = free_port()
+        self.log = log
+        self.child = Child(
+            "small",
+            [sys.executable, "-m", "tests.servicekit.small_service"],
+            base_environment() | {"PORT": str(self.port)} | env,
+            log=log,
+        )
+        self.child.start()
+        while not self._listens():
+            assert self.child.pid is not None, log.read_text()
+            time.sleep(0.02)
+
+    def connect(self) -> Connection:
+        return Connection(self.port)
+
+    def lines(self) -> list[str]:
+        """What it has logged, after the moment that lines are gathered for."""
+        time.sleep(10 * WRITE_SECONDS)
+        return self.log.read_text().splitlines()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+StartSmall = Callable[..., SmallService]
+
+
+@pytest.fixture(scope="module")
+def start_small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSmall]:
+    """A function that starts a small service with settings in its environment; stopped at the end of the module."""
+    started: list[SmallService] = []
+
+    def start(**env: str) -> SmallService:
+        started.append(SmallService(tmp_path_factory.mktemp("small") / "log", **env))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.child.stop()

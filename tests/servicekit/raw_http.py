@@ -1,0 +1,57 @@
+"""HTTP by hand over one connection: nothing is corrected, repeated or reconnected on the way."""
+
+import json
+import socket
+from http.client import HTTPResponse
+from typing import Any
+
+ANSWER_SECONDS_MAX = 10.0
+
+
+class Answer:
+    """A response that was read to its end."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        response.begin()
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+        return json.loads(self.body)
+
+
+class Connection:
+    """One TCP connection to a local port."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Just these bytes."""
+        self._socket.sendall(data)
+
+    def answer(self, method: str = "GET") -> Answer:
+        """The next response; `method` says whether it has a body."""
+        return Answer(HTTPResponse(self._socket, method=method))
+
+    def ask(self, method: str, path: str, *, headers: bytes = b"", body: bytes | None = None) -> Answer:
+        """Send a whole request and read its response."""
+        length = b"" if body is None else b"content-length: %d\r\n" % len(body)
+        self.send(b"%s %s HTTP/1.1\r\nhost: test\r\n%s%s\r\n" % (method.encode(), path.encode(), headers, length))
+        self.send(body or b"")
+        return self.answer(method)
+
+    def rest(self) -> bytes:
+        """Everything until the server closes the connection."""
+        received = b""
+        while data := self._socket.recv(65536):
+            received += data
+        return received

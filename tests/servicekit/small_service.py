@@ -1,0 +1,114 @@
+"""A service on servicekit's own layers and server, small enough to see through; a test starts this module.
+
+The product's bounds are shortened by the environment, so that a test does not wait 15 seconds for them.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request
+from servicekit import drain, server
+from servicekit.applications import layers, new_application
+from servicekit.bodies import read_bytes, read_json
+from servicekit.errors import Conflict, Invalid, NotRecorded
+from servicekit.health import health_routes
+from servicekit.hot_routes import hot
+from servicekit.logs import configure_logs
+from servicekit.problems import json_response
+from servicekit.request_log import RequestLog
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp
+
+SERVICE = "small"
+LARGE_BYTES_MAX = 1024 * 1024
+
+
+def routes() -> APIRouter:
+    """One route for each way in which a request can end."""
+    router = APIRouter()
+
+    @router.get("/plain")
+    @hot
+    async def plain(_: Request) -> Response:
+        return json_response({"ok": True})
+
+    @router.get("/bug")
+    @hot
+    async def bug(_: Request) -> Response:
+        raise ZeroDivisionError("a secret of the implementation")
+
+    @router.get("/refused")
+    @hot
+    async def refused(_: Request) -> Response:
+        raise Conflict("it was used before")
+
+    @router.get("/away")
+    @hot
+    async def away(_: Request) -> Response:
+        raise NotRecorded("the database is away")
+
+    @router.post("/invalid")
+    @hot
+    async def invalid(_: Request) -> Response:
+        raise Invalid.because("too long", "body", "userKey")
+
+    @router.post("/json")
+    @hot
+    async def json(request: Request) -> Response:
+        return json_response(await read_json(request))
+
+    @router.post("/size")
+    @hot
+    async def size(request: Request) -> Response:
+        return json_response({"bytes": len(await read_bytes(request))})
+
+    @router.post("/large")
+    @hot
+    async def large(request: Request) -> Response:
+        return json_response({"bytes": len(await read_bytes(request))})
+
+    @router.get("/slow")
+    async def slow(seconds: float) -> dict[str, bool]:
+        await asyncio.sleep(seconds)
+        return {"ok": True}
+
+    @router.get("/half")
+    async def half() -> StreamingResponse:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"half of it"
+            raise ZeroDivisionError
+
+        return StreamingResponse(body())
+
+    return router
+
+
+def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
+    """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        drain.install(float(os.environ.get("DRAIN_SECONDS", "0")))
+        yield {}
+
+    router = routes()
+    app = new_application("Small", version="1", description="For tests", lifespan=lifespan)
+    app.include_router(router)
+    app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
+    return layers(
+        app,
+        routers=[router] if ahead_of_the_framework else [],
+        large_bodies={"/large": LARGE_BYTES_MAX},
+        log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
+        in_flight_max=int(os.environ.get("IN_FLIGHT_MAX", "100")),
+    )
+
+
+if __name__ == "__main__":
+    configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
+    server.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))  # type: ignore[assignment]
+    server.serve(
+        "tests.servicekit.small_service:build", host="127.0.0.1", port=int(os.environ["PORT"]), keep_alive_seconds=5
+    )
