@@ -1,12 +1,12 @@
 """The HTTP client for the private service: one attempt, and an honest word on how it ended."""
 
 import asyncio
-import json
 import logging
 import time
 from http import HTTPStatus
 
 import httpx2
+from pydantic import BaseModel, ValidationError
 from servicekit import deadline as deadlines
 from servicekit.errors import Conflict, NotRecorded, OutcomeUnknown
 
@@ -80,18 +80,23 @@ class DeviceApi:
         await self._client.aclose()
 
 
+class _Said(BaseModel):
+    """What the private service writes under a refusal; whoever else may answer in its place writes something else."""
+
+    detail: str
+    code: str = ""
+
+
 def _failure(answer: httpx2.Response) -> NotRecorded | OutcomeUnknown | Conflict:
     status = answer.status_code
-    if status == HTTPStatus.CONFLICT:
-        return Conflict(answer.json()["detail"])
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        try:
-            body = answer.json()
-            if body["code"] == NotRecorded.code:
-                return NotRecorded(body["detail"])
-            return OutcomeUnknown(body["detail"])
-        except (json.JSONDecodeError, KeyError, TypeError):
-            return OutcomeUnknown("the event may or may not have been stored")
+    try:
+        said = _Said.model_validate_json(answer.content)
+    except ValidationError:
+        said = None
+    if status == HTTPStatus.CONFLICT and said is not None:
+        return Conflict(said.detail)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and said is not None:
+        return NotRecorded(said.detail) if said.code == NotRecorded.code else OutcomeUnknown(said.detail)
     # Never the client's fault: what we forward was validated, and our token is the operator's matter.
     _log.error("the private service answered %d", status)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
