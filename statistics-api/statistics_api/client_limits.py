@@ -30,7 +30,7 @@ class ClientLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in _UNLIMITED:
+        if scope["type"] != "http" or scope["path"].rstrip("/") in _UNLIMITED:
             await self._app(scope, receive, send)
             return
         if self._limiter.hit(self._rate, client_address(scope, self._trusted_proxies)):
@@ -59,11 +59,14 @@ def client_address(scope: Scope, trusted_proxies: Sequence[Network]) -> str:
         address = _parse(nearest)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_PREFIX), strict=False))
-    return nearest
+    return nearest if address is None else str(address)
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    # A socket that listens on both families shows an IPv4 client as ::ffff:192.0.2.1, all of them in one /64.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
