@@ -1,0 +1,214 @@
+"""One attempt, and an honest word on how it ended, against a server that does what a test tells it."""
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from servicekit import deadline as deadlines
+from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
+from statistics_api.device_api import DeviceApi
+
+from tests.servers import free_port
+
+SECONDS = 5.0
+Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class Private:
+    """Reads whole requests, remembers their heads, and replies as it is told."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.heads: list[str] = []
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the test is over
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                await reader.readexactly(
+                    int((head + "content-length: 0\r\n").split("content-length: ")[1].split("\r\n")[0])
+                )
+                self.heads.append(head)
+                await self._reply(writer)
+                if writer.is_closing():
+                    return
+        writer.close()
+
+
+@asynccontextmanager
+async def private(reply: Reply) -> AsyncIterator[tuple[Private, DeviceApi]]:
+    double = Private(reply)
+    server = await asyncio.start_server(double.serve, "127.0.0.1", 0)
+    double.port = server.sockets[0].getsockname()[1]
+    api = DeviceApi(f"http://127.0.0.1:{double.port}", "a-service-token")
+    try:
+        yield double, api
+    finally:
+        await api.close()
+        server.close()
+
+
+def answering(status: int, body: bytes, *, then_close: bool = False) -> Reply:
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+        await writer.drain()
+        if then_close:
+            writer.close()
+
+    return reply
+
+
+async def silent(_: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(SECONDS)
+
+
+async def reset(writer: asyncio.StreamWriter) -> None:
+    # Zero seconds of lingering: close() sends a reset instead of a farewell.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+async def farewell(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def half_an_answer(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+
+
+async def not_http(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example.org ESMTP\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def post(api: DeviceApi, seconds: float = SECONDS) -> bytes:
+    return await api.post("/Device/register", b"{}", deadline=time.monotonic() + seconds, request_id="my-id")
+
+
+def error(code: str) -> bytes:
+    return json.dumps({"detail": "a sentence", "code": code}).encode()
+
+
+async def test_an_answer_is_handed_on_as_it_came() -> None:
+    async with private(answering(200, b'{"any":"thing"}')) as (_, api):
+        assert await post(api) == b'{"any":"thing"}'
+
+
+async def test_a_request_carries_its_id_its_deadline_and_the_service_token() -> None:
+    async with private(answering(200, b"")) as (double, api):
+        await post(api)
+
+    (head,) = double.heads
+    assert head.startswith("post /device/register http/1.1\r\n")
+    assert "\r\nx-request-id: my-id\r\n" in head
+    assert "\r\nauthorization: bearer a-service-token\r\n" in head
+    deadline = float(head.split(f"\r\n{deadlines.HEADER.lower()}: ")[1].split("\r\n")[0])
+    # Earlier than ours, so that the answer still reaches us in time.
+    assert SECONDS - 1 < deadline - time.time() < SECONDS - 0.4
+
+
+async def test_nobody_there_is_not_recorded_at_once() -> None:
+    api, begun = DeviceApi(f"http://127.0.0.1:{free_port()}", "a-service-token"), time.monotonic()
+    with pytest.raises(NotRecorded):
+        await post(api)
+    await api.close()
+
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("reply", [reset, farewell, half_an_answer, not_http])
+async def test_a_connection_lost_after_the_request_leaves_the_outcome_unknown(reply: Reply) -> None:
+    async with private(reply) as (_, api):
+        with pytest.raises(OutcomeUnknown):
+            await post(api)
+
+
+async def test_silence_until_the_deadline_leaves_the_outcome_unknown() -> None:
+    async with private(silent) as (_, api):
+        begun = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            await post(api, 0.3)
+        assert 0.25 < time.monotonic() - begun < 1
+
+
+ANSWERS: list[tuple[int, bytes, type[DomainError]]] = [
+    (503, error("not-recorded"), NotRecorded),
+    (503, error("outcome-unknown"), OutcomeUnknown),
+    (503, error("a-code-of-tomorrow"), OutcomeUnknown),
+    (503, b'{"detail":"no code"}', OutcomeUnknown),
+    (503, b'["a list"]', OutcomeUnknown),
+    (503, b"<html>a proxy's own page</html>", OutcomeUnknown),
+    (503, b"\xff", OutcomeUnknown),
+    (503, b"", OutcomeUnknown),
+    (409, error("idempotency-key-reused"), Conflict),
+    (409, b"<html>not ours</html>", NotRecorded),
+    (409, b"[]", NotRecorded),
+    (500, b"", OutcomeUnknown),
+    (502, b"", OutcomeUnknown),
+    (504, b"", OutcomeUnknown),
+    *((status, error("any"), NotRecorded) for status in (301, 400, 401, 403, 404, 408, 413, 415, 422, 429)),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), ANSWERS)
+async def test_what_another_answer_means(status: int, body: bytes, expected: type[DomainError]) -> None:
+    async with private(answering(status, body)) as (_, api):
+        with pytest.raises(DomainError) as outcome:
+            await post(api)
+
+    assert type(outcome.value) is expected
+    if expected is not Conflict:
+        # Whatever the private service finds wrong with us is never the client's fault.
+        assert outcome.value.status == 503
+    if body == error("not-recorded"):
+        assert str(outcome.value) == "a sentence"
+
+
+async def test_connections_are_kept_and_one_that_was_closed_is_replaced() -> None:
+    async with private(answering(200, b"x")) as (double, api):
+        assert [await post(api), await post(api)] == [b"x", b"x"]
+        assert len(double.heads) == 2
+    async with private(answering(200, b"x", then_close=True)) as (_, api):
+        for _attempt in range(3):
+            assert await post(api) == b"x"
+            await asyncio.sleep(0.05)  # the farewell arrives
+
+
+async def test_callers_that_are_cancelled_use_up_no_connections() -> None:
+    slow = asyncio.Event()
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        if not slow.is_set():
+            await asyncio.sleep(SECONDS)
+        await answering(200, b"x")(writer)
+
+    async with private(reply) as (_, api):
+        for pause in (0.0, 0.001, 0.05):
+            posts = [asyncio.create_task(post(api)) for _ in range(50)]
+            await asyncio.sleep(pause)
+            for each in posts:
+                each.cancel()
+            await asyncio.gather(*posts, return_exceptions=True)
+        slow.set()
+        assert await asyncio.gather(*(post(api) for _ in range(50))) == [b"x"] * 50
+
+
+async def test_the_private_service_is_ready_when_it_answers() -> None:
+    async with private(answering(200, b"")) as (_, there):
+        assert await there.check() == "ok"
+    async with private(answering(503, b"")) as (_, unwell):
+        with pytest.raises(NotRecorded, match="answers 503"):
+            await unwell.check()
+    api = DeviceApi(f"http://127.0.0.1:{free_port()}", "a-service-token")
+    with pytest.raises(NotRecorded, match="cannot be reached"):
+        await api.check()
+    await api.close()
