@@ -26,6 +26,9 @@ lint: $(VENV)/.test-ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.test-ready  ## Measure every figure of the README (needs wrk), on a machine that does nothing else
+	@exec $(BIN)/python -m load.bench
+
 lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements-dev.txt
 	$(UV) --group pyproject.toml:local -c requirements-dev.txt -o requirements-local.txt

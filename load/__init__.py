@@ -1,0 +1,1 @@
+"""Measuring: every claim about speed is a ratio of two things measured in one run on one machine."""

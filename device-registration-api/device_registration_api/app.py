@@ -5,13 +5,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI
-from servicekit import drain
-from servicekit.applications import layers, new_application
-from servicekit.database import Database
-from servicekit.health import health_routes
-from servicekit.logs import chosen_format, configure_logs
-from servicekit.request_log import RequestLog
-from servicekit.schema_revision import check_schema
 from starlette.types import ASGIApp
 
 from device_registration_api import __version__
@@ -19,6 +12,13 @@ from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.group_commit import GroupCommit
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
+from servicekit import drain
+from servicekit.applications import layers, new_application
+from servicekit.database import Database
+from servicekit.health import health_routes
+from servicekit.logs import chosen_format, configure_logs
+from servicekit.request_log import RequestLog
+from servicekit.schema_revision import check_schema
 
 SERVICE = "device-registration-api"
 # What the statements in this release need; a newer schema is fine.

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from contract.auth_events import BatchAnswer
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic_core import to_json
+
+from contract.auth_events import BatchAnswer
 from servicekit.database import Contention
 from servicekit.sql import execute, fetch_all
 

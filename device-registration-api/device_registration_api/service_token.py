@@ -4,9 +4,11 @@ import hmac
 from http import HTTPStatus
 
 from fastapi import Request
-from servicekit.errors import DomainError
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from device_registration_api.settings import Settings
+from servicekit.errors import DomainError
 
 
 class NotAuthenticated(DomainError):
@@ -16,10 +18,12 @@ class NotAuthenticated(DomainError):
     status = HTTPStatus.UNAUTHORIZED
 
 
-class ServiceToken:
-    """A FastAPI dependency. While a token is rotated, the one before it is good, too."""
+class ServiceToken(SecurityBase):
+    """A dependency that the OpenAPI document knows. While a token is rotated, the one before it is good, too."""
 
     def __init__(self, settings: Settings) -> None:
+        self.model = HTTPBearer(description="The operator's SERVICE_TOKEN.")
+        self.scheme_name = "serviceToken"
         tokens = [settings.service_token, settings.service_token_previous]
         self._accepted = [f"Bearer {token.get_secret_value()}".encode() for token in tokens if token]
 

@@ -1,6 +1,7 @@
 """Everything the private service reads from its environment; nothing else reads it."""
 
 from pydantic import Field
+
 from servicekit.settings import ServiceSettings
 
 

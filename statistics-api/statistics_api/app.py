@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
 from servicekit import drain
 from servicekit.applications import Layer, layers, new_application
 from servicekit.database import Database
@@ -13,9 +16,6 @@ from servicekit.logs import chosen_format, configure_logs
 from servicekit.problems import detail_body
 from servicekit.request_log import RequestLog
 from servicekit.schema_revision import check_schema
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
-
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.gateway import Gateway

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import httpx2
 from pydantic import BaseModel, ValidationError
+
 from servicekit import deadline as deadlines
 from servicekit.errors import Conflict, NotRecorded, OutcomeUnknown
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from limits import RateLimitItem, parse
 from pydantic import AnyHttpUrl, BeforeValidator, Field
 from pydantic_settings import NoDecode
+
 from servicekit.settings import ServiceSettings
 
 

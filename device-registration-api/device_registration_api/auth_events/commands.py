@@ -1,14 +1,20 @@
 """Writes for auth events. Callers own the transaction."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from io import StringIO
+from typing import NamedTuple
 
-from contract.auth_events import Registration
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic import TypeAdapter
-from servicekit.sql import execute
+from pydantic_core import to_json
 
-# One statement: the facts, and counters that grow by the rows really inserted, never by the rows sent. A row that
-# is already there is our own retry. Everything is sorted, so that two writers take their locks in one order.
+from contract.auth_events import BatchForward, Registration
+from servicekit.sql import execute, fetch_all
+
+# A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that
+# two writers take their locks in one order.
 RECORD = """
     WITH inserted AS (
         INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
@@ -19,13 +25,24 @@ RECORD = """
          ORDER BY project_id, received_at, event_id
             ON CONFLICT (project_id, received_at, event_id) DO NOTHING
         RETURNING project_id, device_type, occurred_at
-    ), per_minute AS (
-        SELECT project_id, device_type, date_bin('1 minute', occurred_at, 'epoch') AS bucket_start, count(*) AS n
-          FROM inserted
-         GROUP BY 1, 2, 3
+    )
+    SELECT project_id, device_type::text, date_bin('1 minute', occurred_at, 'epoch'), count(*)
+      FROM inserted
+     GROUP BY 1, 2, 3
+"""
+
+COPY = """
+    COPY auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key) FROM STDIN
+"""
+
+COUNT = """
+    WITH per_minute AS (
+        SELECT project_id, device_type, bucket_start, events
+          FROM json_to_recordset(%(per_minute)s::json)
+            AS counted(project_id int, device_type device_type, bucket_start timestamptz, events bigint)
     ), totals AS (
         INSERT INTO auth_event_total AS t (project_id, device_type, slot, event_count)
-        SELECT project_id, device_type, %(slot)s, sum(n)
+        SELECT project_id, device_type, %(slot)s, sum(events)
           FROM per_minute
          GROUP BY 1, 2
          ORDER BY 1, 2
@@ -33,7 +50,7 @@ RECORD = """
             DO UPDATE SET event_count = t.event_count + excluded.event_count
     ), quarter_hours AS (
         INSERT INTO auth_event_quarter_hour AS q (project_id, device_type, bucket_start, slot, event_count)
-        SELECT project_id, device_type, date_bin('15 minutes', bucket_start, 'epoch'), %(slot)s, sum(n)
+        SELECT project_id, device_type, date_bin('15 minutes', bucket_start, 'epoch'), %(slot)s, sum(events)
           FROM per_minute
          GROUP BY 1, 2, 3
          ORDER BY 1, 2, 3
@@ -41,7 +58,7 @@ RECORD = """
             DO UPDATE SET event_count = q.event_count + excluded.event_count
     )
     INSERT INTO auth_event_minute AS m (project_id, device_type, bucket_start, slot, event_count)
-    SELECT project_id, device_type, bucket_start, %(slot)s, n
+    SELECT project_id, device_type, bucket_start, %(slot)s, events
       FROM per_minute
      ORDER BY 1, 2, 3
         ON CONFLICT (project_id, device_type, bucket_start, slot)
@@ -51,7 +68,53 @@ RECORD = """
 _REGISTRATIONS = TypeAdapter(list[Registration])
 
 
-def record(conn: Connection, registrations: Sequence[Registration], slot: int) -> None:
-    """Store the facts that are not there yet, and count them in `slot` of the rollups."""
+class PerMinute(NamedTuple):
+    """How many rows were really inserted for one minute."""
+
+    project_id: int
+    device_type: str
+    bucket_start: datetime
+    events: int
+
+
+def record(conn: Connection, registrations: Sequence[Registration]) -> list[PerMinute]:
+    """Store the facts that are not there yet; exact when repeated."""
     rows = _REGISTRATIONS.dump_json(list(registrations), exclude={"__all__": {"identity"}})
-    execute(conn, RECORD, {"registrations": rows.decode(), "slot": slot})
+    return fetch_all(conn, RECORD, {"registrations": rows.decode()}, PerMinute)
+
+
+def copy(conn: Connection, batch: BatchForward, rows: Sequence[int]) -> list[PerMinute]:
+    """Store these rows of a batch, none of which may be there yet; twice as fast as `record`.
+
+    Raises:
+        psycopg2.IntegrityError: one is there, or breaks a rule; nothing was stored.
+    """
+    with conn.cursor() as cursor:
+        cursor.copy_expert(COPY, StringIO("".join(_copy_lines(batch, rows))))
+    occurred_at = {row: at.astimezone(UTC) for row, at in batch.occurred_at.items()}
+    received_at = batch.received_at.astimezone(UTC)
+    counted = Counter((batch.device_types[row], _minute(occurred_at.get(row, received_at))) for row in rows)
+    return [PerMinute(batch.project_id, *group, events) for group, events in counted.items()]
+
+
+def count(conn: Connection, per_minute: Sequence[PerMinute], slot: int) -> None:
+    """Let the counters grow by rows really inserted, never by rows sent."""
+    if per_minute:
+        rows = to_json([each._asdict() for each in per_minute]).decode()
+        execute(conn, COUNT, {"per_minute": rows, "slot": slot})
+
+
+def _copy_lines(batch: BatchForward, rows: Iterable[int]) -> Iterable[str]:
+    received_at = batch.received_at.isoformat()
+    occurred_at = {row: at.isoformat() for row, at in batch.occurred_at.items()}
+    for row in rows:
+        # The only character that is special in COPY's text format and not refused as a control character.
+        user_key = batch.user_keys[row].replace("\\", "\\\\")
+        yield (
+            f"{batch.project_id}\t{received_at}\t{batch.event_ids[row]}\t{occurred_at.get(row, received_at)}\t"
+            f"{batch.device_types[row]}\t{user_key}\n"
+        )
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)

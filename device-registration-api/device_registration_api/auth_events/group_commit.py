@@ -7,13 +7,13 @@ from functools import partial
 from typing import TypeVar
 
 import psycopg2
-from contract.auth_events import BatchForward, BatchReply, Outcome, Registration
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+from contract.auth_events import BatchForward, BatchReply, Outcome, Registration
+from device_registration_api.auth_events.registering import register, register_batch, register_carefully
 from servicekit.coalescer import Coalescer
 from servicekit.commit import commit
 from servicekit.database import Database, Lease
-
-from device_registration_api.auth_events.registering import register, register_batch, register_carefully
 
 Result = TypeVar("Result")
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
 from contract.auth_events import (
     BatchAnswer,
     BatchForward,
@@ -12,13 +14,11 @@ from contract.auth_events import (
     OutcomeStatus,
     Registration,
 )
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-from servicekit.errors import Conflict
-from servicekit.sql import execute
-
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, Verdict
+from servicekit.errors import Conflict
+from servicekit.sql import execute
 
 KEY_REUSED = "this idempotency key was used before with another body"
 _REGISTERED = Outcome(status=OutcomeStatus.REGISTERED)
@@ -35,16 +35,10 @@ def register(conn: Connection, registrations: Sequence[Registration], slot: int)
     Raises:
         psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing can be said of the others.
     """
-    keyed = [each for each in registrations if each.identity is not None]
-    if not keyed:
-        commands.record(conn, registrations, slot)
-        return [_REGISTERED] * len(registrations)
-    rulings = idempotency.claim(conn, [_claim_of(each) for each in keyed])
-    outcomes = {each.event_id: _OUTCOMES[ruling.verdict] for each, ruling in zip(keyed, rulings, strict=True)}
-    accepted = [each for each in registrations if outcomes.get(each.event_id, _REGISTERED) is _REGISTERED]
-    if accepted:
-        commands.record(conn, accepted, slot)
-    return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
+    outcomes = _outcomes_of_identities(conn, registrations)
+    accepted = [each for each, outcome in zip(registrations, outcomes, strict=True) if outcome is _REGISTERED]
+    commands.count(conn, commands.record(conn, accepted) if accepted else [], slot)
+    return outcomes
 
 
 def register_carefully(conn: Connection, registrations: Sequence[Registration], slot: int) -> list[Outcome]:
@@ -68,8 +62,12 @@ def register_carefully(conn: Connection, registrations: Sequence[Registration], 
 def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefully: bool) -> BatchReply:
     """Register one client's batch and, if it has an identity, keep the answer for its repeats.
 
+    At first every event is taken to be new, which is fast and fails as a whole when one is not, or breaks a rule
+    of the database. Then `carefully` finds out which.
+
     Raises:
         Conflict: the batch's own key was used before with another body.
+        psycopg2.DataError, psycopg2.IntegrityError: to be repeated carefully.
     """
     if batch.identity is not None:
         claim = Claim(
@@ -84,12 +82,35 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
             raise Conflict(KEY_REUSED)
         if ruling.answer is not None:
             return BatchReply(answer=ruling.answer, replayed=ruling.verdict is Verdict.REPLAY)
-    register_all = register_carefully if carefully else register
-    outcomes = register_all(conn, batch.registrations, slot) if batch.registrations else []
+    if carefully:
+        registrations = [batch.row(row) for row in range(len(batch.indexes))]
+        outcomes = register_carefully(conn, registrations, slot) if registrations else []
+    else:
+        outcomes = _register_fresh(conn, batch, slot)
     answer = _answer(batch, outcomes)
     if batch.identity is not None:
         idempotency.keep_answer(conn, batch.project_id, batch.identity.key, answer)
     return BatchReply(answer=answer)
+
+
+def _register_fresh(conn: Connection, batch: BatchForward, slot: int) -> list[Outcome]:
+    outcomes = [_REGISTERED] * len(batch.indexes)
+    keyed = sorted(batch.identities)
+    for row, outcome in zip(keyed, _outcomes_of_identities(conn, [batch.row(row) for row in keyed]), strict=True):
+        outcomes[row] = outcome
+    rows = [row for row, outcome in enumerate(outcomes) if outcome is _REGISTERED]
+    commands.count(conn, commands.copy(conn, batch, rows), slot)
+    return outcomes
+
+
+def _outcomes_of_identities(conn: Connection, registrations: Sequence[Registration]) -> list[Outcome]:
+    """Claim every identity there is. Whoever has none, and whoever was first, is to be recorded."""
+    keyed = [each for each in registrations if each.identity is not None]
+    if not keyed:
+        return [_REGISTERED] * len(registrations)
+    rulings = idempotency.claim(conn, [_claim_of(each) for each in keyed])
+    outcomes = {each.event_id: _OUTCOMES[ruling.verdict] for each, ruling in zip(keyed, rulings, strict=True)}
+    return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
 
 
 def _answer(batch: BatchForward, outcomes: Sequence[Outcome]) -> BatchAnswer:

@@ -3,6 +3,10 @@
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
+from uuid_utils import uuid7
+
 from contract.auth_events import (
     DEFAULT_PROJECT_ID,
     AuthEvent,
@@ -11,14 +15,14 @@ from contract.auth_events import (
     CoalescedOutcomes,
     CoalescedRegistrations,
     Identity,
+    IndexedOutcome,
     Outcome,
     OutcomeStatus,
     Registered,
     Registration,
     unknown_device_type,
 )
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ValidationError
+from device_registration_api.auth_events.group_commit import GroupCommit
 from servicekit import deadline
 from servicekit.bodies import (
     KEY_HEADER,
@@ -32,9 +36,6 @@ from servicekit.body_limits import BATCH_BYTES_MAX
 from servicekit.errors import Conflict, DomainError, Invalid, OutcomeUnknown
 from servicekit.openapi import json_body, refusals
 from servicekit.problems import invalid, json_response
-from uuid_utils import uuid7
-
-from device_registration_api.auth_events.group_commit import GroupCommit
 
 # The longest that any work is worth, in seconds, whatever deadline a caller names.
 SECONDS_MAX = 10.0
@@ -90,7 +91,12 @@ async def register_coalesced(request: Request) -> Response:
     forward = _read(CoalescedRegistrations, await read_bytes(request))
     request.scope["log_fields"].update(events=len(forward.registrations), request_ids=forward.request_ids)
     outcomes = await _group_commit(request).coalescer.submit_all(forward.registrations, ends)
-    answer = CoalescedOutcomes(outcomes=[_as_outcome(outcome) for outcome in outcomes])
+    others = [
+        _indexed(index, outcome)
+        for index, outcome in enumerate(outcomes)
+        if isinstance(outcome, DomainError) or outcome.status is not OutcomeStatus.REGISTERED
+    ]
+    answer = CoalescedOutcomes(registered=len(outcomes) - len(others), others=others)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
@@ -105,7 +111,7 @@ async def register_batch(request: Request) -> Response:
     """All of it or nothing; a repeat under the batch's own key gets the stored answer."""
     ends = _deadline(request)
     batch = _read(BatchForward, await read_bytes(request))
-    request.scope["log_fields"].update(events=len(batch.registrations))
+    request.scope["log_fields"].update(events=len(batch.indexes))
     reply = await _group_commit(request).register_batch(batch, ends)
     return Response(reply.model_dump_json(by_alias=True), media_type="application/json")
 
@@ -127,8 +133,9 @@ def _read(model: type[Model], body: bytes) -> Model:
         raise invalid(error, "body") from None
 
 
-def _as_outcome(outcome: Outcome | DomainError) -> Outcome:
+def _indexed(index: int, outcome: Outcome | DomainError) -> IndexedOutcome:
     if isinstance(outcome, Outcome):
-        return outcome
+        return IndexedOutcome(index=index, status=outcome.status, detail=outcome.detail)
     unknown = isinstance(outcome, OutcomeUnknown)
-    return Outcome(status=OutcomeStatus.OUTCOME_UNKNOWN if unknown else OutcomeStatus.NOT_RECORDED, detail=str(outcome))
+    status = OutcomeStatus.OUTCOME_UNKNOWN if unknown else OutcomeStatus.NOT_RECORDED
+    return IndexedOutcome(index=index, status=status, detail=str(outcome))

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-from servicekit.sql import fetch_all
 
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.partitions import Made, make_weeks, rows_in_default
 from device_registration_api.maintenance.retention import retire_weeks
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.windows import delete_old_keys, delete_old_minutes
+from servicekit.sql import fetch_all
 
 STATEMENT_SECONDS_MAX = 600
 # Any number will do that no other program locks in this database.

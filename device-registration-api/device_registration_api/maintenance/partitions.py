@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
 from servicekit.sql import fetch_all
 
 WEEKS_AHEAD = 4

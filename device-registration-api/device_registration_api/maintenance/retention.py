@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-from servicekit.sql import fetch_all
 
 from device_registration_api.maintenance.partitions import WEEK, week_of
+from servicekit.sql import fetch_all
 
 WEEKS = """
     SELECT to_date(right(relname, 8), 'YYYYMMDD') AS week

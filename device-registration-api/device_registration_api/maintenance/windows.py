@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import LiteralString
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
 from servicekit.sql import execute
 
 MINUTES_KEPT = timedelta(days=35)

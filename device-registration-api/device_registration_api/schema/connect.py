@@ -6,6 +6,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
+
 from servicekit.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000

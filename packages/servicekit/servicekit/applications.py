@@ -51,8 +51,8 @@ def layers(
     in_flight_max: int,
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
-    app = HotRoutes(app, routers=routers, render=detail_body)
     app = Surface(app)
+    app = HotRoutes(app, routers=routers, render=detail_body)
     app = BodyLimits(app, large=large_bodies, render=detail_body)
     for layer in optional:
         app = layer(app)

@@ -32,7 +32,7 @@ async def read_bytes(request: Request) -> bytes:
     Raises:
         ClientDisconnect: the client went away, or was too slow and was closed.
     """
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from uuid_utils import uuid7
+
 from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Identity, Registration, unknown_device_type
 from servicekit.bodies import Model, body_sha256, validated
-from uuid_utils import uuid7
 
 
 def read_event(model: type[Model], value: object, *where: str) -> Model:

@@ -15,7 +15,6 @@ from contract.auth_events import (
 )
 from servicekit.coalescer import Coalescer
 from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown
-
 from statistics_api.device_api import DeviceApi
 from statistics_api.retries import Retries
 
@@ -94,14 +93,21 @@ class Gateway:
                 deadline=deadline,
                 request_id=pending[0].request_id,
             )
-            return [_replayed_or_failure(each) for each in CoalescedOutcomes.model_validate_json(reply).outcomes]
+            return _by_item(CoalescedOutcomes.model_validate_json(reply), len(pending))
 
         return await self._retries.send(items, send, deadline)
 
 
+def _by_item(outcomes: CoalescedOutcomes, items: int) -> list[bool | DomainError]:
+    if outcomes.registered + len(outcomes.others) != items:
+        raise OutcomeUnknown("the private service did not answer for every event")
+    by_item: list[bool | DomainError] = [False] * items
+    for other in outcomes.others:
+        by_item[other.index] = _replayed_or_failure(other)
+    return by_item
+
+
 def _replayed_or_failure(outcome: Outcome) -> bool | DomainError:
-    if outcome.status is OutcomeStatus.REGISTERED:
-        return False
     if outcome.status is OutcomeStatus.REPLAYED:
         return True
     if outcome.status is OutcomeStatus.REFUSED:

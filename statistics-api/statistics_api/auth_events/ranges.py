@@ -4,14 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
+
 from contract.auth_events import Interval
 from contract.text import Instant
-from pydantic import TypeAdapter, ValidationError
 from servicekit.bodies import BadValue
 from servicekit.errors import Invalid
 from servicekit.problems import invalid
 from servicekit.time_buckets import TooManyBucketsError, bucket_edges
-from starlette.datastructures import QueryParams
 
 POINTS_MAX = 10_000
 MINUTES_REACH_BACK = timedelta(days=35)

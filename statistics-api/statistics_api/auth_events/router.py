@@ -1,11 +1,17 @@
 """The public routes of family 1. The two hot ones are read and answered by hand; see servicekit.hot_routes."""
 
+import json
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+from pydantic_core import to_json
 
 from contract.auth_events import (
+    BATCH_ITEMS_MAX,
     DEFAULT_PROJECT_ID,
     AuthEvent,
     AuthEventItem,
@@ -20,8 +26,6 @@ from contract.auth_events import (
     TimeSeries,
     invalid_device_type,
 )
-from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 from servicekit.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
 from servicekit.body_limits import BATCH_BYTES_MAX
 from servicekit.database import Database
@@ -29,7 +33,6 @@ from servicekit.headers import header
 from servicekit.hot_routes import hot
 from servicekit.openapi import json_body, query, refusals
 from servicekit.shared_reads import SharedReads
-
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.accepting import accept, read_event
 from statistics_api.auth_events.batches import NDJSON, read_batch
@@ -41,6 +44,10 @@ READ_SECONDS_MAX = 3.0
 
 _REGISTERED = Registered().model_dump_json(by_alias=True).encode()
 _REPLAYED = {"Idempotent-Replayed": "true"}
+_BATCH = [
+    {"userKey": "user-456", "deviceType": "Android"},
+    {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
+]
 _REPLAYED_HEADER = {
     "Idempotent-Replayed": {"description": "`true`: this was recorded before.", "schema": {"type": "string"}}
 }
@@ -106,9 +113,17 @@ async def log_auth(request: Request) -> Response:
     response_description="Every item that was not plainly registered is listed",
     responses=refusals(408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
     openapi_extra=json_body(
-        list[AuthEventItem],
+        Annotated[list[AuthEventItem], Field(max_length=BATCH_ITEMS_MAX, examples=[_BATCH])],
         headers=(KEY_HEADER,),
-        extra_content={NDJSON: {"schema": {"type": "string", "description": "One event a line"}}},
+        extra_content={
+            NDJSON: {
+                "schema": {
+                    "type": "string",
+                    "description": "One event a line",
+                    "examples": ["\n".join(map(json.dumps, _BATCH))],
+                }
+            }
+        },
     ),
 )
 async def log_auth_batch(request: Request) -> Response:

@@ -1,0 +1,88 @@
+"""What is measured on: one PostgreSQL server, and both services on databases of it, as `make run` starts them."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from local.database import Login, base_environment, migrate
+from local.postgres import Postgres
+from local.services import Service, registration_service, statistics_service
+
+
+@dataclass
+class Product:
+    """Both services, ready."""
+
+    name: str
+    public: Service
+    private: Service
+
+    def restart_public(self, workers: int) -> None:
+        """The public service again, with another number of workers."""
+        self.public.env["WORKERS"] = str(workers)
+        self.public.restart()
+
+
+class Bed:
+    """One server for everything that is compared."""
+
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        self.server = server
+        self._folder = folder
+
+    @contextmanager
+    def product(self, name: str) -> Iterator[Product]:
+        """A product on a database of its own. It logs every request, as it does for its users, to a file."""
+        writer, reader = (Login(f"{name}_{role}", secrets.token_hex(16)) for role in ("writer", "reader"))
+        url = self.server.url(name)
+        migrate(url, writer, reader, base_environment())
+        token = secrets.token_hex(24)
+        private = registration_service(
+            base_environment(),
+            port=free_port(),
+            database=writer.environment(url),
+            service_token=token,
+            log=self._folder / f"{name}-private.log",
+        )
+        public = statistics_service(
+            base_environment(),
+            port=free_port(),
+            database=reader.environment(url),
+            service_token=token,
+            device_api_url=private.url,
+            log=self._folder / f"{name}-public.log",
+        )
+        try:
+            for service in (private, public):
+                service.start()
+                service.wait_ready()
+            yield Product(name, public, private)
+        finally:
+            public.stop()
+            private.stop()
+
+    def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:
+        """Run an administrator's statements; the rows of the last one, if it returns any."""
+        with closing(psycopg2.connect(self.server.url(database))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+
+    def settle(self) -> None:
+        """Write out what the last measurement left behind, so that the next one does not pay for it."""
+        self.execute("postgres", "CHECKPOINT")
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

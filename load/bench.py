@@ -1,0 +1,60 @@
+"""`make bench`: every figure of the README, measured in one run, as a table and a plot.
+
+BENCH_SECONDS (8) is the length of one measurement, BENCH_MEMORY_SECONDS (300) that of the memory run. Takes about
+twelve minutes and five gigabytes; run it on a machine that does nothing else.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from load import footprint, reads, writes
+from load.bed import Bed
+from load.figures import Figure, plot, table
+from load.wrk import WrkMissingError
+from local.postgres import Postgres, wheel_binaries
+
+_REPORT = Path("build/bench")
+
+
+def main() -> int:
+    """Measure; exit status 1 when a floor was missed."""
+    seconds = int(os.environ.get("BENCH_SECONDS", "8"))
+    memory_seconds = int(os.environ.get("BENCH_MEMORY_SECONDS", "300"))
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        server = Postgres(folder / "postgres", wheel_binaries())
+        server.start()
+        try:
+            bed = Bed(server, folder)
+            steps: list[tuple[str, Callable[[], list[Figure]]]] = [
+                ("single events", lambda: writes.single_events(bed, seconds)),
+                ("batches", lambda: writes.batches(bed, seconds)),
+                ("reads", lambda: reads.against_an_empty_route(bed, seconds)),
+                ("reads at ten million events", lambda: reads.at_ten_million(bed, seconds)),
+                ("memory", lambda: footprint.memory(bed, memory_seconds)),
+                ("second start", footprint.second_start),
+            ]
+            chosen = sys.argv[1:]
+            for title, step in steps:
+                if not chosen or title in chosen:
+                    print(f"measuring {title} ...", file=sys.stderr, flush=True)
+                    figures += step()
+        except WrkMissingError as error:
+            print(error, file=sys.stderr)
+            return 2
+        finally:
+            server.stop()
+    _REPORT.mkdir(parents=True, exist_ok=True)
+    (_REPORT / "figures.md").write_text(table(figures) + "\n")
+    plot(figures, _REPORT / "figures.svg")
+    print(table(figures))
+    print(f"\nwritten to {_REPORT}/figures.md and {_REPORT}/figures.svg", file=sys.stderr)
+    return 0 if all(figure.kept for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Reads: against a route that does nothing, and at ten million events against ten thousand."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from urllib.error import URLError
+
+from load.bed import Bed, Product, free_port
+from load.figures import Figure
+from load.wrk import wrk
+from statistics_api.auth_events.queries import TOTALS
+
+ROUNDS = 3
+SMALL, LARGE = 10_000, 10_000_000
+_CHUNK = 1_000_000
+
+_FILL = """
+    INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
+    SELECT 1, now(), gen_random_uuid(), now() - random() * interval '30 days',
+           (enum_range(NULL::device_type))[1 + n % 4], 'user-' || n % 100000
+      FROM generate_series(1, {rows}) AS n
+"""
+_COUNT = """
+    INSERT INTO auth_event_total
+    SELECT project_id, device_type, 0, count(*) FROM auth_event GROUP BY 1, 2;
+    INSERT INTO auth_event_quarter_hour
+    SELECT project_id, device_type, date_bin('15 minutes', occurred_at, 'epoch'), 0, count(*)
+      FROM auth_event GROUP BY 1, 2, 3;
+    INSERT INTO auth_event_minute
+    SELECT project_id, device_type, date_bin('1 minute', occurred_at, 'epoch'), 0, count(*)
+      FROM auth_event GROUP BY 1, 2, 3;
+    ANALYZE
+"""
+
+
+def against_an_empty_route(bed: Bed, seconds: int) -> list[Figure]:
+    """GET statistics by one process beside an empty FastAPI route on the same server, 64 clients each."""
+    pairs = []
+    with bed.product("reads") as product, _empty_route() as empty:
+        bed.execute(product.name, _FILL.format(rows=SMALL), _COUNT)
+        for _ in range(ROUNDS):
+            baseline = wrk(empty, connections=64, seconds=seconds)
+            ours = wrk(_statistics(product), connections=64, seconds=seconds)
+            pairs.append((ours.requests_per_second, baseline.requests_per_second))
+    ours_median, theirs = (median(side) for side in zip(*pairs, strict=True))
+    return [
+        Figure(
+            "GET statistics, 1 process, 64 clients ÷ an empty FastAPI route",
+            median(a / b for a, b in pairs),
+            0.70,
+            "higher",
+            f"{ours_median:,.0f} ÷ {theirs:,.0f} requests/s; rounds " + ", ".join(f"{a / b:.2f}" for a, b in pairs),
+            beyond=0.9,
+        )
+    ]
+
+
+def at_ten_million(bed: Bed, seconds: int) -> list[Figure]:
+    """Latency of GET statistics at 10,000,000 events ÷ at 10,000, round by round, and the plans of both."""
+    with bed.product("small") as small, bed.product("large") as large:
+        bed.execute(small.name, _FILL.format(rows=SMALL), _COUNT)
+        bed.execute(large.name, *[_FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), _COUNT)
+        bed.settle()
+        runs = [
+            tuple(wrk(_statistics(product), connections=8, seconds=seconds) for product in (large, small))
+            for _ in range(ROUNDS)
+        ]
+        plans = {product.name: _plan(bed, product) for product in (small, large)}
+    same = "the same plan and buffers" if plans["small"] == plans["large"] else f"plans differ: {plans}"
+    medians = f"{median(a.p50 for a, _ in runs):.2f} ÷ {median(b.p50 for _, b in runs):.2f} ms; {same}"
+    tails = f"{median(a.p99 for a, _ in runs):.2f} ÷ {median(b.p99 for _, b in runs):.2f} ms"
+    return [
+        Figure(
+            "GET median at 10,000,000 events ÷ at 10,000",
+            median(a.p50 / b.p50 for a, b in runs),
+            1.10,
+            "lower",
+            medians,
+            beyond=1.0,
+        ),
+        Figure("GET p99 at 10,000,000 events ÷ at 10,000", median(a.p99 / b.p99 for a, b in runs), 1.5, "lower", tails),
+    ]
+
+
+def _statistics(product: Product) -> str:
+    return f"{product.public.url}/Log/auth/statistics?deviceType=iOS"
+
+
+def _plan(bed: Bed, product: Product) -> list[str]:
+    explain = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) " + TOTALS.replace("%(project_id)s", "1")
+    rows = bed.execute(product.name, explain, explain)  # the first one warms the catalogue
+    return [str(line) for (line,) in rows]
+
+
+@contextmanager
+def _empty_route() -> Iterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    process = subprocess.Popen([sys.executable, "-m", "load.empty_app", str(port)])  # noqa: S603
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=1).close()
+                break
+            except URLError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
