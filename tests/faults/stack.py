@@ -1,0 +1,178 @@
+"""The product with a proxy in each of its connections, and every part of it startable and breakable by name.
+
+clients ─► statistics-api ─► [link] ─► device-registration-api ─► [database link] ─► postgresql
+                 └──────────────────────── reads ────────────────►
+"""
+
+import asyncio
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from local.database import base_environment, migrate
+from local.postgres import Postgres, wheel_binaries
+from local.services import REGISTRATION_API, STATISTICS_API, Service, registration_service, statistics_service
+from tests.faults.processes import signal_tree, tree
+from tests.faults.proxy import TcpProxy
+from tests.servers import READER, WRITER, free_port
+
+DATABASE = "postgresql"
+SERVICES = (STATISTICS_API, REGISTRATION_API)
+# The rig takes every slot in one of its faults: few are taken sooner.
+CONNECTIONS_MAX = 40
+INSIDE = Path(__file__).parent / "inside"
+_POSTGRES_SETTINGS = MappingProxyType({"max_connections": str(CONNECTIONS_MAX), "shared_buffers": "64MB"})
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Stack:
+    """Parts by name. What waits for a process runs in a thread, so that clients and proxies go on meanwhile."""
+
+    folder: Path
+    postgres: Postgres
+    link: TcpProxy
+    database_link: TcpProxy
+    services: dict[str, Service] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where clients send their events."""
+        return self.services[STATISTICS_API].url
+
+    @property
+    def admin_url(self) -> str:
+        """The administrator's way to the database: past the proxy."""
+        return self.postgres.url("device_statistics")
+
+    @property
+    def writer_env(self) -> dict[str, str]:
+        """The writer's way to the database, past the proxy."""
+        return WRITER.environment(self.admin_url)
+
+    @property
+    def clock_files(self) -> dict[str, Path]:
+        """For each service, where its clock's error stands in seconds (see inside/stepped_clock.py)."""
+        return {name: self.folder / f"clock-{name}" for name in SERVICES}
+
+    async def start(self, name: str) -> None:
+        """Start a part, unless it is alive, and return when it is ready."""
+        if name == DATABASE:
+            await asyncio.to_thread(self.postgres.start)
+        else:
+            service = self.services[name]
+            await asyncio.to_thread(service.start)
+            await asyncio.to_thread(service.wait_ready)
+
+    async def stop(self, name: str) -> None:
+        """End a part in order: SIGTERM to a service, fast shutdown for the database."""
+        await asyncio.to_thread(self.postgres.stop if name == DATABASE else self.services[name].stop)
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL a part and everything it started."""
+        await asyncio.to_thread(self.postgres.kill if name == DATABASE else self.services[name].kill)
+
+    async def restart(self, name: str) -> None:
+        """Stop in order and start again; return when it is ready."""
+        if name == DATABASE:
+            await asyncio.to_thread(self.postgres.restart)
+        else:
+            await self.stop(name)
+            await self.start(name)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP a part: alive, with its connections open, and deaf."""
+        signal_tree(self.pid(name), signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT after `pause`."""
+        signal_tree(self.pid(name), signal.SIGCONT)
+
+    def pid(self, name: str) -> int:
+        """The process id of a part that is alive."""
+        pid = self.postgres.pid if name == DATABASE else self.services[name].pid
+        assert pid is not None, f"{name} is not alive"
+        return pid
+
+    def service_processes(self) -> dict[str, list[int]]:
+        """Every process of each service that is alive."""
+        return {name: tree(service.pid) if service.pid else [] for name, service in self.services.items()}
+
+    async def operator_command(self, *arguments: str) -> tuple[bool, str]:
+        """Run one of the private service's commands; whether it succeeded, and what it printed."""
+
+        def run() -> tuple[bool, str]:
+            finished = subprocess.run(  # noqa: S603 - a list of our own, no shell
+                [sys.executable, "-m", "device_registration_api", *arguments],
+                env=base_environment() | self.writer_env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            return finished.returncode == 0, finished.stdout + finished.stderr
+
+        return await asyncio.to_thread(run)
+
+
+@asynccontextmanager
+async def running_stack(
+    folder: Path,
+    *,
+    public_workers: int = 2,
+    inside: Sequence[str] = (),
+    postgres_settings: Mapping[str, str] = _NO_SETTINGS,
+) -> AsyncIterator[Stack]:
+    """A stack with a database server of its own, below `folder`; everything is stopped at the end.
+
+    `inside` names modules of the folder of that name, which the private service and, for the clock, both load.
+    """
+    settings = {**_POSTGRES_SETTINGS, **postgres_settings}
+    postgres = Postgres(folder / "postgres", wheel_binaries(), tcp_port=free_port(), settings=settings)
+    async with AsyncExitStack() as undo:
+        undo.callback(postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        database_link = await undo.enter_async_context(TcpProxy(postgres.port))
+        private_port = free_port()
+        link = await undo.enter_async_context(TcpProxy(private_port))
+        stack = Stack(folder, postgres, link, database_link)
+        await asyncio.to_thread(migrate, stack.admin_url, WRITER, READER, base_environment())
+
+        token = secrets.token_hex(24)
+        by_proxy = {"DB_PORT": str(database_link.port)}
+        stack.services[REGISTRATION_API] = registration_service(
+            _environment(stack, REGISTRATION_API, inside),
+            port=private_port,
+            database=WRITER.environment(stack.admin_url) | by_proxy,
+            service_token=token,
+            log=folder / f"{REGISTRATION_API}.log",
+        )
+        stack.services[STATISTICS_API] = statistics_service(
+            _environment(stack, STATISTICS_API, ()),
+            port=free_port(),
+            database=READER.environment(stack.admin_url) | by_proxy,
+            service_token=token,
+            device_api_url=f"http://127.0.0.1:{link.port}",
+            workers=public_workers,
+            log=folder / f"{STATISTICS_API}.log",
+        )
+        for name in (REGISTRATION_API, STATISTICS_API):
+            undo.push_async_callback(stack.kill, name)
+            await stack.start(name)
+        yield stack
+
+
+def _environment(stack: Stack, name: str, inside: Sequence[str]) -> dict[str, str]:
+    clock = stack.clock_files[name]
+    clock.write_bytes(bytes(8))  # a double: 0.0
+    return base_environment() | {
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(INSIDE),
+        "INSIDE_MODULES": ",".join(["stepped_clock", *inside]),
+        "CLOCK_FILE": str(clock),
+    }
