@@ -12,7 +12,6 @@ from enum import Enum, auto
 
 from servicekit.coalescer import Coalescer
 from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown, Overloaded
-
 from tests.servicekit.simulation import simulate
 
 # Every moment is a multiple of this, which a float holds exactly: two things can happen at the very same instant.

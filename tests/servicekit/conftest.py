@@ -11,11 +11,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Session  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
-from servicekit.database import Database, dsn
-from servicekit.request_log import WRITE_SECONDS
 
 from local.database import base_environment
 from local.services import Child
+from servicekit.database import Database, dsn
+from servicekit.request_log import WRITE_SECONDS
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection
 

@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp
+
 from servicekit import drain, server
 from servicekit.applications import layers, new_application
 from servicekit.bodies import read_bytes, read_json
@@ -18,8 +21,6 @@ from servicekit.hot_routes import hot
 from servicekit.logs import configure_logs
 from servicekit.problems import json_response
 from servicekit.request_log import RequestLog
-from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servicekit.errors import DomainError
 
+from servicekit.errors import DomainError
 from tests.servicekit.coalescer_world import (
     TICK_SECONDS,
     Call,

@@ -4,9 +4,9 @@ import asyncio
 import logging
 
 import pytest
+
 from servicekit.coalescer import Coalescer
 from servicekit.errors import DomainError, Invalid, NotRecorded
-
 from tests.servicekit.coalescer_world import Call, Ending, Fate, Flush, Schedule, World
 from tests.servicekit.simulation import simulate
 

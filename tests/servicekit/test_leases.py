@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
 from servicekit.database import Contention, Database, Lease
 from servicekit.errors import NotRecorded
-
 from tests.servers import free_port
 from tests.servicekit.conftest import MakeDatabase, Probe
 

@@ -9,8 +9,8 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servicekit.shared_reads import SharedReads
 
+from servicekit.shared_reads import SharedReads
 from tests.servicekit.simulation import simulate
 
 

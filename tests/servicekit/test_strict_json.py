@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from servicekit.strict_json import DEPTH_MAX, MalformedJson, parse
 
 NOT_DEEP = 3 * DEPTH_MAX

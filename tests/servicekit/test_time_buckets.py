@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+
 from servicekit.time_buckets import Interval, TooManyBucketsError, bucket_edges
 
 NO_LIMIT = 1_000_000

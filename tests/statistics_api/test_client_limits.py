@@ -5,9 +5,10 @@ from ipaddress import ip_network
 import httpx2
 import pytest
 from limits import parse
-from servicekit.problems import detail_body
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
+
+from servicekit.problems import detail_body
 from statistics_api.client_limits import ClientLimits, Network, client_address
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

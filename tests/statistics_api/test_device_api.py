@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+
 from servicekit import deadline as deadlines
 from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
 from statistics_api.device_api import DeviceApi
-
 from tests.servers import free_port
 
 SECONDS = 5.0

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
 from statistics_api.retries import RETRIES_MAX, Retries
-
 from tests.servicekit.simulation import simulate
 
 LONG = 100.0
