@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from contract.auth_events import DeviceType
 
+from contract.auth_events import DeviceType
 from tests.auth_events.stored import facts_of, rows
 from tests.auth_events.words import REGISTERED, WINDOWS, event
 from tests.servers import Product, StartProduct
