@@ -108,9 +108,12 @@ class World:
     items: list[Item] = field(default_factory=list)
     flushes: list[FlushRun] = field(default_factory=list)
     closed_at: float | None = None
+    violation: AssertionError | None = None
 
     def run(self) -> "World":
         simulate(self._play)
+        if self.violation is not None:
+            raise self.violation
         return self
 
     def fates(self) -> list[Fate]:
@@ -186,7 +189,11 @@ class World:
         number = len(self.flushes)
         plan = self.schedule.flushes[number] if number < len(self.schedule.flushes) else Flush()
         run = FlushRun(plan, list(items), self._loop.time(), deadline)
-        self._check_begin(run)
+        try:
+            self._check_begin(run)
+        except AssertionError as violation:
+            self.violation = violation  # or the coalescer would take it for a flush that failed
+            raise
         self.flushes.append(run)
         for item in items:
             item.flush = run

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from servicekit.errors import DomainError
@@ -57,9 +57,10 @@ def quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 @given(_SCHEDULES)
 def test_each_item_gets_exactly_the_outcome_that_its_history_allows(schedule: Schedule) -> None:
+    note(repr(schedule))  # a failure is replayed by running it as an example: World(...).run()
     world = World(schedule).run()
 
     for item in world.items:
