@@ -127,13 +127,16 @@ async def running_stack(
     public_workers: int = 2,
     inside: Sequence[str] = (),
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
+    postgres_folder: Path | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
     `inside` names modules of the folder of that name, which the private service and, for the clock, both load.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
-    postgres = Postgres(folder / "postgres", wheel_binaries(), tcp_port=free_port(), settings=settings)
+    postgres = Postgres(
+        postgres_folder or folder / "postgres", wheel_binaries(), tcp_port=free_port(), settings=settings
+    )
     async with AsyncExitStack() as undo:
         undo.callback(postgres.stop)
         await asyncio.to_thread(postgres.start)

@@ -1,0 +1,155 @@
+"""Rolling restarts: two instances of each service, each pair behind a balancer, restarted one after the other."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from local.database import base_environment, migrate
+from local.postgres import Postgres, wheel_binaries
+from local.services import Service, registration_service, statistics_service
+from tests.faults.balancer import Balancer
+from tests.servers import READER, WRITER, free_port
+
+INSTANCES = 2
+CLIENTS = 12
+ANSWER_SECONDS_MAX = 10.0
+# What each instance is granted between SIGTERM and its end: longer than the balancer takes to notice.
+DRAIN_SECONDS = 1.0
+PAUSE_SECONDS = 0.01
+_NOTICED_SECONDS_MAX = 20.0
+
+
+@dataclass
+class Fleet:
+    """Both services twice, and where clients reach the public pair."""
+
+    admin_url: str
+    publics: list[Service]
+    privates: list[Service]
+    public_balancer: Balancer
+    private_balancer: Balancer
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.public_balancer.port}"
+
+
+@dataclass
+class Restarts:
+    """What clients saw, who repeated nothing."""
+
+    requests: int = 0
+    restarts: int = 0
+    failures: list[str] = field(default_factory=list)
+    # User keys of what was answered with 200.
+    recorded: list[str] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
+
+
+@asynccontextmanager
+async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
+    """Two of each, with a database server of their own below `folder`; everything is stopped at the end."""
+    postgres = Postgres(folder / "postgres", wheel_binaries(), tcp_port=free_port())
+    async with AsyncExitStack() as undo:
+        undo.callback(postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        admin_url = postgres.url("device_statistics")
+        await asyncio.to_thread(migrate, admin_url, WRITER, READER, base_environment())
+        env = base_environment() | {"LOG_FORMAT": "json", "DRAIN_SECONDS": str(DRAIN_SECONDS)}
+        token = "token-of-the-fleet"  # noqa: S105 - of these processes alone
+        privates = [
+            registration_service(
+                env,
+                port=free_port(),
+                database=WRITER.environment(admin_url),
+                service_token=token,
+                log=folder / f"private-{index}.log",
+            )
+            for index in range(INSTANCES)
+        ]
+        await _start(privates, undo)
+        private_balancer = await undo.enter_async_context(Balancer([each.port for each in privates]))
+        publics = [
+            statistics_service(
+                env,
+                port=free_port(),
+                database=READER.environment(admin_url),
+                service_token=token,
+                device_api_url=f"http://127.0.0.1:{private_balancer.port}",
+                log=folder / f"public-{index}.log",
+            )
+            for index in range(INSTANCES)
+        ]
+        await _start(publics, undo)
+        public_balancer = await undo.enter_async_context(Balancer([each.port for each in publics]))
+        fleet = Fleet(admin_url, publics, privates, public_balancer, private_balancer)
+        for service in (*publics, *privates):
+            await _until_balanced(fleet, service)
+        yield fleet
+
+
+async def rolling_restarts(fleet: Fleet, rounds: int, requests_min: int) -> Restarts:
+    """Restart every instance `rounds` times under load, and go on until `requests_min` requests were made."""
+    seen = Restarts()
+    stop = asyncio.Event()
+    clients = [asyncio.create_task(_client(fleet.url, number, stop, seen)) for number in range(CLIENTS)]
+    try:
+        for _ in range(rounds):
+            # The two services at the same time, their two instances one after the other.
+            for pair in zip(fleet.publics, fleet.privates, strict=True):
+                await asyncio.gather(*(_restart(fleet, service, seen) for service in pair))
+        while seen.requests < requests_min and not all(client.done() for client in clients):  # noqa: ASYNC110 - a counter
+            await asyncio.sleep(PAUSE_SECONDS)
+    finally:
+        stop.set()
+        await asyncio.gather(*clients)
+    seen.ended = time.monotonic()
+    return seen
+
+
+async def _start(services: Sequence[Service], undo: AsyncExitStack) -> None:
+    for service in services:
+        undo.callback(service.kill)
+        service.start()
+    for service in services:
+        await asyncio.to_thread(service.wait_ready)
+
+
+async def _restart(fleet: Fleet, service: Service, seen: Restarts) -> None:
+    await asyncio.to_thread(service.restart)
+    await _until_balanced(fleet, service)
+    seen.restarts += 1
+
+
+async def _until_balanced(fleet: Fleet, service: Service) -> None:
+    deadline = time.monotonic() + _NOTICED_SECONDS_MAX
+    while not any(each.is_ready(service.port) for each in (fleet.public_balancer, fleet.private_balancer)):
+        assert time.monotonic() < deadline, f"the balancer never saw {service.name} ready"
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _client(url: str, number: int, stop: asyncio.Event, seen: Restarts) -> None:
+    count = 0
+    async with httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+        while not stop.is_set():
+            count += 1
+            user_key = f"rolling-{number}-{count}"
+            seen.requests += 1
+            try:
+                if count % 5 == 0:
+                    answer = await client.get("/Log/auth/statistics")
+                else:
+                    answer = await client.post("/Log/auth", json={"userKey": user_key, "deviceType": "TV"})
+                if answer.status_code != httpx2.codes.OK:
+                    seen.failures.append(f"{answer.status_code} {answer.text[:100]}")
+                elif count % 5:
+                    seen.recorded.append(user_key)
+            except httpx2.TransportError as error:
+                seen.failures.append(repr(error))
+            await asyncio.sleep(PAUSE_SECONDS)
