@@ -1,5 +1,7 @@
 """An optional limit on the requests of one client address, kept by each process for itself."""
 
+import math
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -34,10 +36,12 @@ class ClientLimits:
         if scope["type"] != "http" or scope["path"].rstrip("/") in _UNLIMITED:
             await self._app(scope, receive, send)
             return
-        if self._limiter.hit(self._rate, client_address(scope, self._trusted_proxies)):
+        address = client_address(scope, self._trusted_proxies)
+        if self._limiter.hit(self._rate, address):
             await self._app(scope, receive, send)
         else:
-            refusal = TooManyRequests(f"more than {self._rate}")
+            free_at = self._limiter.get_window_stats(self._rate, address).reset_time
+            refusal = TooManyRequests(f"more than {self._rate}", max(1, math.ceil(free_at - time.time())))
             await self._render(scope, refusal)(scope, receive, send)
 
 

@@ -12,6 +12,8 @@ class DomainError(Exception):
 
     code = "refused"
     status = HTTPStatus.BAD_REQUEST
+    # When a repeat is worth while, in seconds; told with 429 and 503.
+    retry_after_seconds = RETRY_AFTER_SECONDS
 
 
 class FieldError(NamedTuple):
@@ -71,7 +73,11 @@ class Conflict(DomainError):
 
 
 class TooManyRequests(DomainError):
-    """This client's share is used up; `str(error)` says for how long."""
+    """This client's share is used up, for the next `retry_after_seconds`."""
 
     code = "too-many-requests"
     status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

@@ -4,8 +4,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from servicekit.errors import RETRY_AFTER_SECONDS
-
 Schema = dict[str, Any]
 
 
@@ -40,9 +38,7 @@ class ManyDetails(BaseModel):
     detail: list[FieldProblem]
 
 
-_RETRY_AFTER: Schema = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "const": str(RETRY_AFTER_SECONDS)}}
-}
+_RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _REFUSALS: dict[int, Schema] = {
     400: {"model": Detail, "description": "A value that is not one of those allowed"},
     401: {"model": Detail, "description": "No valid service token"},

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from servicekit.errors import RETRY_AFTER_SECONDS, DomainError, FieldError, Invalid
+from servicekit.errors import DomainError, FieldError, Invalid
 
 # None stands for a bug: the client learns no more than that.
 Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
@@ -29,7 +29,7 @@ def detail_body(_: Scope, error: DomainError | None) -> Response:
     if isinstance(error, Invalid):
         body["detail"] = [{"type": field.type, "loc": field.loc, "msg": field.msg} for field in error.fields]
     if error.status in _TRY_LATER:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(error.retry_after_seconds)
         body["code"] = error.code
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names what would be accepted
