@@ -27,6 +27,20 @@ def registration(user_key: str, **more: object) -> dict[str, object]:
     } | more
 
 
+def batch_of_one(user_key: str, **more: object) -> dict[str, object]:
+    """A batch of one event as the public service forwards it: in columns."""
+    return {
+        "project_id": 1,
+        "batch_id": str(uuid4()),
+        "received_at": datetime.now(UTC).isoformat(),
+        "indexes": [0],
+        "event_ids": [str(uuid4())],
+        "user_keys": [user_key],
+        "device_types": ["iOS"],
+        "rejected": [],
+    } | more
+
+
 def test_a_registration_is_answered_with_the_documents_words(private: httpx2.Client, product: Product) -> None:
     answer = private.post("/Device/register", json=event("private-1"), headers={"X-Request-ID": "from-inside"})
     assert (answer.status_code, answer.json()) == (200, REGISTERED)
@@ -64,7 +78,7 @@ def test_the_same_event_id_again_is_a_retry_and_not_a_second_event(private: http
     body = {"registrations": [registration("retried"), registration("retried-too")], "request_ids": ["a", "b"]}
     for _ in range(3):
         answer = private.post("/Device/register/coalesced", json=body)
-        assert answer.json() == {"outcomes": [{"status": "registered", "detail": ""}] * 2}
+        assert answer.json() == {"registered": 2, "others": []}
     assert facts_of(product.database, "retried") == facts_of(product.database, "retried-too") == 1
 
 
@@ -126,29 +140,39 @@ def test_a_forward_that_makes_no_sense_is_422_and_never_500(
     assert facts_of(product.database, "bad") == 0
 
 
-@pytest.mark.parametrize("indexes", [[], [0, 1], [-1]])
-def test_a_batch_forward_whose_indexes_do_not_fit_is_422(
-    private: httpx2.Client, product: Product, indexes: list[int]
+def test_a_batch_forward_is_answered_as_its_client_will_be(private: httpx2.Client, product: Product) -> None:
+    answer = private.post("/Device/register/batch", json=batch_of_one("in-columns"))
+    counts = {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}
+    assert answer.json() == {"answer": counts, "replayed": False}
+    assert facts_of(product.database, "in-columns") == 1
+
+
+@pytest.mark.parametrize(
+    "misfit",
+    [
+        {"indexes": []},
+        {"indexes": [0, 1]},
+        {"indexes": [-1]},
+        {"device_types": ["iOS", "TV"]},
+        {"event_ids": []},
+        {"user_keys": []},
+        {"user_keys": ["a\x00b"]},
+        {"user_keys": ["k" * 256]},
+        {"occurred_at": {"1": "2026-11-22T00:00:00Z"}},
+        {"occurred_at": {"0": "2020-01-01T00:00:00Z"}},
+        {"identities": {"-1": {"key": "k", "body_sha256": "0" * 64}}},
+        {"received_at": "0001-01-01T00:00:00Z", "occurred_at": {"0": "0001-02-01T00:00:00Z"}},
+    ],
+    ids=str,
+)
+def test_a_batch_forward_whose_columns_do_not_fit_is_422(
+    private: httpx2.Client, product: Product, misfit: dict[str, object]
 ) -> None:
-    body = {
-        "project_id": 1,
-        "batch_id": str(uuid4()),
-        "received_at": datetime.now(UTC).isoformat(),
-        "indexes": indexes,
-        "registrations": [registration("misfit")],
-        "rejected": [],
-    }
-    assert private.post("/Device/register/batch", json=body).status_code == 422
+    assert private.post("/Device/register/batch", json=batch_of_one("misfit", **misfit)).status_code == 422
     assert facts_of(product.database, "misfit") == 0
 
 
 async def test_work_whose_deadline_has_passed_is_not_begun(product: Product) -> None:
-    batch = {
-        "project_id": 1,
-        "received_at": datetime.now(UTC).isoformat(),
-        "indexes": [0],
-        "rejected": [],
-    }
     headers = {"Authorization": f"Bearer {product.service_token}"}
     async with httpx2.AsyncClient(base_url=product.private_url, headers=headers, timeout=20, trust_env=False) as client:
         for deadline in ("0", "-1e300", "-inf", str(datetime.now(UTC).timestamp() - 0.001)):
@@ -158,7 +182,7 @@ async def test_work_whose_deadline_has_passed_is_not_begun(product: Product) -> 
                 *(
                     client.post(
                         "/Device/register/batch",
-                        json=batch | {"batch_id": str(uuid4()), "registrations": [registration("expired")]},
+                        json=batch_of_one("expired"),
                         headers=late,
                     )
                     for _ in range(10)
@@ -169,7 +193,8 @@ async def test_work_whose_deadline_has_passed_is_not_begun(product: Product) -> 
                 assert answer.headers["retry-after"] == "1"
             body = {"registrations": [registration("expired")] * 3, "request_ids": []}
             coalesced = await client.post("/Device/register/coalesced", json=body, headers=late)
-            assert {each["status"] for each in coalesced.json()["outcomes"]} == {"not-recorded"}
+            assert coalesced.json()["registered"] == 0
+            assert [each["status"] for each in coalesced.json()["others"]] == ["not-recorded"] * 3
     assert facts_of(product.database, "expired") == 0
 
 

@@ -107,9 +107,8 @@ def assert_exact(product: Product, history: History, acknowledged_min: int) -> N
         statistics = client.get("/Log/auth/statistics").json()
     assert statistics["total"] == sum(facts.values())
     assert_counts_are_exact(product)
-    # Otherwise it proves nothing: there was load, it was disturbed, and outcomes were in doubt.
+    # Otherwise it proves nothing: there was load, outcomes were in doubt, and repeats met what was stored already.
     assert len(facts) > acknowledged_min
-    assert history.not_recorded > 0
     assert history.unknown > 0
     assert history.replayed > 0
 
