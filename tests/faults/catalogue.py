@@ -199,7 +199,8 @@ DATABASE_FAULTS = (
     Fault("all slots taken", 3.0, _all_slots_taken, frozenset({DATABASE})),
     _network("slow", DATABASE_LINK, 4.0, Network(latency_seconds=0.15, bytes_per_second=200_000)),
     _network("black hole", DATABASE_LINK, 8.0, Network(black_hole=True)),
-    _network("reset before the reply", DATABASE_LINK, 2.0, Network(breaks=Break.BEFORE_REPLY)),
+    # Not every time: connections come up, and now and then it is the answer to a COMMIT that gets lost.
+    _network("reset before the reply", DATABASE_LINK, 3.0, Network(breaks=Break.BEFORE_REPLY, break_share=0.1)),
 )
 NETWORK_FAULTS = (
     _network("reset before the forward", LINK, 2.0, Network(breaks=Break.BEFORE_FORWARD)),

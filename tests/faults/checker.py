@@ -69,7 +69,7 @@ def check(history: History, rows: Mapping[str, int], baseline: Mapping[str, int]
         events=len(by_identity),
         acknowledged=len(ok),
         unknown=tally[Ending.UNKNOWN],
-        suppressed=sum(attempt.replayed for attempt in history.attempts),
+        suppressed=history.suppressed(),
         troubled=sum(attempt.ending is not Ending.OK and not attempt.on_purpose for attempt in history.attempts),
         lost=_sorted(ok - stored),
         duplicated=_sorted({identity for identity, count in rows.items() if count > 1}),

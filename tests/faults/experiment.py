@@ -103,6 +103,7 @@ async def run(stack: Stack, planned: Sequence[Planned], seed: int, kind: EventKi
             for number, each in enumerate(planned):
                 faults.create_task(_inject(stack, each, Random(f"{seed}-{number}"), this))  # noqa: S311 - a seed
         this.normal_after_seconds = await _until_normal(history, max(end for _, _, end in this.marks))
+        await _until_telling(history)
     finally:
         stop.set()
         await writing
@@ -130,6 +131,13 @@ async def _inject(stack: Stack, planned: Planned, random: Random, this: Run) -> 
         await asyncio.sleep(planned.lasts_seconds)
         # What the fault undoes on its way out (starting what it killed) is a part of it.
     this.marks.append((planned.fault.name, begun, time.monotonic()))
+
+
+async def _until_telling(history: History) -> None:
+    """On a slow machine a short run may not have met its repeat yet: without one it would prove nothing."""
+    deadline = time.monotonic() + NORMAL_SECONDS_MAX
+    while history.suppressed() == 0 and time.monotonic() < deadline:  # noqa: ASYNC110 - a figure, not an event
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _until_normal(history: History, ended: float) -> float | None:

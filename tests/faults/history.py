@@ -91,6 +91,10 @@ class History:
         """Events of `group` that were sent so far, whatever came of them."""
         return self._groups_invoked[group]
 
+    def suppressed(self) -> int:
+        """Answers so far that replayed an earlier one instead of counting again."""
+        return sum(attempt.replayed for attempt in self.attempts)
+
     def unknown(self) -> list[tuple[str, str]]:
         """Identity and group of each event in good order whose fate no answer has told yet."""
         uncertain = {each.identity for each in self.attempts if each.ending is Ending.UNKNOWN and not each.refusable}

@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from random import Random
 from typing import Self
 
 _CHUNK_BYTES = 65_536
@@ -32,6 +33,8 @@ class Network:
     reply_latency_seconds: float = 0.0
     bytes_per_second: float | None = None
     breaks: Break | None = None
+    # How many of the moments at which it could break it does.
+    break_share: float = 1.0
     # Nothing passes. Connections stay up, also new ones; what was sent meanwhile arrives at the end, late.
     black_hole: bool = False
 
@@ -42,7 +45,7 @@ class TcpProxy:
     def __init__(self, upstream_port: int) -> None:
         self.upstream_port = upstream_port
         self.network = Network()
-        self.connections = 0
+        self._random = Random(upstream_port)  # noqa: S311 - a bad network needs no secrets
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -73,7 +76,6 @@ class TcpProxy:
         assert task is not None
         self._open.add(task)
         task.add_done_callback(self._open.discard)
-        self.connections += 1
         writers = [client]
         try:
             await self._while_black_hole()
@@ -94,7 +96,7 @@ class TcpProxy:
         while data := await reader.read(_CHUNK_BYTES):
             await self._delay(len(data), is_reply=is_reply)
             await self._while_black_hole()
-            breaks = self.network.breaks
+            breaks = self.network.breaks if self._random.random() < self.network.break_share else None
             if breaks is (Break.BEFORE_REPLY if is_reply else Break.BEFORE_FORWARD):
                 raise _Broken
             writer.write(data)

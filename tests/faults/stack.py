@@ -128,10 +128,12 @@ async def running_stack(
     inside: Sequence[str] = (),
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
     postgres_folder: Path | None = None,
+    bare: bool = False,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
-    `inside` names modules of the folder of that name, which the private service and, for the clock, both load.
+    `inside` names modules of the folder of that name, for the private service. `bare`: no proxies between the parts
+    and no clocks to step, for figures of speed.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
     postgres = Postgres(
@@ -147,20 +149,21 @@ async def running_stack(
         await asyncio.to_thread(migrate, stack.admin_url, WRITER, READER, base_environment())
 
         token = secrets.token_hex(24)
-        by_proxy = {"DB_PORT": str(database_link.port)}
+        clock = [] if bare else ["stepped_clock"]
+        by_proxy = {"DB_PORT": str(database_link.port)} if not bare else {}
         stack.services[REGISTRATION_API] = registration_service(
-            _environment(stack, REGISTRATION_API, inside),
+            _environment(stack, REGISTRATION_API, [*clock, *inside]),
             port=private_port,
             database=WRITER.environment(stack.admin_url) | by_proxy,
             service_token=token,
             log=folder / f"{REGISTRATION_API}.log",
         )
         stack.services[STATISTICS_API] = statistics_service(
-            _environment(stack, STATISTICS_API, ()),
+            _environment(stack, STATISTICS_API, clock),
             port=free_port(),
             database=READER.environment(stack.admin_url) | by_proxy,
             service_token=token,
-            device_api_url=f"http://127.0.0.1:{link.port}",
+            device_api_url=f"http://127.0.0.1:{private_port if bare else link.port}",
             workers=public_workers,
             log=folder / f"{STATISTICS_API}.log",
         )
@@ -176,6 +179,6 @@ def _environment(stack: Stack, name: str, inside: Sequence[str]) -> dict[str, st
     return base_environment() | {
         "LOG_FORMAT": "json",
         "PYTHONPATH": str(INSIDE),
-        "INSIDE_MODULES": ",".join(["stepped_clock", *inside]),
+        "INSIDE_MODULES": ",".join(inside),
         "CLOCK_FILE": str(clock),
     }

@@ -9,6 +9,9 @@ import httpx2
 _AT_ONCE = 100
 _STAY_SECONDS_MAX = 0.02
 ANSWER_SECONDS_MAX = 10.0
+# The service closes a request that has not arrived whole after 15 s; then a moment for the news to arrive.
+SLOW_SECONDS_MAX = 16.5
+_CALL_EVERY_SECONDS = 0.02
 
 
 async def cancelled_calls(url: str, count: int, seed: int) -> None:
@@ -37,6 +40,19 @@ async def plain_calls(url: str, count: int) -> list[int]:
             )
         )
     return [answer.status_code for answer in answers]
+
+
+async def latency_p99(url: str, seconds: float) -> float:
+    """The 99th percentile of single calls, one after the other for `seconds`, in milliseconds."""
+    waits = []
+    ends = time.monotonic() + seconds
+    async with httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+        while (begun := time.monotonic()) < ends:
+            answer = await client.post("/Log/auth", json={"userKey": "patient", "deviceType": "TV"})
+            answer.raise_for_status()
+            waits.append((time.monotonic() - begun) * 1000)
+            await asyncio.sleep(_CALL_EVERY_SECONDS)
+    return sorted(waits)[int(len(waits) * 0.99)]
 
 
 async def slow_clients(url: str, count: int, seconds_max: float) -> list[float | None]:

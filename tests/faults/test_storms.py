@@ -6,16 +6,13 @@ import time
 import pytest
 
 from tests.faults.stack import Stack
-from tests.faults.storm import cancelled_calls, plain_calls, slow_clients
+from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CANCELLED = 5_000
 PLAIN = 100
 SLOW = 500
-# RELIABILITY: a request that does not arrive whole in 15 s is closed.
-CLOSED_SECONDS_MAX = 15.0
-_SLACK_SECONDS = 1.5
 
 
 async def test_after_a_storm_of_cancelled_calls_every_plain_one_succeeds(stack: Stack, seed: int) -> None:
@@ -28,7 +25,7 @@ async def test_after_a_storm_of_cancelled_calls_every_plain_one_succeeds(stack: 
 
 
 async def test_five_hundred_slow_clients_are_closed_in_time_while_others_are_served(stack: Stack) -> None:
-    slow = asyncio.create_task(slow_clients(stack.url, SLOW, CLOSED_SECONDS_MAX + _SLACK_SECONDS))
+    slow = asyncio.create_task(slow_clients(stack.url, SLOW, SLOW_SECONDS_MAX))
     while not slow.done():
         assert await plain_calls(stack.url, 5) == [200] * 5
         await asyncio.sleep(0.5)

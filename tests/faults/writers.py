@@ -15,7 +15,7 @@ WRITERS = 8
 PATIENCE_SECONDS = 1.0
 # Hanging up right after sending: the event is very likely recorded, and its repeat must be recognised.
 HANG_UP_SECONDS = 0.004
-HANG_UP_SHARE = 0.03
+HANG_UP_SHARE = 0.05
 REFUSABLE_SHARE = 0.02
 CONFLICT_SHARE = 0.02
 READ_SHARE = 0.1

@@ -1,0 +1,50 @@
+// Open-loop load for tests/faults/overload.py: requests begin at a given rate, whether or not earlier ones were answered.
+//
+//   k6 run -e URL=http://127.0.0.1:8000 -e SECONDS=60 -e RATE=5000 -e OUT=step.json load/overload.js
+//
+// With CLIENTS instead of RATE the loop is closed: so many clients, each waiting for its answer (the capacity).
+import http from "k6/http";
+import { Counter, Trend } from "k6/metrics";
+
+const seconds = `${__ENV.SECONDS}s`;
+const accepted = new Trend("accepted_ms", true);
+const refused = new Trend("refused_ms", true);
+// Neither recorded nor refused as promised: another status, no Retry-After, or no answer at all.
+const improper = new Counter("improper");
+
+export const options = {
+  discardResponseBodies: true,
+  summaryTrendStats: ["count", "med", "p(99)", "max"],
+  scenarios: {
+    load: __ENV.RATE
+      ? {
+          executor: "constant-arrival-rate",
+          rate: Number(__ENV.RATE),
+          timeUnit: "1s",
+          duration: seconds,
+          preAllocatedVUs: 500,
+          maxVUs: 4000,
+          gracefulStop: "10s",
+        }
+      : { executor: "constant-vus", vus: Number(__ENV.CLIENTS), duration: seconds, gracefulStop: "10s" },
+  },
+};
+
+export default function () {
+  const body = `{"userKey":"k6-${__VU}-${__ITER}","deviceType":"iOS"}`;
+  const answer = http.post(`${__ENV.URL}/Log/auth`, body, {
+    headers: { "Content-Type": "application/json" },
+    timeout: "10s",
+  });
+  if (answer.status === 200) {
+    accepted.add(answer.timings.duration);
+  } else if ((answer.status === 503 || answer.status === 429) && answer.headers["Retry-After"]) {
+    refused.add(answer.timings.duration);
+  } else {
+    improper.add(1, { status: String(answer.status) });
+  }
+}
+
+export function handleSummary(data) {
+  return { [__ENV.OUT]: JSON.stringify(data.metrics) };
+}

