@@ -22,8 +22,8 @@ export const options = {
           rate: Number(__ENV.RATE),
           timeUnit: "1s",
           duration: seconds,
-          preAllocatedVUs: 500,
-          maxVUs: 4000,
+          // All at once at the start: making them under way would hold back the very requests that make the overload.
+          preAllocatedVUs: Number(__ENV.CLIENTS_MAX || 3000),
           gracefulStop: "10s",
         }
       : { executor: "constant-vus", vus: Number(__ENV.CLIENTS), duration: seconds, gracefulStop: "10s" },

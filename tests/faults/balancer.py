@@ -78,8 +78,8 @@ class Balancer:
                     await asyncio.gather(_pump(client_reader, server), _pump(reader, client))
                 finally:
                     server.close()
-        except OSError:
-            pass  # one end is gone; below, so is the other
+        except (OSError, asyncio.CancelledError):
+            pass  # one end is gone, or the balancer ends; below, so is the other
         finally:
             client.close()
 

@@ -23,7 +23,7 @@ LINK = "link"
 DATABASE_LINK = "database link"
 # The services' own time-out for an event is 6 s: an answer that comes later is nobody's.
 PAST_TIME_OUT_SECONDS = 7.0
-_TERMINATE_EVERY_SECONDS = 0.1
+_TERMINATE_EVERY_SECONDS = 0.02
 _TAKE_SLOTS_EVERY_SECONDS = 0.2
 
 
