@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import psycopg2
+
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.verify_counts import Verdict, verify_counts

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from device_registration_api.maintenance.connect import connect
 from rounds import as_administrator, as_writer, make_week, places, record, run_round, settings, verify
+
+from device_registration_api.maintenance.connect import connect
 
 if TYPE_CHECKING:
     from conftest import MigratedDatabase

@@ -11,9 +11,9 @@ from typing import IO, TYPE_CHECKING, cast
 from unittest.mock import patch
 
 import pytest
-from device_registration_api.__main__ import main
 from rounds import as_administrator, as_writer
 
+from device_registration_api.__main__ import main
 from local.database import base_environment
 
 if TYPE_CHECKING:

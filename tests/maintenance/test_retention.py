@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from device_registration_api.maintenance import windows
 from psycopg2 import errors
 from rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
+
+from device_registration_api.maintenance import windows
 
 if TYPE_CHECKING:
     from conftest import MigratedDatabase

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from device_registration_api.maintenance.partitions import week_of
 from psycopg2 import errors
 from rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
+
+from device_registration_api.maintenance.partitions import week_of
 
 if TYPE_CHECKING:
     from conftest import MigratedDatabase

@@ -10,10 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 import psycopg2
-from device_registration_api.__main__ import main
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from device_registration_api.__main__ import main
 from local.database import base_environment
 
 LOGINS = {

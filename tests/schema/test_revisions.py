@@ -6,10 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from schema_steps import LOGINS, dump, migrate, rows, run
+
 from device_registration_api.schema import revise, roles
 from device_registration_api.schema.connect import connect, database_name
 from device_registration_api.schema.settings import LoginSettings
-from schema_steps import LOGINS, dump, migrate, rows, run
 
 if TYPE_CHECKING:
     from conftest import Cluster
