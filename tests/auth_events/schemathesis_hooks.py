@@ -15,7 +15,7 @@ def as_text(_: schemathesis.SerializationContext, value: object) -> bytes:
 
 
 @schemathesis.hook
-def before_call(_: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - the hook's signature
+def before_call(_: schemathesis.HookContext, case: "schemathesis.Case[Any]", kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - the hook's signature
     """Most random deadlines have passed: an honest 503 that would hide any other. A test of their own sends those."""
     try:
         passed = float(case.headers.get(DEADLINE, "")) < FAR_AWAY

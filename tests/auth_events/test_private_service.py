@@ -90,7 +90,9 @@ def test_the_same_event_id_again_is_a_retry_and_not_a_second_event(private: http
     ids=repr,
 )  # fmt: skip
 def test_without_the_service_token_nothing_is_accepted(product: Product, path: str, credentials: str | None) -> None:
-    headers = {} if credentials is None else {"Authorization": credentials.format(token=product.service_token).encode()}
+    headers = (
+        {} if credentials is None else {b"Authorization": credentials.format(token=product.service_token).encode()}
+    )
     answer = httpx2.post(f"{product.private_url}{path}", json=event("intruder"), headers=headers, trust_env=False)
     assert (answer.status_code, answer.json()) == (401, {"detail": "a valid service token is needed"})
     assert answer.headers["www-authenticate"] == "Bearer"

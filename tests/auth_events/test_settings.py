@@ -1,6 +1,6 @@
 """What an operator may switch on, what is off until then, and starts that are refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -80,6 +80,9 @@ def test_a_client_that_asks_too_often_is_429_and_told_when_to_return(start_produ
     assert [ask("127.0.0.9", forwarded=f"203.0.113.{n}").status_code for n in range(6)] == [200] * 5 + [429]
 
 
+MakeService = Callable[[Path, Mapping[str, str]], Service]
+
+
 def start_refused(service: Service) -> str:
     """Start a service that must not start; what it wrote."""
     assert service.log is not None
@@ -94,7 +97,7 @@ def start_refused(service: Service) -> str:
 
 def public_service(log: Path, env: Mapping[str, str]) -> Service:
     return statistics_service(
-        base_environment() | {"ENVIRONMENT": "production"} | env,
+        base_environment() | {"ENVIRONMENT": "production"} | dict(env),
         port=free_port(),
         database=GOOD | {name: value for name, value in env.items() if name in GOOD},
         service_token=env.get("SERVICE_TOKEN", TOKEN),
@@ -105,7 +108,7 @@ def public_service(log: Path, env: Mapping[str, str]) -> Service:
 
 def private_service(log: Path, env: Mapping[str, str]) -> Service:
     return registration_service(
-        base_environment() | {"ENVIRONMENT": "production"} | env,
+        base_environment() | {"ENVIRONMENT": "production"} | dict(env),
         port=free_port(),
         database=GOOD | {name: value for name, value in env.items() if name in GOOD},
         service_token=env.get("SERVICE_TOKEN", TOKEN),
@@ -115,7 +118,7 @@ def private_service(log: Path, env: Mapping[str, str]) -> Service:
 
 @pytest.mark.parametrize("make", [public_service, private_service])
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "SERVICE_TOKEN", "SERVICE_TOKEN_PREVIOUS"])
-def test_an_example_secret_is_refused_in_production(make: type[Service], name: str, tmp_path: Path) -> None:
+def test_an_example_secret_is_refused_in_production(make: MakeService, name: str, tmp_path: Path) -> None:
     said = start_refused(make(tmp_path / "log", {name: EXAMPLE}))
     assert f"{name} still has its example value" in said
     assert EXAMPLE not in said

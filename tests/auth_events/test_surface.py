@@ -104,9 +104,9 @@ def test_a_request_id_is_returned(public: httpx2.Client, sent: str) -> None:
         assert public.get(path, headers={"X-Request-ID": sent}).headers["x-request-id"] == sent
 
 
-@pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", 'a"b', "a\tb", "é".encode()])
-def test_a_missing_or_unusable_request_id_is_replaced(public: httpx2.Client, sent: str | bytes | None) -> None:
-    headers = {} if sent is None else {"X-Request-ID": sent}
+@pytest.mark.parametrize("sent", [None, b"", b"x" * 129, b"a b", b'a"b', b"a\tb", "é".encode()])
+def test_a_missing_or_unusable_request_id_is_replaced(public: httpx2.Client, sent: bytes | None) -> None:
+    headers = {} if sent is None else {b"X-Request-ID": sent}
     first, second = (public.get("/health", headers=headers).headers["x-request-id"] for _ in range(2))
     assert len(first) == 36
     assert first != second

@@ -9,8 +9,9 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 import pytest
@@ -30,7 +31,7 @@ PATIENCE_SECONDS = (0.01, 1.0, 1.0, 1.0, 1.0)
 ATTEMPTS_MAX = 300
 PAUSE_SECONDS = 0.05
 
-Fault = Callable[[Product, random.Random], Awaitable[None]]
+Fault = Callable[[Product, random.Random], Coroutine[Any, Any, None]]
 
 
 @dataclass
