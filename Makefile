@@ -12,7 +12,9 @@ UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate
 	$(addprefix --no-emit-package ,contract servicekit statistics-api device-registration-api)
 PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e device-registration-api
 
-.PHONY: run test lint bench lock verify-counts clean
+DEPLOY_VENV := .venv-deploy
+
+.PHONY: run test lint bench lock verify-counts clean test-deploy k8s-secrets k8s-render
 
 run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops everything
 	@exec $(BIN)/python -m local.run
@@ -32,14 +34,30 @@ bench: $(VENV)/.test-ready  ## Measure every figure of the README (needs wrk), o
 lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements-dev.txt
 	$(UV) --group pyproject.toml:local -c requirements-dev.txt -o requirements-local.txt
+	$(UV) --group pyproject.toml:deploy -o requirements-deploy.txt
 	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
 	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts
 	@exec $(BIN)/python -m local.verify_counts
 
+k8s-secrets:  ## Write the secrets that are missing; FROM=cluster reads them there; ROTATE=service-token|logins renews
+	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
+
+k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets hidden; OVERLAY=local|eks|rds prints another one
+	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/hide_secrets.py
+
+test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Manifests and infrastructure again, with every scanner
+	DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY_VENV)/bin $(BIN)/python -m pytest tests/deploy
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DEPLOY_VENV)
+
+$(DEPLOY_VENV)/.ready: requirements-deploy.txt
+	@echo "Installing what reads manifests, images and infrastructure ..."
+	@test -x $(DEPLOY_VENV)/bin/pip || $(PYTHON) -m venv $(DEPLOY_VENV)
+	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 $(VENV)/.run-ready: $(LOCKS) requirements-local.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }
