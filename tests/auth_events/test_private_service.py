@@ -155,6 +155,7 @@ def test_a_batch_forward_is_answered_as_its_client_will_be(private: httpx2.Clien
         {"indexes": []},
         {"indexes": [0, 1]},
         {"indexes": [-1]},
+        {"indexes": [False]},
         {"device_types": ["iOS", "TV"]},
         {"event_ids": []},
         {"user_keys": []},

@@ -128,7 +128,7 @@ def _deadline(request: Request) -> float:
 def _read(model: type[Model], body: bytes) -> Model:
     """What statistics-api sends: it was strict already, so this is pydantic's own, faster parser."""
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)  # a boolean is no number
     except ValidationError as error:
         raise invalid(error, "body") from None
 
