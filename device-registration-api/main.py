@@ -11,6 +11,7 @@ if __name__ == "__main__":
         "device_registration_api.app:create_app",
         host=settings.host,
         port=settings.port,
+        in_flight_max=settings.in_flight_max,
         # Longer than the public service keeps an idle connection, so that it never reuses one we are closing.
         keep_alive_seconds=30,
     )

@@ -21,4 +21,6 @@ def create_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    serve("load.empty_app:create_app", host="127.0.0.1", port=int(sys.argv[1]), keep_alive_seconds=75)
+    serve(
+        "load.empty_app:create_app", host="127.0.0.1", port=int(sys.argv[1]), keep_alive_seconds=75, in_flight_max=2000
+    )

@@ -11,6 +11,7 @@ if __name__ == "__main__":
         "statistics_api.app:create_app",
         host=settings.host,
         port=settings.port,
+        in_flight_max=settings.in_flight_max,
         workers=settings.workers,
         # Longer than a load balancer's 60 s, so that it never reuses a connection we are closing.
         keep_alive_seconds=75,

@@ -86,6 +86,10 @@ def routes() -> APIRouter:
     return router
 
 
+def in_flight_max() -> int:
+    return int(os.environ.get("IN_FLIGHT_MAX", "100"))
+
+
 def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
 
@@ -103,7 +107,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
         routers=[router] if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX},
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
-        in_flight_max=int(os.environ.get("IN_FLIGHT_MAX", "100")),
+        in_flight_max=in_flight_max(),
     )
 
 
@@ -111,5 +115,9 @@ if __name__ == "__main__":
     configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
     server.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))  # type: ignore[assignment]
     server.serve(
-        "tests.servicekit.small_service:build", host="127.0.0.1", port=int(os.environ["PORT"]), keep_alive_seconds=5
+        "tests.servicekit.small_service:build",
+        host="127.0.0.1",
+        port=int(os.environ["PORT"]),
+        keep_alive_seconds=5,
+        in_flight_max=in_flight_max(),
     )

@@ -39,7 +39,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         scope["request_id"] = request_id
         fields: dict[str, object] = {}
         scope["log_fields"] = fields
@@ -56,7 +56,7 @@ class Edge:
 
         self._in_flight += 1
         try:
-            if self._in_flight > self._in_flight_max and not scope["path"].endswith(("/livez", "/health")):
+            if self._in_flight > self._in_flight_max and not scope["path"].rstrip("/").endswith(("/livez", "/health")):
                 refusal = Overloaded("too many requests are in flight")
                 await self._render(scope, refusal)(scope, receive, send_with_id)
             else:
@@ -72,6 +72,7 @@ class Edge:
             self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(scope: Scope) -> str:
+    """The id that the client gave this request if it may stand in a log line as it is, else a new one."""
     sent = header(scope, b"x-request-id")
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(uuid7())

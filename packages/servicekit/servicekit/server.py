@@ -7,7 +7,9 @@ from typing import cast
 
 import uvicorn
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from servicekit.shedding import Shedding
 
 REQUEST_SECONDS_MAX = 15
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
@@ -17,7 +19,7 @@ GRACEFUL_SECONDS_MAX = 20
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class BoundedRequests(HttpToolsProtocol):
+class BoundedRequests(Shedding):
     """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`.
 
     uvicorn's keep-alive time-out covers the silence between two requests, and ends with the first byte. A request
@@ -69,8 +71,11 @@ class BoundedRequests(HttpToolsProtocol):
         self.transport.close()
 
 
-def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, workers: int = 1) -> None:
-    """Serve the ASGI application that `factory` ("module:function") makes, until SIGTERM."""
+def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_flight_max: int, workers: int = 1) -> None:
+    """Serve the ASGI application that `factory` ("module:function") makes, until SIGTERM.
+
+    `in_flight_max` is of each worker.
+    """
     # After an orderly shutdown uvicorn raises the signal again, for whoever handled it before: that is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -87,6 +92,7 @@ def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, worker
         server_header=False,
         proxy_headers=False,  # only the rate limit needs the client's address, and reads it by its own rules
         backlog=4096,
+        limit_concurrency=in_flight_max,  # as Shedding reads it: requests, not connections
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=GRACEFUL_SECONDS_MAX,
     )

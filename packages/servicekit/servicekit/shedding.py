@@ -1,0 +1,110 @@
+"""Refuses what is too much before it costs anything.
+
+An overloaded process that spends half as much on a refusal as on an answer has little left for answers. Here a refusal
+is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
+"""
+
+import asyncio
+import logging
+from typing import cast
+
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from servicekit import drain
+from servicekit.edge import request_id_of
+from servicekit.errors import Overloaded
+from servicekit.problems import detail_body
+
+TOO_MANY = "too many requests are in flight"
+LOG_SECONDS = 1.0
+# A balancer that is refused here would restart a process that works.
+_NEVER_REFUSED = (b"/livez", b"/health")
+
+_log = logging.getLogger(__name__)
+_refusal = detail_body({}, Overloaded(TOO_MANY))
+_HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
+
+
+class Shedding(HttpToolsProtocol):
+    """Refuses a request that arrives while as many are in flight in this process as `limit_concurrency` says.
+
+    uvicorn's own check of that setting counts idle connections too, and is switched off. What is not plain (pipelined,
+    HEAD, a body that waits for 100 Continue) goes on to the `Edge`, which has the same limit and refuses it at leisure.
+    """
+
+    _refusing = False
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        self._in_flight_max, self.limit_concurrency = self.limit_concurrency, None
+        super().connection_made(transport)
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._refusing = self._is_too_much()
+        if not self._refusing:
+            super().on_headers_complete()
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        if not self._refusing:
+            super().on_body(body)
+
+    @override
+    def on_message_complete(self) -> None:
+        if self._refusing:
+            self._refuse()
+        else:
+            super().on_message_complete()
+
+    def _is_too_much(self) -> bool:
+        # None until the first request, whatever uvicorn's annotation says.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return (
+            self._in_flight_max is not None
+            and len(self.tasks) >= self._in_flight_max
+            and (cycle is None or cycle.response_complete)
+            and not self.expect_100_continue
+            and self.parser.get_method() != b"HEAD"
+            and not self.url.partition(b"?")[0].rstrip(b"/").endswith(_NEVER_REFUSED)
+        )
+
+    def _refuse(self) -> None:
+        self._refusing = False
+        stays = self.parser.should_keep_alive() and not drain.has_begun()
+        self.transport.write(
+            b"%sx-request-id: %s\r\n%s\r\n%s"
+            % (
+                _HEAD,
+                request_id_of(dict(self.scope)).encode(),
+                b"" if stays else b"connection: close\r\n",
+                _refusal.body,
+            )
+        )
+        _count.one_more(self.loop)
+        if stays:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            self.transport.close()
+
+
+class _Count:
+    """One line a second instead of one a refusal."""
+
+    def __init__(self) -> None:
+        self._refused = 0
+
+    def one_more(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._refused == 0:
+            loop.call_later(LOG_SECONDS, self._write)
+        self._refused += 1
+
+    def _write(self) -> None:
+        _log.warning("refused %d requests in %.0f s: %s", self._refused, LOG_SECONDS, TOO_MANY)
+        self._refused = 0
+
+
+_count = _Count()
