@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from contract.auth_events import BatchForward, Registration
+from contract.registrations import BatchForward, Registration
 from servicekit.sql import execute, fetch_all
 
 # A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that

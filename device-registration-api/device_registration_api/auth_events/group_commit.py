@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from contract.auth_events import BatchForward, BatchReply, Outcome, Registration
+from contract.registrations import BatchForward, BatchReply, Outcome, Registration
 from device_registration_api.auth_events.registering import register, register_batch, register_carefully
 from servicekit.coalescer import Coalescer
 from servicekit.commit import commit

@@ -5,15 +5,8 @@ from collections.abc import Sequence
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from contract.auth_events import (
-    BatchAnswer,
-    BatchForward,
-    BatchReply,
-    BatchResult,
-    Outcome,
-    OutcomeStatus,
-    Registration,
-)
+from contract.auth_events import BatchAnswer, BatchResult
+from contract.registrations import BatchForward, BatchReply, Outcome, OutcomeStatus, Registration
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, Verdict

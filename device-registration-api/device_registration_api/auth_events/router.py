@@ -7,9 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from uuid_utils import uuid7
 
-from contract.auth_events import (
-    DEFAULT_PROJECT_ID,
-    AuthEvent,
+from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Registered, unknown_device_type
+from contract.registrations import (
     BatchForward,
     BatchReply,
     CoalescedOutcomes,
@@ -18,9 +17,7 @@ from contract.auth_events import (
     IndexedOutcome,
     Outcome,
     OutcomeStatus,
-    Registered,
     Registration,
-    unknown_device_type,
 )
 from device_registration_api.auth_events.group_commit import GroupCommit
 from servicekit import deadline

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Identity, Registration, unknown_device_type
+from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, unknown_device_type
+from contract.registrations import Identity, Registration
 from servicekit.bodies import Model, body_sha256, validated
 
 

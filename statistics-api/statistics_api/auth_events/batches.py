@@ -8,15 +8,8 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils import uuid7
 
-from contract.auth_events import (
-    BATCH_ITEMS_MAX,
-    DEFAULT_PROJECT_ID,
-    AuthEventItem,
-    BatchForward,
-    BatchResult,
-    Identity,
-    check_window,
-)
+from contract.auth_events import BATCH_ITEMS_MAX, DEFAULT_PROJECT_ID, AuthEventItem, BatchResult, check_window
+from contract.registrations import BatchForward, Identity
 from servicekit.bodies import BadValue, body_sha256, read_bytes, read_idempotency_key
 from servicekit.errors import Invalid
 from servicekit.strict_json import MalformedJson, parse

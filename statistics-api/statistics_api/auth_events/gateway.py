@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from contract.auth_events import (
+from contract.registrations import (
     BatchForward,
     BatchReply,
     CoalescedOutcomes,

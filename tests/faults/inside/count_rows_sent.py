@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from contract.auth_events import Registration
+from contract.registrations import Registration
 from device_registration_api.auth_events import commands
 
 _record = commands.record

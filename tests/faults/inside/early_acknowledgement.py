@@ -4,7 +4,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from contract.auth_events import Outcome, OutcomeStatus, Registration
+from contract.registrations import Outcome, OutcomeStatus, Registration
 from device_registration_api.auth_events.group_commit import GroupCommit
 
 _commit = GroupCommit._flush
