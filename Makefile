@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Each of them starts a PostgreSQL server of its own.
 TEST_PROCESSES ?= 2
+SOAK_MINUTES ?= 20
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -14,13 +15,16 @@ PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e dev
 
 DEPLOY_VENV := .venv-deploy
 
-.PHONY: run test lint bench lock verify-counts clean test-deploy k8s-secrets k8s-render
+.PHONY: run test soak lint bench lock verify-counts clean test-compose test-deploy k8s-secrets k8s-render
 
 run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops everything
 	@exec $(BIN)/python -m local.run
 
 test: $(VENV)/.test-ready lint  ## Everything that can be tested without Docker, on real PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+soak: $(VENV)/.test-ready  ## Every fault, mixed, for SOAK_MINUTES (20); needs k6; the report is build/soak/report.md
+	@exec $(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
@@ -34,9 +38,18 @@ bench: $(VENV)/.test-ready  ## Measure every figure of the README (needs wrk), o
 lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements-dev.txt
 	$(UV) --group pyproject.toml:local -c requirements-dev.txt -o requirements-local.txt
+	$(UV) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
+	$(UV) --group pyproject.toml:load -o load/requirements.txt
 	$(UV) --group pyproject.toml:deploy -o requirements-deploy.txt
 	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
 	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
+
+test-compose: $(VENV)/.test-ready  ## Build and start the Compose stack, use it, break it, restore it, remove it (needs Docker)
+	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
+		$(BIN)/python -m pytest tests/compose --timeout 900 -v; \
+	else \
+		echo "Skipped: \`docker info\` or \`docker compose version\` fails here, and these tests need Docker with Compose v2."; \
+	fi
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts
 	@exec $(BIN)/python -m local.verify_counts
