@@ -5,7 +5,7 @@ cd "${BACKUPS:-/backups}"
 
 # What a killed run left. A dump gets its name when it is whole and can be read.
 rm -f partial
-pg_dump --format=custom --compress=zstd:3 --lock-wait-timeout=60s --file=partial "$DATABASE_URL"
+pg_dump --format=custom --lock-wait-timeout=60s --file=partial "$DATABASE_URL"
 pg_restore --list partial >/dev/null
 sync partial
 name=$(date --utc +%Y%m%dT%H%M%SZ).dump

@@ -1,0 +1,61 @@
+"""Who opens how many connections to PostgreSQL at most, and whether the server has as many."""
+
+import re
+from typing import NamedTuple
+
+from tests.deploy.rendering import Document, environment, named, of_kind, pods
+
+# superuser_reserved_connections, and a handful for operators with psql.
+RESERVED = 3 + 10
+
+
+class Share(NamedTuple):
+    """One line of the table."""
+
+    who: str
+    processes: str
+    each: int
+    connections: int
+
+
+def shares(documents: list[Document]) -> list[Share]:
+    """Every user of the database at its largest: in a roll-out as many pods leave as there are."""
+    table: list[Share] = []
+    for pod in pods(documents):
+        own = environment(pod.spec["containers"][0])
+        if pod.kind == "Deployment":
+            most = int(named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"])
+            surge = int(named(documents, "Deployment", pod.name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
+            workers = int(own.get("WORKERS", {"value": 1})["value"])
+            pool = int(own["DB_CONNECTIONS_MAX"]["value"])
+            pieces = f"({most} + {surge} surge + {most} leaving) x {workers} worker"
+            table.append(Share(pod.name, pieces, pool, (2 * most + surge) * workers * pool))
+        elif pod.kind in {"Job", "CronJob"}:
+            # pg_dump, maintain and verify-counts hold one; migrate one for roles and one for the schema.
+            table.append(Share(pod.name, "1", 2, 2))
+    return [*table, Share("operators, superuser", "reserve", RESERVED, RESERVED)]
+
+
+def limit(documents: list[Document]) -> int:
+    """What the server admits."""
+    for server in of_kind(documents, "StatefulSet"):
+        said = " ".join(server["spec"]["template"]["spec"]["containers"][0]["args"])
+        found = re.search(r"max_connections=(\d+)", said)
+        return int(found[1]) if found else 100
+    [settings] = [each for each in of_kind(documents, "ConfigMap") if "DB_MAX_CONNECTIONS" in each["data"]]
+    return int(settings["data"]["DB_MAX_CONNECTIONS"])
+
+
+def table(installation: str, documents: list[Document]) -> str:
+    """The arithmetic, for a terminal."""
+    rows = shares(documents)
+    lines = [f"{each.who:<26}{each.processes:>44}{each.each:>6}{each.connections:>6}" for each in rows]
+    total = sum(each.connections for each in rows)
+    head = f"{installation}\n{'who':<26}{'processes':>44}{'each':>6}{'all':>6}"
+    return "\n".join([head, *lines, f"{'together':<76}{total:>6}", f"{'max_connections':<76}{limit(documents):>6}"])
+
+
+def too_many(documents: list[Document]) -> list[str]:
+    """One sentence if the server can be asked for more than it has."""
+    total = sum(each.connections for each in shares(documents))
+    return [f"{total} connections, {limit(documents)} admitted"] if total > limit(documents) else []

@@ -1,0 +1,77 @@
+"""What an operator would apply, as Python objects."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "device-statistics"
+# Named as in `kubectl apply -k k8s/<...>`.
+INSTALLATIONS = [".", "overlays/eks", "overlays/rds", "overlays/local"]
+TOOLS = ["check", "restore-drill"]
+
+Document = dict[str, Any]
+
+
+class Pod(NamedTuple):
+    """The pods of one workload."""
+
+    kind: str
+    name: str
+    labels: dict[str, str]
+    spec: Document
+
+    @property
+    def containers(self) -> list[Document]:
+        """All of them, initial ones first."""
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def copy_with_secrets(folder: Path) -> Path:
+    """A copy of k8s/ as an operator has it: with secrets of its own and a bucket."""
+    copy = Path(shutil.copytree(ROOT / "k8s", folder / "k8s", ignore=shutil.ignore_patterns("*.env")))
+    shutil.copy(ROOT / "k8s/overlays/rds/database.env", copy / "overlays/rds")
+    bucket = copy / "components/backup-to-s3"
+    shutil.copy(bucket / "bucket.env.example", bucket / "bucket.env")
+    nowhere = {"PATH": "/usr/bin:/bin", "KUBECONFIG": "/dev/null"}
+    subprocess.run([sys.executable, copy / "secret_files.py", "make"], check=True, env=nowhere, capture_output=True)
+    return copy
+
+
+def render(kubectl: str, folder: Path) -> list[Document]:
+    """The manifests of one kustomization. Raises CalledProcessError with kustomize's own words."""
+    done = subprocess.run([kubectl, "kustomize", folder], check=True, capture_output=True, text=True)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(documents: list[Document], kind: str) -> list[Document]:
+    """Every object of a kind."""
+    return [each for each in documents if each["kind"] == kind]
+
+
+def named(documents: list[Document], kind: str, name: str) -> Document:
+    """The one object of this kind and name."""
+    [found] = [each for each in of_kind(documents, kind) if each["metadata"]["name"] == name]
+    return found
+
+
+def pods(documents: list[Document]) -> Iterator[Pod]:
+    """Every workload's pods."""
+    for each in documents:
+        spec = each.get("spec") or {}
+        if each["kind"] == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if each["kind"] in {"Deployment", "StatefulSet", "Job", "CronJob"}:
+            template = spec["template"]
+            labels = template["metadata"]["labels"]
+            yield Pod(each["kind"], each["metadata"]["name"], labels, template["spec"])
+
+
+def environment(container: Document) -> dict[str, Document]:
+    """The variables that a container names itself."""
+    return {each["name"]: each for each in container.get("env", [])}

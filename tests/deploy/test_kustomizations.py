@@ -1,0 +1,142 @@
+"""What is in git: no secrets, one tag everywhere, the documents' images block; and what a new release changes."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from tests.deploy.network_matrix import LOAD_BALANCER
+from tests.deploy.rendering import ROOT, Document, environment, named, of_kind, pods, render
+
+
+def _read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+def _images(kustomization: str) -> dict[str, str]:
+    return {each["name"]: each["newTag"] for each in yaml.safe_load(_read(kustomization))["images"]}
+
+
+def test_no_secret_is_in_git() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "k8s", "terraform"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert [path for path in tracked if path.endswith((".env", ".tfvars", ".tfstate"))] == [
+        "k8s/overlays/rds/database.env"
+    ]
+    assert not [path for path in tracked if path.endswith(".yaml") and re.search(r"(?m)^kind: Secret$", _read(path))]
+    assert not re.search(r"(?i)password|token|secret", _read("k8s/overlays/rds/database.env"))
+
+
+def test_git_ignores_what_is_written_for_an_operator() -> None:
+    written = [
+        "k8s/components/secrets/administrator.env",
+        "k8s/components/secrets/statistics-api.env",
+        "k8s/components/secrets/device-registration-api.env",
+        "k8s/components/postgres/postgres.env",
+        "k8s/components/backup-to-s3/bucket.env",
+        "k8s/karpenter/ec2nodeclass.yaml",
+        "terraform/terraform.tfvars",
+        "terraform/terraform.tfstate",
+    ]
+    for path in written:
+        subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT, check=True)
+
+
+def test_one_release_is_named_everywhere() -> None:
+    version = tomllib.loads(_read("pyproject.toml"))["project"]["version"]
+    root = _images("k8s/kustomization.yaml")
+    assert set(root) == {"device-statistics/statistics-api", "device-statistics/device-registration-api"}
+    for kustomization in ("", "base/", "check/", "restore-drill/"):
+        images = _images(f"k8s/{kustomization}kustomization.yaml")
+        assert set(images.values()) == {version}, kustomization
+        assert images.items() <= root.items()
+    # Whatever stands behind the first hyphen of the Job's name is replaced twice.
+    assert "-" not in version
+
+
+def test_one_minor_release_of_postgres_is_named_everywhere(rendered: dict[str, list[Document]]) -> None:
+    every = [pod for documents in rendered.values() for pod in pods(documents)]
+    images = {c["image"] for pod in every for c in pod.containers if c["image"].startswith("postgres")}
+    assert len(images) == 1
+
+
+def test_a_new_tag_is_a_new_job(kubectl: str, manifests: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(manifests, tmp_path / "k8s"))
+    root = folder / "kustomization.yaml"
+    root.write_text(
+        root.read_text().replace('"0.1.0"', "0.2.0-rc.1").replace("newName: device", "newName: mine/device")
+    )
+
+    jobs = of_kind(render(kubectl, folder), "Job")
+
+    assert [job["metadata"]["name"] for job in jobs] == ["migrate-0.2.0-rc.1"]
+    [container] = jobs[0]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "mine/device-statistics/device-registration-api:0.2.0-rc.1"
+
+
+def test_a_changed_secret_replaces_its_pods_and_leaves_the_job_alone(
+    kubectl: str, manifests: Path, tmp_path: Path, rendered: dict[str, list[Document]]
+) -> None:
+    folder = Path(shutil.copytree(manifests, tmp_path / "k8s"))
+    for path in (folder / "components").rglob("*.env"):
+        path.write_text(path.read_text() + "ADDED=1\n")
+
+    before, after = rendered["."], render(kubectl, folder)
+
+    for kind, name, same in (
+        ("Deployment", "statistics-api", False),
+        ("Deployment", "device-registration-api", False),
+        ("Job", "migrate-0.1.0", True),
+        ("StatefulSet", "postgres", True),
+    ):
+        templates = [named(each, kind, name)["spec"]["template"] for each in (before, after)]
+        assert (templates[0] == templates[1]) is same, f"{kind} {name}"
+
+
+def test_the_load_balancers_subnets_are_terraforms(rendered: dict[str, list[Document]]) -> None:
+    block = re.search(
+        r'variable "public_subnets" \{(.*?)^\}', _read("terraform/variables.tf"), re.DOTALL | re.MULTILINE
+    )
+    assert block
+    default = re.search(r"default\s*=\s*\[(.*?)\]", block[1], re.DOTALL)
+    assert default and re.findall(r'"([^"]+)"', default[1]) == LOAD_BALANCER
+    [public] = [pod for pod in pods(rendered["."]) if pod.name == "statistics-api"]
+    assert environment(public.containers[0])["TRUSTED_PROXIES"]["value"].split(",") == LOAD_BALANCER
+
+
+def test_the_example_of_a_node_class_is_what_terraform_would_write() -> None:
+    template = _read("terraform/templates/ec2nodeclass.yaml.tftpl")
+    alias = re.search(r'default\s*=\s*"(al2023@v\d+)"', _read("terraform/variables.tf"))
+    assert alias
+    written = template.replace("${name}", "device-statistics").replace("${ami_alias}", alias[1])
+    written = written.replace("${role}", "device-statistics-karpenter-node")
+    assert yaml.safe_load(written) == yaml.safe_load(_read("k8s/karpenter/ec2nodeclass.example.yaml"))
+
+
+def test_karpenter_disturbs_one_node_at_a_time_and_has_an_end() -> None:
+    pool = yaml.safe_load(_read("k8s/karpenter/nodepool.yaml"))["spec"]
+    assert pool["disruption"]["budgets"] == [{"nodes": "1"}]
+    assert set(pool["limits"]) == {"cpu", "memory"}
+    node = yaml.safe_load(_read("k8s/karpenter/ec2nodeclass.example.yaml"))["spec"]
+    assert node["metadataOptions"] == {
+        "httpEndpoint": "enabled",
+        "httpTokens": "required",
+        "httpPutResponseHopLimit": 1,
+    }
+    assert all(device["ebs"]["encrypted"] for device in node["blockDeviceMappings"])
+
+
+def test_rendering_hides_secrets(kubectl: str, manifests: Path) -> None:
+    plain = subprocess.run([kubectl, "kustomize", manifests], check=True, capture_output=True, text=True).stdout
+    hidden = subprocess.run(
+        ["python3", ROOT / "k8s/hide_secrets.py"], input=plain, check=True, capture_output=True, text=True
+    ).stdout
+    secret = {value for each in of_kind(list(yaml.safe_load_all(plain)), "Secret") for value in each["data"].values()}
+    assert secret
+    assert not [value for value in secret if value in hidden]
+    shown = [each for each in yaml.safe_load_all(hidden) if each["kind"] != "Secret"]
+    assert shown == [each for each in yaml.safe_load_all(plain) if each["kind"] != "Secret"]

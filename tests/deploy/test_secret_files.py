@@ -1,0 +1,183 @@
+"""make k8s-secrets: whole files, for their owner alone, never overwritten; rotation in steps that never lock out."""
+
+import base64
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.rendering import ROOT
+
+SECRETS = "components/secrets"
+Values = dict[str, str]
+
+
+class Checkout:
+    """A folder k8s/ and the command, with a kubectl that answers what the test says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "k8s"
+        for name in (SECRETS, "components/postgres", "components/backup-to-s3"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "secret_files.py").write_bytes((ROOT / "k8s/secret_files.py").read_bytes())
+        self._path = folder / "bin"
+        self._path.mkdir()
+        self.cluster("", code=1, complaint="no cluster")
+
+    def cluster(self, objects: str, *, code: int = 0, complaint: str = "") -> None:
+        """What kubectl answers: JSON of `kind/name` to object, nothing for the others."""
+        kubectl = self._path / "kubectl"
+        (self._path / "objects.json").write_text(objects or "{}")
+        kubectl.write_text(
+            f"#!{sys.executable}\nimport json, sys, pathlib\n"
+            f"sys.stderr.write({complaint!r})\n"
+            "known = json.loads(pathlib.Path(__file__).with_name('objects.json').read_text())\n"
+            "found = known.get('/'.join(sys.argv[2:4]))\n"
+            "print(json.dumps(found) if found else '')\n"
+            f"sys.exit({code})\n"
+        )
+        kubectl.chmod(0o755)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command with these arguments."""
+        env = {"PATH": f"{self._path}:/usr/bin:/bin", **environment}
+        command = [sys.executable, self.folder / "secret_files.py", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    def values(self, name: str) -> Values:
+        """What a file says."""
+        text = (self.folder / name).read_text()
+        return dict(line.split("=", 1) for line in text.splitlines())
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that was written, half-written ones included."""
+        return sorted(path for path in (self.folder / "components").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_the_files_belong_together_and_to_their_owner(checkout: Checkout) -> None:
+    assert checkout.run("make").returncode == 0
+
+    administrator = checkout.values(f"{SECRETS}/administrator.env")
+    public = checkout.values(f"{SECRETS}/statistics-api.env")
+    private = checkout.values(f"{SECRETS}/device-registration-api.env")
+    password = checkout.values("components/postgres/postgres.env")["POSTGRES_PASSWORD"]
+    assert administrator["DATABASE_URL"] == f"postgresql://postgres:{password}@postgres:5432/device_statistics"
+    assert (administrator["READER_DB_USER"], administrator["READER_DB_PASSWORD"]) == (
+        public["DB_USER"],
+        public["DB_PASSWORD"],
+    )
+    assert (administrator["WRITER_DB_USER"], administrator["WRITER_DB_PASSWORD"]) == (
+        private["DB_USER"],
+        private["DB_PASSWORD"],
+    )
+    assert public["SERVICE_TOKEN"] == private["SERVICE_TOKEN"]
+    assert len({password, public["DB_PASSWORD"], private["DB_PASSWORD"], public["SERVICE_TOKEN"]}) == 4
+    assert {stat.S_IMODE(path.stat().st_mode) for path in checkout.files} == {0o600}
+    assert len(checkout.files) == 4
+
+
+def test_no_file_is_overwritten_and_a_lost_one_is_made_again_from_the_others(checkout: Checkout) -> None:
+    checkout.run("make")
+    before = {path: path.read_text() for path in checkout.files}
+    lost = checkout.folder / SECRETS / "statistics-api.env"
+    lost.unlink()
+
+    assert checkout.run("make").returncode == 0
+
+    assert {path: path.read_text() for path in checkout.files} == before
+
+
+def test_a_managed_server_needs_no_password_of_ours(checkout: Checkout) -> None:
+    url = "postgresql://admin:p%40ss@db.example.com/device_statistics?sslmode=require"
+
+    assert checkout.run("make", ADMINISTRATOR_URL=url).returncode == 0
+
+    assert checkout.values(f"{SECRETS}/administrator.env")["DATABASE_URL"] == url
+    assert not (checkout.folder / "components/postgres/postgres.env").exists()
+
+
+def test_new_secrets_are_not_made_for_a_cluster_that_has_some(checkout: Checkout) -> None:
+    checkout.cluster(json.dumps({"secret/administrator": {"data": {}}}))
+
+    refused = checkout.run("make")
+
+    assert refused.returncode == 1
+    assert "FROM=cluster" in refused.stderr
+    assert checkout.files == []
+
+
+def test_they_are_read_again_from_the_cluster_as_its_deployments_use_them(checkout: Checkout) -> None:
+    checkout.run("make")
+    before = {path: path.read_text() for path in checkout.files}
+
+    def secret(name: str) -> dict[str, Values]:
+        [path] = [each for each in checkout.files if each.stem == name]
+        pairs = [line.split("=", 1) for line in path.read_text().splitlines()]
+        return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in pairs}}
+
+    objects: dict[str, object] = {f"secret/{name}": secret(name) for name in ("administrator", "postgres")}
+    for name in ("statistics-api", "device-registration-api"):
+        sources = [{"configMapRef": {"name": "database-x"}}, {"secretRef": {"name": f"{name}-now"}}]
+        containers = [{"envFrom": sources}]
+        objects[f"deployment/{name}"] = {"spec": {"template": {"spec": {"containers": containers}}}}
+        objects[f"secret/{name}-now"] = secret(name)
+        objects[f"secret/{name}-yesterday"] = {"data": {}}
+    for path in checkout.files:
+        path.unlink()
+    checkout.cluster(json.dumps(objects))
+
+    assert checkout.run("read").returncode == 0
+
+    assert {path: path.read_text() for path in checkout.files} == before
+
+
+def test_at_every_step_of_a_rotation_the_shown_token_is_accepted_before_and_after(checkout: Checkout) -> None:
+    checkout.run("make")
+
+    def state() -> tuple[str, set[str]]:
+        private = checkout.values(f"{SECRETS}/device-registration-api.env")
+        accepted = {value for key, value in private.items() if key.startswith("SERVICE_TOKEN")}
+        return checkout.values(f"{SECRETS}/statistics-api.env")["SERVICE_TOKEN"], accepted
+
+    first, _ = state()
+    states = [state()]
+    for _ in range(3):
+        assert checkout.run("rotate", "service-token").returncode == 0
+        states.append(state())
+
+    for (shown_before, accepted_before), (shown, accepted) in zip(states, states[1:], strict=False):
+        # While pods are replaced, any of the old and new ones of both services meet.
+        assert {shown_before, shown} <= accepted_before & accepted
+    assert first not in states[-1][1]
+    assert stat.S_IMODE((checkout.folder / SECRETS / "statistics-api.env").stat().st_mode) == 0o600
+
+
+def test_logins_rotate_between_two_names(checkout: Checkout) -> None:
+    checkout.run("make")
+    names = []
+    for _ in range(3):
+        names.append(checkout.values(f"{SECRETS}/statistics-api.env")["DB_USER"])
+        before = checkout.values(f"{SECRETS}/statistics-api.env")["DB_PASSWORD"]
+        assert checkout.run("rotate", "logins").returncode == 0
+        administrator = checkout.values(f"{SECRETS}/administrator.env")
+        public = checkout.values(f"{SECRETS}/statistics-api.env")
+        assert administrator["READER_DB_USER"] == public["DB_USER"]
+        assert administrator["READER_DB_PASSWORD"] == public["DB_PASSWORD"] != before
+        assert "DATABASE_URL" in administrator
+    assert names == ["device_statistics_reader_a", "device_statistics_reader_b", "device_statistics_reader_a"]
+
+
+def test_a_rotation_without_files_says_what_to_do_first(checkout: Checkout) -> None:
+    refused = checkout.run("rotate", "service-token")
+
+    assert refused.returncode == 1
+    assert "make k8s-secrets" in refused.stderr

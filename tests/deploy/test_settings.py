@@ -1,0 +1,59 @@
+"""What the manifests say to the programs is what the programs read: names, and everything that has no default."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from device_registration_api.settings import Settings as PrivateSettings
+from statistics_api.settings import Settings as PublicSettings
+from tests.deploy.rendering import INSTALLATIONS, Document, Pod, environment, of_kind, pods
+
+READ_BY: dict[str, list[type[BaseSettings]]] = {
+    "statistics-api": [PublicSettings],
+    "device-registration-api": [PrivateSettings],
+    "migrate": [AdministratorSettings, LoginSettings],
+    "maintain": [DatabaseSettings, RetentionSettings],
+}
+# For libpq, and inputs of kustomize that travel with the rest.
+NOT_OURS = {"PGSSLMODE", "DB_EGRESS_CIDR", "DB_MAX_CONNECTIONS"}
+
+
+def given(pod: Pod, documents: list[Document]) -> set[str]:
+    """Every variable that reaches a pod's own container."""
+    names = set(environment(pod.spec["containers"][0]))
+    for source in pod.spec["containers"][0].get("envFrom", []):
+        kind, reference = ("Secret", "secretRef") if "secretRef" in source else ("ConfigMap", "configMapRef")
+        [found] = [each for each in of_kind(documents, kind) if each["metadata"]["name"] == source[reference]["name"]]
+        names |= set(found["data"])
+    return names
+
+
+def _fields(classes: list[type[BaseSettings]]) -> Iterator[tuple[str, Any]]:
+    for each in classes:
+        yield from ((name.upper(), field) for name, field in each.model_fields.items())
+
+
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_the_programs_read_every_variable_and_miss_none(installation: str, rendered: dict[str, list[Document]]) -> None:
+    documents = rendered[installation]
+    found = {pod.labels["app.kubernetes.io/name"]: given(pod, documents) for pod in pods(documents)}
+    for name, classes in READ_BY.items():
+        fields = dict(_fields(classes))
+        needed = {each for each, field in fields.items() if field.is_required()}
+        assert needed <= found[name], f"{name} would not start"
+        assert found[name] - NOT_OURS <= set(fields), f"{name} does not read them"
+
+
+def test_production_refuses_the_example_secrets(rendered: dict[str, list[Document]]) -> None:
+    for pod in pods(rendered["."]):
+        if pod.kind == "Deployment":
+            assert environment(pod.containers[0])["ENVIRONMENT"]["value"] == "production"
+
+
+def test_the_public_service_calls_the_private_services_address(rendered: dict[str, list[Document]]) -> None:
+    [public] = [pod for pod in pods(rendered["."]) if pod.name == "statistics-api"]
+    assert environment(public.containers[0])["DEVICE_API_URL"]["value"] == "http://device-registration-api:8001"
