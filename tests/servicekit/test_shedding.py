@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -61,14 +61,24 @@ def test_a_body_that_comes_later_belongs_to_the_refused_request(small: SmallServ
         assert connection.ask("GET", "/plain").status == 200
 
 
-def test_one_request_is_refused_or_not_as_it_was_when_its_headers_came(small: SmallService) -> None:
-    with small.connect() as connection:
-        connection.send(b"POST /size HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n0")
+def test_clients_that_are_slow_take_no_place_from_the_others(small: SmallService) -> None:
+    with ExitStack() as open_now:
+        slow = [open_now.enter_context(small.connect()) for _ in range(5)]
+        for connection in slow:
+            connection.send(b"POST /size HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n0")
         time.sleep(0.1)
         with small.connect() as other:
-            assert_refused(other.ask("GET", "/plain"))
-        connection.send(b"1")
-        assert connection.answer("POST").json == {"bytes": 2}
+            for _ in range(3):
+                assert other.ask("GET", "/plain").status == 200
+        slow.pop().send(b"1")
+        for connection in slow[:2]:
+            connection.send(b"1")
+            assert connection.answer("POST").json == {"bytes": 2}
+    # Those that went away half-way count no more, and those that came to an end were not counted twice.
+    with busy(small), small.connect() as connection:
+        assert_refused(connection.ask("GET", "/plain"))
+    with small.connect() as connection:
+        assert connection.ask("GET", "/plain").status == 200
 
 
 def test_a_refusal_has_the_clients_request_id(small: SmallService) -> None:

@@ -20,6 +20,8 @@ from servicekit.request_log import RequestLog
 
 # What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# In the state of a request that the server's own protocol has let pass: it knows better how many are in flight.
+ADMITTED = "admitted"
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +58,7 @@ class Edge:
 
         self._in_flight += 1
         try:
-            if self._in_flight > self._in_flight_max and not scope["path"].rstrip("/").endswith(("/livez", "/health")):
+            if self._in_flight > self._in_flight_max and not _is_admitted(scope):
                 refusal = Overloaded("too many requests are in flight")
                 await self._render(scope, refusal)(scope, receive, send_with_id)
             else:
@@ -70,6 +72,10 @@ class Edge:
         finally:
             self._in_flight -= 1
             self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
+
+
+def _is_admitted(scope: Scope) -> bool:
+    return ADMITTED in scope.get("state", ()) or scope["path"].rstrip("/").endswith(("/livez", "/health"))
 
 
 def request_id_of(scope: Scope) -> str:

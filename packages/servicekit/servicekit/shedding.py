@@ -12,7 +12,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from servicekit import drain
-from servicekit.edge import request_id_of
+from servicekit.edge import ADMITTED, request_id_of
 from servicekit.errors import Overloaded
 from servicekit.problems import detail_body
 
@@ -29,11 +29,16 @@ _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each 
 class Shedding(HttpToolsProtocol):
     """Refuses a request that arrives while as many are in flight in this process as `limit_concurrency` says.
 
-    uvicorn's own check of that setting counts idle connections too, and is switched off. What is not plain (pipelined,
-    HEAD, a body that waits for 100 Continue) goes on to the `Edge`, which has the same limit and refuses it at leisure.
+    A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
+    the 15 s that they are granted. uvicorn's own check of the setting counts even idle connections, and is switched
+    off. What is not plain (pipelined, HEAD, a body that waits for 100 Continue) goes on to the `Edge`, which refuses it
+    at leisure; it lets pass whatever was admitted here.
     """
 
     _refusing = False
+    _is_arriving = False
+    # Of all connections of this process.
+    _arriving = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -42,8 +47,12 @@ class Shedding(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        self._refusing = self._is_too_much()
+        is_plain = self._is_plain()
+        self._refusing = is_plain and self._is_too_much()
         if not self._refusing:
+            if is_plain:
+                self.scope["state"][ADMITTED] = True
+            self._set_arriving(is_arriving=True)
             super().on_headers_complete()
 
     @override
@@ -56,17 +65,31 @@ class Shedding(HttpToolsProtocol):
         if self._refusing:
             self._refuse()
         else:
+            self._set_arriving(is_arriving=False)
             super().on_message_complete()
 
-    def _is_too_much(self) -> bool:
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._set_arriving(is_arriving=False)
+        super().connection_lost(exc)
+
+    def _set_arriving(self, *, is_arriving: bool) -> None:
+        Shedding._arriving += is_arriving - self._is_arriving
+        self._is_arriving = is_arriving
+
+    def _is_plain(self) -> bool:
         # None until the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return (
-            self._in_flight_max is not None
-            and len(self.tasks) >= self._in_flight_max
-            and (cycle is None or cycle.response_complete)
+            (cycle is None or cycle.response_complete)
             and not self.expect_100_continue
             and self.parser.get_method() != b"HEAD"
+        )
+
+    def _is_too_much(self) -> bool:
+        return (
+            self._in_flight_max is not None
+            and len(self.tasks) - Shedding._arriving >= self._in_flight_max
             and not self.url.partition(b"?")[0].rstrip(b"/").endswith(_NEVER_REFUSED)
         )
 
