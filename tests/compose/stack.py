@@ -30,8 +30,8 @@ def docker(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one docker command in the repository's root. Raises CommandFailed, unless told not to check."""
     settings = {name: value for name, value in os.environ.items() if name.startswith(("DOCKER_", "BUILDKIT_", "XDG_"))}
-    finished = subprocess.run(  # noqa: S603 - an argument list of ours
-        ["docker", *arguments],  # noqa: S607 - whichever docker the operator has
+    finished = subprocess.run(
+        ["docker", *arguments],
         cwd=ROOT,
         env=base_environment() | settings | dict(env or {}),
         input=b"" if stdin is None else stdin,
