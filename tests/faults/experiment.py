@@ -14,6 +14,8 @@ from tests.faults.stack import Stack
 from tests.faults.writers import Writers
 
 WARM_UP_SECONDS = 1.0
+# A fault needs something to break, also on a machine that is slow to begin.
+WARM_UP_ATTEMPTS = 100
 # The promise: so long after the end of a fault, everything works.
 NORMAL_SECONDS_MAX = 10.0
 # Working means that nothing failed for so long, and that so many events were recorded meanwhile.
@@ -103,7 +105,8 @@ async def run(stack: Stack, planned: Sequence[Planned], seed: int, kind: EventKi
             for number, each in enumerate(planned):
                 faults.create_task(_inject(stack, each, Random(f"{seed}-{number}"), this))  # noqa: S311 - a seed
         this.normal_after_seconds = await _until_normal(history, max(end for _, _, end in this.marks))
-        await _until_telling(history)
+        # On a slow machine a short run may not have met its repeat yet: without one it would prove nothing.
+        await _until(lambda: history.suppressed() > 0)
     finally:
         stop.set()
         await writing
@@ -126,6 +129,7 @@ async def run(stack: Stack, planned: Sequence[Planned], seed: int, kind: EventKi
 
 async def _inject(stack: Stack, planned: Planned, random: Random, this: Run) -> None:
     await asyncio.sleep(planned.at_seconds)
+    await _until(lambda: len(this.history.attempts) >= WARM_UP_ATTEMPTS)
     begun = time.monotonic()
     async with planned.fault.inject(stack, random):
         await asyncio.sleep(planned.lasts_seconds)
@@ -133,10 +137,10 @@ async def _inject(stack: Stack, planned: Planned, random: Random, this: Run) -> 
     this.marks.append((planned.fault.name, begun, time.monotonic()))
 
 
-async def _until_telling(history: History) -> None:
-    """On a slow machine a short run may not have met its repeat yet: without one it would prove nothing."""
+async def _until(true: Callable[[], bool]) -> None:
+    """Wait for something that is usual, but not promised."""
     deadline = time.monotonic() + NORMAL_SECONDS_MAX
-    while history.suppressed() == 0 and time.monotonic() < deadline:  # noqa: ASYNC110 - a figure, not an event
+    while not true() and time.monotonic() < deadline:  # noqa: ASYNC110 - any condition
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -78,7 +78,7 @@ def prove_in_namespace(who: str, folder: Path, seed: int, names: Collection[str]
     if unshare is None:
         return CANNOT_MOUNT, "unshare (util-linux) is not there"
     command = [unshare, *NAMESPACES[who], sys.executable, "-m", "tests.faults.full_disk", str(folder), str(seed)]
-    finished = subprocess.run([*command, *names], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - a list of our own, no shell
+    finished = subprocess.run([*command, *names], cwd=ROOT, capture_output=True, text=True, check=False)
     said = finished.stdout + finished.stderr
     return (CANNOT_MOUNT if "unshare failed" in finished.stderr else finished.returncode), said
 
@@ -86,8 +86,8 @@ def prove_in_namespace(who: str, folder: Path, seed: int, names: Collection[str]
 def mount(disk: Path) -> None:
     """Put a small tmpfs on a new folder, or exit with CANNOT_MOUNT and the reason."""
     disk.mkdir()
-    mounted = subprocess.run(  # noqa: S603 - a list of our own, no shell
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(disk)],  # noqa: S607 - util-linux
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(disk)],
         capture_output=True,
         text=True,
         check=False,

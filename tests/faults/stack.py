@@ -108,7 +108,7 @@ class Stack:
         """Run one of the private service's commands; whether it succeeded, and what it printed."""
 
         def run() -> tuple[bool, str]:
-            finished = subprocess.run(  # noqa: S603 - a list of our own, no shell
+            finished = subprocess.run(
                 [sys.executable, "-m", "device_registration_api", *arguments],
                 env=base_environment() | self.writer_env,
                 capture_output=True,
