@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 # The private service answers this much before our own deadline, so that its answer is still of use, in seconds.
 _REPLY_SECONDS = 0.5
-_CONNECT_SECONDS = 1.0
+_CONNECT_SECONDS = 2.0
 # Below the 30 s that the private service keeps an idle connection: we never reuse one that it is closing.
 _KEEP_ALIVE_SECONDS = 20.0
 _CONNECTIONS_MAX = 32
