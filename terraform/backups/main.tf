@@ -64,6 +64,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "dumps" {
     noncurrent_version_expiration {
       noncurrent_days = 7
     }
+  }
+
+  rule {
+    id     = "abort-uploads-that-broke"
+    status = "Enabled"
+
+    filter {}
 
     abort_incomplete_multipart_upload {
       days_after_initiation = 2

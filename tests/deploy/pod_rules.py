@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tests.deploy.rendering import Document, environment, named, of_kind, pods
+from tests.deploy.rendering import Document, Pod, environment, named, of_kind, pods
 
 # The volumes that Pod Security `restricted` admits and we use.
 VOLUMES = {"name", "configMap", "emptyDir", "persistentVolumeClaim"}
@@ -25,20 +25,25 @@ def restricted(documents: list[Document]) -> Iterator[str]:
             if set(volume) - VOLUMES:
                 yield f"{pod.name}: volume {volume['name']} is of a kind that is not admitted"
         for container in pod.containers:
-            own = container.get("securityContext", {})
-            where = f"{pod.name}/{container['name']}"
-            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
-                yield f"{where}: privileges"
-            if own.get("capabilities") != {"drop": ["ALL"]}:
-                yield f"{where}: capabilities"
-            if own.get("readOnlyRootFilesystem") is not True:
-                yield f"{where}: writes to its root file system"
-            if any("hostPort" in port for port in container.get("ports", [])):
-                yield f"{where}: a port of the host"
-            user = own.get("runAsUser", security.get("runAsUser"))
-            expected = OURS.get(container["image"].split(":")[0])
-            if not user or (expected and user != expected):
-                yield f"{where}: user {user}, expected {expected}"
+            yield from _restricted_container(pod, container)
+
+
+def _restricted_container(pod: Pod, container: Document) -> Iterator[str]:
+    security = pod.spec.get("securityContext", {})
+    own = container.get("securityContext", {})
+    where = f"{pod.name}/{container['name']}"
+    if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+        yield f"{where}: privileges"
+    if own.get("capabilities") != {"drop": ["ALL"]}:
+        yield f"{where}: capabilities"
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield f"{where}: writes to its root file system"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        yield f"{where}: a port of the host"
+    user = own.get("runAsUser", security.get("runAsUser"))
+    expected = OURS.get(container["image"].split(":")[0])
+    if not user or (expected and user != expected):
+        yield f"{where}: user {user}, expected {expected}"
 
 
 def namespace_enforces(documents: list[Document]) -> Iterator[str]:

@@ -47,7 +47,7 @@ def grace(documents: list[Document]) -> Iterator[str]:
         drain = float(environment(container)["DRAIN_SECONDS"]["value"])
         needed = pause + drain + server + flush
         if spec.get("terminationGracePeriodSeconds", 30) < needed + 5:
-            yield f"{name}: leaves in up to {needed:g} s and is killed after {spec.get('terminationGracePeriodSeconds')}"
+            yield f"{name}: leaves in up to {needed:g} s and is killed before"
         if pause < 10:
             yield f"{name}: balancers have {pause} s to learn that it leaves"
 

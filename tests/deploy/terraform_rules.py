@@ -93,7 +93,7 @@ def pinned(text: str) -> Iterator[str]:
 
 
 def described(text: str) -> Iterator[str]:
-    """Every variable has a type and a description and, where a value can be wrong, a validation; outputs say what they are."""
+    """Every variable has a type, a description and, where it can be wrong, a validation; outputs have a description."""
     for kind, name in re.findall(r'(?m)^(variable|output) "(\w+)"', text):
         body = block(text, f'{kind} "{name}" {{')
         if not re.search(r'description\s*=\s*"\S', body):

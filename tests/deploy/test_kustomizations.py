@@ -103,7 +103,8 @@ def test_the_load_balancers_subnets_are_terraforms(rendered: dict[str, list[Docu
     )
     assert block
     default = re.search(r"default\s*=\s*\[(.*?)\]", block[1], re.DOTALL)
-    assert default and re.findall(r'"([^"]+)"', default[1]) == LOAD_BALANCER
+    assert default
+    assert re.findall(r'"([^"]+)"', default[1]) == LOAD_BALANCER
     [public] = [pod for pod in pods(rendered["."]) if pod.name == "statistics-api"]
     assert environment(public.containers[0])["TRUSTED_PROXIES"]["value"].split(",") == LOAD_BALANCER
 

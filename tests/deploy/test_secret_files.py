@@ -5,6 +5,7 @@ import json
 import stat
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_at_every_step_of_a_rotation_the_shown_token_is_accepted_before_and_afte
         assert checkout.run("rotate", "service-token").returncode == 0
         states.append(state())
 
-    for (shown_before, accepted_before), (shown, accepted) in zip(states, states[1:], strict=False):
+    for (shown_before, accepted_before), (shown, accepted) in pairwise(states):
         # While pods are replaced, any of the old and new ones of both services meet.
         assert {shown_before, shown} <= accepted_before & accepted
     assert first not in states[-1][1]

@@ -1,4 +1,4 @@
-"""The infrastructure: formatted, the rules that no scanner knows, and Terraform's own tests wherever it can run them."""
+"""The infrastructure: formatted, the rules that no scanner knows, and Terraform's own tests where it can run them."""
 
 import os
 import re
