@@ -212,3 +212,13 @@ async def test_the_private_service_is_ready_when_it_answers() -> None:
     with pytest.raises(NotRecorded, match="cannot be reached"):
         await api.check()
     await api.close()
+
+
+async def test_a_connection_that_is_lost_as_soon_as_it_is_up_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen under faults: uvloop has closed the socket by the time that anyio asks for its peer."""
+    async with private(answering(200, b"{}")) as (_, api):
+        monkeypatch.setattr("anyio._backends._asyncio.SocketStream._raw_socket", None)
+        with pytest.raises(OutcomeUnknown):
+            await api.post("/x", b"{}", deadline=time.monotonic() + SECONDS, request_id="r")
+        with pytest.raises(NotRecorded, match="cannot be reached"):
+            await api.check()
