@@ -33,7 +33,8 @@ def shares(documents: list[Document]) -> list[Share]:
         elif pod.kind in {"Job", "CronJob"}:
             # pg_dump, maintain and verify-counts hold one; migrate one for roles and one for the schema.
             table.append(Share(pod.name, "1", 2, 2))
-    return [*table, Share("operators, superuser", "reserve", RESERVED, RESERVED)]
+    by_hand = Share("restore-drill, by hand", "1", 2, 2)
+    return [*table, by_hand, Share("operators, superuser", "reserve", RESERVED, RESERVED)]
 
 
 def limit(documents: list[Document]) -> int:
@@ -46,12 +47,12 @@ def limit(documents: list[Document]) -> int:
     return int(settings["data"]["DB_MAX_CONNECTIONS"])
 
 
-def table(installation: str, documents: list[Document]) -> str:
+def table(documents: list[Document]) -> str:
     """The arithmetic, for a terminal."""
     rows = shares(documents)
     lines = [f"{each.who:<26}{each.processes:>44}{each.each:>6}{each.connections:>6}" for each in rows]
     total = sum(each.connections for each in rows)
-    head = f"{installation}\n{'who':<26}{'processes':>44}{'each':>6}{'all':>6}"
+    head = f"{'who':<26}{'processes':>44}{'each':>6}{'all':>6}"
     return "\n".join([head, *lines, f"{'together':<76}{total:>6}", f"{'max_connections':<76}{limit(documents):>6}"])
 
 

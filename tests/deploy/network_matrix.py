@@ -102,7 +102,7 @@ def deviations(documents: list[Document], wanted: set[Pair]) -> list[str]:
     return said
 
 
-def table(installation: str, documents: list[Document]) -> str:
+def table(documents: list[Document]) -> str:
     """The matrix, for a terminal."""
     lines = [f"{each.pod:<26}{each.direction:<8}{each.peer:<34}{each.port}" for each in sorted(set(pairs(documents)))]
-    return "\n".join([installation, *lines])
+    return "\n".join(lines)
