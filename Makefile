@@ -62,6 +62,7 @@ k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets hidden; 
 
 test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Manifests and infrastructure again, with every scanner
 	DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY_VENV)/bin $(BIN)/python -m pytest tests/deploy
+	$(BIN)/python -m tests.deploy.tables
 
 clean:
 	rm -rf $(VENV) $(DEPLOY_VENV)
