@@ -3,22 +3,27 @@
 Each test breaks the private service from inside (see inside/) or the database, and lets a fault bring it to light.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from random import Random
 
 import psycopg2
 import pytest
 
 from local.services import REGISTRATION_API
-from tests.faults.catalogue import DATABASE_FAULTS, NETWORK_FAULTS
+from tests.faults import experiment
+from tests.faults.catalogue import EVERY_FAULT
 from tests.faults.checker import Verdict
-from tests.faults.experiment import Fault, plan, run
+from tests.faults.experiment import Fault, Planned, plan, run
 from tests.faults.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_BY_NAME = {fault.name: fault for fault in (*DATABASE_FAULTS, *NETWORK_FAULTS)}
+_BY_NAME = {fault.name: fault for fault in EVERY_FAULT}
 KILL_POSTGRESQL = _BY_NAME["kill -9 postgresql"]
+KILL_PRIVATE = _BY_NAME[f"kill -9 {REGISTRATION_API}"]
 RESET_BEFORE_THE_REPLY = _BY_NAME["reset before the reply, link"]
 
 
@@ -48,6 +53,30 @@ async def verdict_of(stack: Stack, fault: Fault, seed: int) -> tuple[Verdict, li
     assert finished.verdict is not None
     print(finished.complaints)
     return finished.verdict, finished.complaints
+
+
+async def test_a_service_process_that_dies_unasked_is_noticed(stack: Stack, seed: int) -> None:
+    unannounced = replace(KILL_PRIVATE, kills=frozenset())
+    _, complaints = await verdict_of(stack, unannounced, seed)
+    assert [each for each in complaints if each.startswith(f"a process of {REGISTRATION_API} died")] == complaints != []
+
+
+async def test_a_service_that_does_not_come_back_is_noticed(
+    stack: Stack, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "NORMAL_SECONDS_MAX", 0.5)
+
+    @asynccontextmanager
+    async def stays_away(stack: Stack, _: Random) -> AsyncIterator[None]:
+        stack.pause(REGISTRATION_API)
+        yield
+
+    staying = replace(KILL_PRIVATE, name="stays away", inject=stays_away)
+    planned = [Planned(staying, at_seconds=1.0, lasts_seconds=0.1)]
+    begun = asyncio.create_task(run(stack, planned, seed))
+    await asyncio.sleep(6.0)
+    stack.resume(REGISTRATION_API)
+    assert "not normal within 0.5 s" in (await begun).complaints
 
 
 async def test_a_commit_that_does_not_wait_for_the_disk_loses_events(stack: Stack, seed: int) -> None:
