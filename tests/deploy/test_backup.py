@@ -11,9 +11,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from local.database import base_environment, migrate
 from local.postgres import wheel_binaries
 from tests.deploy.rendering import ROOT
-from tests.servers import Product
+from tests.servers import READER, WRITER, Product
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 
@@ -47,6 +48,13 @@ def test_what_was_recorded_is_in_the_drills_copy_to_the_last_count(product: Prod
     verdict = verify_counts(product.database.writer_env | {"DB_NAME": "restore_drill"})
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
     assert "no drift" in verdict.stdout
+
+    # Put in the real one's place, `migrate` gives the services their rights in it.
+    migrate(url.replace(f"/{parse_dsn(url)['dbname']}?", "/restore_drill?"), WRITER, READER, base_environment())
+    reader = parse_dsn(url) | {"dbname": "restore_drill"} | {"user": READER.user, "password": READER.password}
+    with psycopg2.connect(**reader) as conn, conn.cursor() as cur:
+        cur.execute("SELECT sum(event_count) FROM stats.auth_event_total")
+        assert cur.fetchone() == (3,)
 
     # The drill finds a copy that does not add up.
     with psycopg2.connect(**(parse_dsn(url) | {"dbname": "restore_drill"})) as conn, conn.cursor() as cur:
