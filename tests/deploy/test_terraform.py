@@ -84,11 +84,57 @@ def test_the_documents_outputs_are_there() -> None:
     }
 
 
-def test_destroy_goes_in_order() -> None:
-    text = (TERRAFORM / "destroy").read_text()
-    order = ["delete ingress", "delete namespace", "delete nodepools", "wait nodeclaims", "step terraform destroy"]
-    places = [text.index(each) for each in order]
-    assert places == sorted(places)
+@pytest.fixture
+def run_destroy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """terraform/destroy with tools that write down what they are asked for."""
+    log = tmp_path / "log"
+    for name, known in (
+        ("terraform", "output -raw cluster_name) echo device-statistics"),
+        ("kubectl", 'config current-context) echo "$CONTEXT"'),
+    ):
+        script = f'#!/bin/sh\ncase "$*" in\n"{known.split(")")[0]}"){known.split(")")[1]} ;;\n'
+        script += f'*) echo {name} "$@" >>{log} ;;\nesac\n'
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+
+    def run(*arguments: str, cluster: str, answers: str = "") -> subprocess.CompletedProcess[str]:
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CONTEXT": f"arn:aws:eks:us-east-1:1:cluster/{cluster}"}
+        done = subprocess.run(
+            [TERRAFORM / "destroy", *arguments], env=env, input=answers, capture_output=True, text=True, check=False
+        )
+        done.stdout = log.read_text() if log.exists() else ""
+        return done
+
+    return run
+
+
+def test_destroy_goes_in_order(run_destroy: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_destroy(cluster="device-statistics", answers="yes\nyes\n")
+
+    assert done.returncode == 0, done.stderr
+    asked = [" ".join(line.split()[:3]) for line in done.stdout.splitlines()]
+    assert asked == [
+        "kubectl delete ingress",
+        "kubectl delete namespace",
+        "kubectl delete nodepools.karpenter.sh",
+        "kubectl wait nodeclaims.karpenter.sh",
+        "kubectl delete ec2nodeclasses.karpenter.k8s.aws",
+        "kubectl get persistentvolumes",
+        "terraform destroy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cluster", "answers"),
+    [((), "another", "yes\nyes\n"), ((), "device-statistics", "no\n"), (("--dry-run",), "device-statistics", "")],
+)
+def test_destroy_does_nothing(
+    arguments: tuple[str, ...],
+    cluster: str,
+    answers: str,
+    run_destroy: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    assert run_destroy(*arguments, cluster=cluster, answers=answers).stdout == ""
 
 
 def test_formatted(tool: FindTool) -> None:
