@@ -15,7 +15,8 @@ from tests.faults.history import Ending, History
 from tests.faults.writers import Writers
 
 SEED = int(os.environ.get("COMPOSE_SEED", "1"))
-WARM_UP_SECONDS = 1.5
+# Long enough for some repeats to meet what is stored already: a run without one proves nothing.
+WARM_UP_SECONDS = 3.0
 # Until the writers work again: an orderly stop takes up to 20 s, PostgreSQL's recovery and a start some more.
 NORMAL_SECONDS_MAX = 40.0
 CALM_SECONDS = 1.0
