@@ -23,7 +23,7 @@ run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops eve
 test: $(VENV)/.test-ready lint  ## Everything that can be tested without Docker, on real PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-soak: $(VENV)/.test-ready  ## Every fault, mixed, for SOAK_MINUTES (20); needs k6; the report is build/soak/report.md
+soak: $(VENV)/.soak-ready  ## Every fault, mixed, for SOAK_MINUTES (20); the report is build/soak/report.md
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 lint: $(VENV)/.test-ready
@@ -41,6 +41,7 @@ lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the
 	$(UV) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
 	$(UV) --group pyproject.toml:load -o load/requirements.txt
 	$(UV) --group pyproject.toml:deploy -o requirements-deploy.txt
+	$(UV) --group pyproject.toml:soak -o requirements-soak.txt
 	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
 	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
 
@@ -84,4 +85,9 @@ $(VENV)/.run-ready: $(LOCKS) requirements-local.txt pyproject.toml
 $(VENV)/.test-ready: $(VENV)/.run-ready requirements-dev.txt
 	@echo "Installing what the tests need ..."
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.soak-ready: $(VENV)/.test-ready requirements-soak.txt
+	@echo "Installing what the soak needs ..."
+	@$(INSTALL) --require-hashes -r requirements-soak.txt
 	@touch $@
