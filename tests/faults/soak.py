@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import fcntl
 import os
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from tests.faults.stack import Stack, running_stack
 from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, latency_p99, plain_calls, slow_clients
 
 OUTPUT = ROOT / "build" / "soak"
+LOCK = OUTPUT.with_suffix(".lock")
 SEEDS = 3
 # Of all fault runs, so many send their events in batches.
 BATCH_SHARE = 0.25
@@ -199,8 +201,15 @@ def main() -> int:
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"--seed {seed}", flush=True)
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    OUTPUT.mkdir(parents=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    lock = LOCK.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # open, and so held, until this process ends
+    except BlockingIOError:
+        print("soak: another one is under way, and would lose its report", file=sys.stderr)
+        return 1
+    shutil.rmtree(OUTPUT)
+    OUTPUT.mkdir()
     if chosen.fault is not None:
         return min(1, asyncio.run(replay(chosen.fault, seed, OUTPUT)))
     try:
