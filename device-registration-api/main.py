@@ -3,9 +3,10 @@
 from device_registration_api.settings import Settings
 from servicekit.logs import chosen_format, configure_logs
 from servicekit.server import serve
+from servicekit.settings import read_settings
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = read_settings(Settings)
     configure_logs("device-registration-api", chosen_format(settings.log_format))
     serve(
         "device_registration_api.app:create_app",

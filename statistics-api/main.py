@@ -2,10 +2,11 @@
 
 from servicekit.logs import chosen_format, configure_logs
 from servicekit.server import serve
+from servicekit.settings import read_settings
 from statistics_api.settings import Settings
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = read_settings(Settings)
     configure_logs("statistics-api", chosen_format(settings.log_format))
     serve(
         "statistics_api.app:create_app",

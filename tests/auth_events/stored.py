@@ -42,7 +42,7 @@ def facts_of(database: MigratedDatabase, user_key: str) -> int:
 
 def command(product: Product, *arguments: str) -> str:
     """Run one of the private service's operator commands as the writer; what it printed."""
-    finished = subprocess.run(  # noqa: S603 - a list of our own, no shell
+    finished = subprocess.run(
         [sys.executable, "-m", "device_registration_api", *arguments],
         env=base_environment() | product.database.writer_env,
         capture_output=True,

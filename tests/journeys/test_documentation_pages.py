@@ -59,9 +59,7 @@ def rendered(chromium: str, url: str, profile: Path, *options: str) -> str:
                "--disable-background-networking", f"--user-data-dir={profile}", "--window-size=1280,1600",
                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server",
                f"--virtual-time-budget={RENDER_MILLISECONDS}", *options, url]  # fmt: skip
-    finished = subprocess.run(  # noqa: S603 - a list of our own, no shell
-        command, capture_output=True, text=True, timeout=BROWSER_SECONDS_MAX, check=True
-    )
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=BROWSER_SECONDS_MAX, check=True)
     return finished.stdout
 
 

@@ -36,7 +36,7 @@ def launch(tmp_path: Path) -> Iterator[StartLauncher]:
             "DATA_DIR": str(data),
         }
         with printed_to.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - a list of our own, no shell
+            process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "local.run"],
                 cwd=ROOT,
                 env=base_environment() | settings | dict(env or {}),

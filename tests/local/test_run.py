@@ -47,7 +47,7 @@ def test_the_curl_lines_that_it_prints_work(launch: StartLauncher) -> None:
     lines = re.findall(r"^  (curl .*?[^\\])$", run.printed, re.MULTILINE | re.DOTALL)
 
     def run_in_a_shell(line: str) -> str:
-        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
 
     answers = [run_in_a_shell(line) for line in lines]
 
@@ -139,7 +139,7 @@ def folder_of_an_ordinary_user() -> Iterator[Path]:
 def test_it_works_as_an_ordinary_user_without_a_home(launch: StartLauncher, folder_of_an_ordinary_user: Path) -> None:
     become = ("setpriv", f"--reuid={ORDINARY_ID}", f"--regid={ORDINARY_ID}", "--clear-groups", "env", "-u", "HOME")
     probe = [*become, sys.executable, "-c", "import local.run"]
-    if subprocess.run(probe, cwd=ROOT, capture_output=True, check=False).returncode != 0:  # noqa: S603 - our own list
+    if subprocess.run(probe, cwd=ROOT, capture_output=True, check=False).returncode != 0:
         pytest.skip("an ordinary user may not read this Python or this folder")
 
     run = launch(folder_of_an_ordinary_user / "data", prefix=become).wait_ready()
@@ -198,10 +198,10 @@ def test_its_counts_can_be_verified_while_it_runs(launch: StartLauncher) -> None
     verify = [sys.executable, "-m", "local.verify_counts"]
     env = base_environment() | {"DATA_DIR": str(run.data)}
 
-    found = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    found = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert "no drift" in found.stdout
 
     run.end()
-    refused = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    refused = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "make run" in refused.stderr

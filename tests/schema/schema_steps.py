@@ -25,7 +25,7 @@ LOGINS = {
 
 
 def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - a fixed command line
+    return subprocess.Popen(
         [sys.executable, "-m", "device_registration_api", command],
         env={**base_environment(), **environment},
         stdout=subprocess.PIPE,
@@ -77,7 +77,7 @@ def dump(binaries: Path, url: str) -> list[str]:
     """The schema as pg_dump writes it, without the lines that are random."""
     target = parse_dsn(url)
     password = target.pop("password")
-    outcome = subprocess.run(  # noqa: S603 - a fixed command line
+    outcome = subprocess.run(
         [binaries / "pg_dump", "--schema-only", make_dsn(**target)],
         env={**base_environment(), "PGPASSWORD": password},
         capture_output=True,

@@ -2,9 +2,10 @@
 
 import os
 import socket
-from typing import Literal
+import sys
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from servicekit.database import dsn
@@ -14,10 +15,28 @@ from servicekit.logs import LogFormat
 EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
 
 
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """The settings from the environment; one that is missing or wrong ends the process with a sentence that names it
+    and never shows a value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        reasons = (
+            ": ".join([*(str(part).upper() for part in each["loc"]), each["msg"].removeprefix("Value error, ")])
+            for each in found
+        )
+        sys.exit("; ".join(reasons))
+
+
 class ServiceSettings(BaseSettings):
     """Where to listen, which database, who may call."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
