@@ -90,6 +90,8 @@ class Shedding(HttpToolsProtocol):
         return (
             self._in_flight_max is not None
             and len(self.tasks) - Shedding._arriving >= self._in_flight_max
+            # A burst of answers leaves finished tasks behind for a turn of the loop; looked at only when it matters.
+            and sum(not task.done() for task in self.tasks) - Shedding._arriving >= self._in_flight_max
             and not self.url.partition(b"?")[0].rstrip(b"/").endswith(_NEVER_REFUSED)
         )
 
