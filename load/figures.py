@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-
 # One figure that is a hundred times better than its floor must not hide how close the others are to theirs.
 _DRAWN_MAX = 3.0
 
@@ -50,7 +49,8 @@ def plot(figures: Sequence[Figure], file: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     scores = [
-        each.value / each.floor if each.better == "higher" else each.floor / max(each.value, 1e-9) for each in figures
+        min(_DRAWN_MAX, each.value / each.floor if each.better == "higher" else each.floor / max(each.value, 0.01))
+        for each in figures
     ]
     chart, axes = plt.subplots(figsize=(10, 0.5 * len(figures) + 1.5))
     colours = ["#2a7f62" if each.kept else "#b3392f" for each in figures]
