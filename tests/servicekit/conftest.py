@@ -19,6 +19,8 @@ from servicekit.request_log import WRITE_SECONDS
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection
 
+OK = 200
+
 MakeDatabase = Callable[..., Database]
 
 
@@ -112,6 +114,19 @@ class SmallService:
 
     def connect(self) -> Connection:
         return Connection(self.port)
+
+    @contextmanager
+    def one_in_flight(self) -> Iterator[None]:
+        """A request that is certainly in flight, and afterwards certainly is not."""
+        while True:  # what an earlier request left behind may still be ending
+            with self.connect() as connection:
+                connection.send(b"GET /held HTTP/1.1\r\nhost: test\r\n\r\n")
+                if connection.head() == OK:
+                    yield
+                    break
+        with self.connect() as connection:
+            while connection.ask("GET", "/plain").status != OK:
+                time.sleep(0.01)
 
     def lines(self) -> list[str]:
         """What it has logged, after the moment that lines are gathered for."""

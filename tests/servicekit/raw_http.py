@@ -42,6 +42,12 @@ class Connection:
         """The next response; `method` says whether it has a body."""
         return Answer(HTTPResponse(self._socket, method=method))
 
+    def head(self) -> int:
+        """The status of the next response, as soon as its head is there; of no use for another one afterwards."""
+        response = HTTPResponse(self._socket)
+        response.begin()
+        return response.status
+
     def ask(self, method: str, path: str, *, headers: bytes = b"", body: bytes | None = None) -> Answer:
         """Send a whole request and read its response."""
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)

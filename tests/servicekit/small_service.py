@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from servicekit import drain, server
+from servicekit import drain, patience, server
 from servicekit.applications import layers, new_application
 from servicekit.bodies import read_bytes, read_json
 from servicekit.errors import Conflict, Invalid, NotRecorded
@@ -70,10 +70,27 @@ def routes() -> APIRouter:
     async def large(request: Request) -> Response:
         return json_response({"bytes": len(await read_bytes(request))})
 
+    return router
+
+
+def long_routes() -> APIRouter:
+    """Ordinary routes whose answers take their time."""
+    router = APIRouter()
+
     @router.get("/slow")
     async def slow(seconds: float) -> dict[str, bool]:
         await asyncio.sleep(seconds)
         return {"ok": True}
+
+    @router.get("/held")
+    async def held() -> StreamingResponse:
+        """In flight from the head of the answer until the client goes away."""
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"here"
+            await asyncio.sleep(60)
+
+        return StreamingResponse(body())
 
     @router.get("/half")
     async def half() -> StreamingResponse:
@@ -101,6 +118,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     router = routes()
     app = new_application("Small", version="1", description="For tests", lifespan=lifespan)
     app.include_router(router)
+    app.include_router(long_routes())
     app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
     return layers(
         app,
@@ -113,7 +131,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
 
 if __name__ == "__main__":
     configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
-    server.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))  # type: ignore[assignment]
+    patience.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))
     server.serve(
         "tests.servicekit.small_service:build",
         host="127.0.0.1",

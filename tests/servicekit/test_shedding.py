@@ -1,9 +1,8 @@
 """A refusal under overload costs almost nothing, and is a proper answer all the same."""
 
-import threading
+import re
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
@@ -19,23 +18,6 @@ def small(start_small: StartSmall) -> SmallService:
     return start_small(IN_FLIGHT_MAX="1")
 
 
-@contextmanager
-def busy(small: SmallService, seconds: float = 1.0) -> Iterator[None]:
-    """The one request that this service takes at a time."""
-
-    def wait() -> None:
-        with small.connect() as connection:
-            assert connection.ask("GET", f"/slow?seconds={seconds}").status == 200
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    time.sleep(0.2)
-    try:
-        yield
-    finally:
-        thread.join()
-
-
 def assert_refused(answer: Answer) -> None:
     assert (answer.status, answer.json) == (503, REFUSED)
     assert answer.headers["retry-after"] == "1"
@@ -44,7 +26,7 @@ def assert_refused(answer: Answer) -> None:
 
 def test_the_connection_of_a_refused_request_stays_usable(small: SmallService) -> None:
     with small.connect() as connection:
-        with busy(small):
+        with small.one_in_flight():
             for _ in range(3):
                 assert_refused(connection.ask("GET", "/plain"))
                 assert_refused(connection.ask("POST", "/size", body=b"x" * 1000))
@@ -53,7 +35,7 @@ def test_the_connection_of_a_refused_request_stays_usable(small: SmallService) -
 
 def test_a_body_that_comes_later_belongs_to_the_refused_request(small: SmallService) -> None:
     with small.connect() as connection:
-        with busy(small):
+        with small.one_in_flight():
             connection.send(b"POST /size HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n01234")
             time.sleep(0.1)
             connection.send(b"56789")
@@ -75,26 +57,26 @@ def test_clients_that_are_slow_take_no_place_from_the_others(small: SmallService
             connection.send(b"1")
             assert connection.answer("POST").json == {"bytes": 2}
     # Those that went away half-way count no more, and those that came to an end were not counted twice.
-    with busy(small), small.connect() as connection:
+    with small.one_in_flight(), small.connect() as connection:
         assert_refused(connection.ask("GET", "/plain"))
     with small.connect() as connection:
         assert connection.ask("GET", "/plain").status == 200
 
 
 def test_a_refusal_has_the_clients_request_id(small: SmallService) -> None:
-    with busy(small), small.connect() as connection:
+    with small.one_in_flight(), small.connect() as connection:
         assert connection.ask("GET", "/plain", headers=b"X-Request-ID: mine-1\r\n").headers["x-request-id"] == "mine-1"
         assert connection.ask("GET", "/plain", headers=b"X-Request-ID: \xff\r\n").headers["x-request-id"] != "\xff"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/health", "/health/"])
 def test_liveness_is_never_refused(small: SmallService, path: str) -> None:
-    with busy(small), small.connect() as connection:
+    with small.one_in_flight(), small.connect() as connection:
         assert connection.ask("GET", path).status == 200
 
 
 def test_what_is_not_plain_is_refused_too(small: SmallService) -> None:
-    with busy(small), small.connect() as connection:
+    with small.one_in_flight(), small.connect() as connection:
         head = connection.ask("HEAD", "/plain")
         assert (head.status, head.body, head.headers["retry-after"]) == (503, b"", "1")
         last = connection.ask("GET", "/plain", headers=b"Connection: close\r\n")
@@ -105,10 +87,13 @@ def test_what_is_not_plain_is_refused_too(small: SmallService) -> None:
 def test_many_refusals_are_one_line_in_the_log(small: SmallService) -> None:
     time.sleep(LOG_SECONDS)  # those of earlier tests
     before = len(small.lines())
-    with busy(small, 0.8), small.connect() as connection:
+    with small.one_in_flight(), small.connect() as connection:
         for _ in range(100):
             assert_refused(connection.ask("GET", "/plain"))
     time.sleep(LOG_SECONDS)
     lines = small.lines()[before:]
-    assert sum("refused 100 requests" in line for line in lines) == 1
-    assert not any("/plain" in line for line in lines)
+    told = [int(count) for line in lines for count in re.findall(r"refused (\d+) requests", line)]
+    # A few more than ours: whoever waited for the service to be free again may have been refused.
+    assert 100 <= sum(told) < 150
+    assert len(told) <= 3
+    assert not any("/plain" in line and "503" in line for line in lines)

@@ -9,11 +9,12 @@ import logging
 from typing import cast
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit import drain
 from servicekit.edge import ADMITTED, request_id_of
 from servicekit.errors import Overloaded
+from servicekit.patience import Patience
 from servicekit.problems import detail_body
 
 TOO_MANY = "too many requests are in flight"
@@ -26,7 +27,7 @@ _refusal = detail_body({}, Overloaded(TOO_MANY))
 _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
 
 
-class Shedding(HttpToolsProtocol):
+class Shedding(Patience):
     """Refuses a request that arrives while as many are in flight in this process as `limit_concurrency` says.
 
     A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
@@ -109,9 +110,7 @@ class Shedding(HttpToolsProtocol):
         )
         _count.one_more(self.loop)
         if stays:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._await_next_request()
         else:
             self.transport.close()
 

@@ -42,8 +42,12 @@ from statistics_api.auth_events.ranges import Range, read_range
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 READ_SECONDS_MAX = 3.0
 
-_REGISTERED = Registered().model_dump_json(by_alias=True).encode()
 _REPLAYED = {"Idempotent-Replayed": "true"}
+# Answers that are always the same are made once.
+_REGISTERED, _REGISTERED_BEFORE = (
+    Response(Registered().model_dump_json(by_alias=True), headers=headers, media_type="application/json")
+    for headers in (None, _REPLAYED)
+)
 _BATCH = [
     {"userKey": "user-456", "deviceType": "Android"},
     {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
@@ -103,7 +107,7 @@ async def log_auth(request: Request) -> Response:
     gateway: Gateway = request.state.gateway
     # Resolves after the private service committed: a 200 means durable.
     replayed = await gateway.register(registration, request.scope["request_id"])
-    return Response(_REGISTERED, headers=_REPLAYED if replayed else None, media_type="application/json")
+    return _REGISTERED_BEFORE if replayed else _REGISTERED
 
 
 @router.post(

@@ -1,0 +1,82 @@
+"""How long a connection waits for its client: for a request to arrive whole, and for the next one to begin."""
+
+import asyncio
+from typing import cast
+
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from servicekit.whole_answers import WholeAnswers
+
+REQUEST_SECONDS_MAX = 15.0
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Patience(WholeAnswers):
+    """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`, or on
+    which no other begins in uvicorn's keep-alive time-out.
+
+    uvicorn bounds only the latter, and starts and stops a timer for every request. Here a connection has one timer,
+    which looks at most `REQUEST_SECONDS_MAX` ahead: what begins after a look is looked at again in time.
+    """
+
+    # Readings of the loop's clock; None while it is not for the client to go on.
+    _request_due: float | None = None
+    _idle_until: float | None = None
+    _next_look: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await_whole_request()  # a new connection owes us its first
+        self._look()
+
+    @override
+    def on_message_begin(self) -> None:
+        self._await_whole_request()
+        super().on_message_begin()
+
+    @override
+    def on_message_complete(self) -> None:
+        self._request_due = None
+        super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for its timer."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif self._request_due is None:  # else the next one has begun already
+                self._await_next_request()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        super().connection_lost(exc)
+
+    def _await_whole_request(self) -> None:
+        self._request_due, self._idle_until = self.loop.time() + REQUEST_SECONDS_MAX, None
+
+    def _await_next_request(self) -> None:
+        self._request_due, self._idle_until = None, self.loop.time() + self.timeout_keep_alive
+
+    def _look(self) -> None:
+        due = self._request_due or self._idle_until
+        seconds = REQUEST_SECONDS_MAX if due is None else min(REQUEST_SECONDS_MAX, due - self.loop.time())
+        if seconds > 0:
+            self._next_look = self.loop.call_later(seconds, self._look)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        # None until the first request's headers are there, whatever uvicorn's annotation says.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        is_silent = cycle is None or cycle.response_complete or not cycle.response_started
+        if self._request_due is not None and is_silent:
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()

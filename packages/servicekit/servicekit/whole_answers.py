@@ -1,0 +1,72 @@
+"""One system call for a whole answer.
+
+uvicorn writes the head of an answer and its body separately, and uvloop hands each write to the kernel at once: two
+system calls, two packets, and a client that wakes up twice (docs/decisions/request-plumbing.md has the measurement).
+"""
+
+from functools import partial
+from typing import cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+_LINE_END = b"\r\n"
+
+
+class WholeAnswers(HttpToolsProtocol):
+    """Joins the head of an answer and its body where the body comes in one piece; uvicorn does the rest."""
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        whole = partial(_answer_whole, cycle, cast("ASGIApp", app))
+        super()._start_asgi_task(cycle, cast("ASGI3Application", whole))
+
+
+async def _answer_whole(cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    start: Message | None = None
+
+    async def send_whole(message: Message) -> None:
+        nonlocal start
+        if start is None and message["type"] == "http.response.start":
+            start = message
+            return
+        if start is not None:
+            begun, start = start, None
+            head = _plain_head(cycle, begun, message)
+            if head is not None:
+                _write(cycle, head + message["body"])
+                return
+            await send(begun)
+        await send(message)
+
+    await app(scope, receive, send_whole)
+
+
+def _plain_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
+    """The head of an answer that is all there, to a client that is; None for any other, which uvicorn writes."""
+    body = message.get("body", b"")
+    if message.get("more_body", False) or not cycle.keep_alive or cycle.disconnected or cycle.flow.write_paused:
+        return None
+    headers = [*cycle.default_headers, *start["headers"]]
+    lines = [STATUS_LINE[start["status"]]]
+    is_declared = False
+    for name, value in headers:
+        if name == b"connection":
+            return None
+        if name == b"content-length":
+            is_declared = int(value) == len(body)
+        lines.append(name + b": " + value + _LINE_END)
+    head = b"".join([*lines, _LINE_END])
+    # A line end within a header would begin another one, or another answer.
+    return head if is_declared and head.count(b"\n") == len(headers) + 2 else None
+
+
+def _write(cycle: RequestResponseCycle, answer: bytes) -> None:
+    """As the end of `RequestResponseCycle.send`."""
+    cycle.transport.write(answer)
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.message_event.set()
+    cycle.on_response()

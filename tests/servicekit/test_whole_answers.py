@@ -1,0 +1,120 @@
+"""An answer that is all there is one write; every other is what uvicorn makes of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvicorn
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import override
+from uvicorn.server import ServerState
+
+from servicekit.shedding import Shedding
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
+
+
+class Recorder(asyncio.Transport):
+    """Takes what is written, and never minds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.is_closed = False
+
+    @override
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    @override
+    def close(self) -> None:
+        self.is_closed = True
+
+    @override
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+def ask(app: ASGIApp, request: bytes = REQUEST, times: int = 1) -> Recorder:
+    async def run() -> Recorder:
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off")
+        config.load()
+        state = ServerState()
+        protocol = Shedding(config, state, {}, _loop=asyncio.get_running_loop())
+        transport = Recorder()
+        protocol.connection_made(transport)
+        for _ in range(times):
+            protocol.data_received(request)
+            await asyncio.wait(state.tasks)
+        protocol.connection_lost(ConnectionResetError())
+        return transport
+
+    return asyncio.run(run())
+
+
+def test_head_and_body_are_one_write_and_the_connection_serves_on() -> None:
+    seen = ask(Response("hello", headers={"X-One": "1"}), times=3)
+
+    assert len(seen.writes) == 3
+    for whole in seen.writes:
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
+        assert {b"x-one: 1", b"content-length: 5"} <= set(head.split(b"\r\n"))
+        assert body == b"hello"
+    assert not seen.is_closed
+
+
+def test_a_streamed_answer_goes_out_as_it_comes() -> None:
+    seen = ask(StreamingResponse(iter(["a", "b"])))
+
+    assert len(seen.writes) >= 3
+    assert b"".join(seen.writes).endswith(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [REQUEST.replace(b"1.1", b"1.0"), REQUEST[:-2] + b"connection: close\r\n\r\n"]
+)
+def test_a_client_that_leaves_afterwards_is_told_and_closed(request_bytes: bytes) -> None:
+    seen = ask(Response("hello"), request_bytes)
+
+    assert b"connection: close\r\n" in b"".join(seen.writes)
+    assert b"".join(seen.writes).endswith(b"\r\n\r\nhello")
+    assert seen.is_closed
+
+
+def test_an_answer_that_closes_the_connection_closes_it() -> None:
+    seen = ask(Response("hello", headers={"Connection": "close"}))
+
+    assert b"".join(seen.writes).endswith(b"\r\n\r\nhello")
+    assert seen.is_closed
+
+
+def sends(headers: list[tuple[bytes, bytes]], body: bytes) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def test_an_answer_without_a_length_is_chunked() -> None:
+    written = b"".join(ask(sends([], b"hello")).writes)
+
+    assert b"transfer-encoding: chunked" in written
+    assert written.endswith(b"5\r\nhello\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("declared", [b"4", b"6"])
+def test_a_body_of_another_length_than_declared_never_looks_whole(declared: bytes) -> None:
+    seen = ask(sends([(b"content-length", declared)], b"hello"))
+
+    assert not b"".join(seen.writes).endswith(b"hello") or declared == b"6"
+    assert seen.is_closed
+
+
+@pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nx-evil: 1"])
+def test_a_header_cannot_begin_another_one(value: bytes) -> None:
+    seen = ask(sends([(b"content-length", b"5"), (b"x-sent", value)], b"hello"))
+
+    assert b"x-evil" not in b"".join(seen.writes)
