@@ -57,5 +57,4 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         app,
         large_bodies=auth_events.LARGE_BODIES,
         log=RequestLog(SERVICE, as_json=log_format == "json"),
-        in_flight_max=settings.in_flight_max,
     )

@@ -72,7 +72,6 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         large_bodies=auth_events.LARGE_BODIES,
         optional=_optional_layers(settings),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
-        in_flight_max=settings.in_flight_max,
     )
 
 

@@ -103,10 +103,6 @@ def long_routes() -> APIRouter:
     return router
 
 
-def in_flight_max() -> int:
-    return int(os.environ.get("IN_FLIGHT_MAX", "100"))
-
-
 def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
 
@@ -125,7 +121,6 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
         routers=[router] if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX},
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
-        in_flight_max=in_flight_max(),
     )
 
 
@@ -137,5 +132,5 @@ if __name__ == "__main__":
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
         keep_alive_seconds=5,
-        in_flight_max=in_flight_max(),
+        in_flight_max=int(os.environ.get("IN_FLIGHT_MAX", "100")),
     )

@@ -83,6 +83,13 @@ def test_a_client_that_leaves_afterwards_is_told_and_closed(request_bytes: bytes
     assert seen.is_closed
 
 
+def test_an_answer_to_head_has_no_body() -> None:
+    written = b"".join(ask(Response("hello"), REQUEST.replace(b"GET", b"HEAD")).writes)
+
+    assert b"content-length: 5\r\n" in written
+    assert written.endswith(b"\r\n\r\n")
+
+
 def test_an_answer_that_closes_the_connection_closes_it() -> None:
     seen = ask(Response("hello", headers={"Connection": "close"}))
 

@@ -53,7 +53,6 @@ def layers(
     large_bodies: Mapping[str, int],
     optional: Sequence[Layer] = (),
     log: RequestLog,
-    in_flight_max: int,
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = Surface(app)
@@ -61,7 +60,7 @@ def layers(
     app = BodyLimits(app, large=large_bodies, render=detail_body)
     for layer in optional:
         app = layer(app)
-    return Edge(app, log=log, in_flight_max=in_flight_max, render=detail_body)
+    return Edge(app, log=log, render=detail_body)
 
 
 def _collecting_less(lifespan: Lifespan) -> Lifespan:

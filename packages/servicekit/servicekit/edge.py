@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: request id, in-flight limit, one log line a request, and the last catch-all.
+"""The outermost ASGI layer: request id, one log line a request, and the last catch-all.
 
 It stands outside the framework on purpose. An exception that escapes to uvicorn closes the keep-alive connection
 after the 500, and the next innocent request on it fails.
@@ -13,27 +13,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from servicekit import drain
-from servicekit.errors import Overloaded
 from servicekit.headers import header
 from servicekit.problems import Renderer
 from servicekit.request_log import RequestLog
 
 # What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# In the state of a request that the server's own protocol has let pass: it knows better how many are in flight.
-ADMITTED = "admitted"
 _log = logging.getLogger(__name__)
 
 
 class Edge:
     """Wraps a whole service. `render_error` writes the family's error body."""
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog, in_flight_max: int, render: Renderer) -> None:
+    def __init__(self, app: ASGIApp, *, log: RequestLog, render: Renderer) -> None:
         self._app = app
         self._log = log
-        self._in_flight_max = in_flight_max
         self._render = render
-        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; never raises."""
@@ -56,13 +51,8 @@ class Edge:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        self._in_flight += 1
         try:
-            if self._in_flight > self._in_flight_max and not _is_admitted(scope):
-                refusal = Overloaded("too many requests are in flight")
-                await self._render(scope, refusal)(scope, receive, send_with_id)
-            else:
-                await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # nobody is left to answer; the line below says so with status 0
         except Exception:  # noqa: BLE001 - the one place: a bug becomes a plain 500 with its trace in the log
@@ -70,12 +60,7 @@ class Edge:
             if status == 0:
                 await self._render(scope, None)(scope, receive, send_with_id)
         finally:
-            self._in_flight -= 1
             self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
-
-
-def _is_admitted(scope: Scope) -> bool:
-    return ADMITTED in scope.get("state", ()) or scope["path"].rstrip("/").endswith(("/livez", "/health"))
 
 
 def request_id_of(scope: Scope) -> str:

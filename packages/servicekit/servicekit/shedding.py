@@ -8,11 +8,14 @@ import asyncio
 import logging
 from typing import cast
 
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from typing_extensions import override
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit import drain
-from servicekit.edge import ADMITTED, request_id_of
+from servicekit.edge import request_id_of
 from servicekit.errors import Overloaded
 from servicekit.patience import Patience
 from servicekit.problems import detail_body
@@ -20,7 +23,7 @@ from servicekit.problems import detail_body
 TOO_MANY = "too many requests are in flight"
 LOG_SECONDS = 1.0
 # A balancer that is refused here would restart a process that works.
-_NEVER_REFUSED = (b"/livez", b"/health")
+_NEVER_REFUSED = ("/livez", "/health")
 
 _log = logging.getLogger(__name__)
 _refusal = detail_body({}, Overloaded(TOO_MANY))
@@ -32,8 +35,7 @@ class Shedding(Patience):
 
     A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
     the 15 s that they are granted. uvicorn's own check of the setting counts even idle connections, and is switched
-    off. What is not plain (pipelined, HEAD, a body that waits for 100 Continue) goes on to the `Edge`, which refuses it
-    at leisure; it lets pass whatever was admitted here.
+    off. What is not plain (pipelined, HEAD, a body that waits for 100 Continue) is refused at leisure, in a task.
     """
 
     _refusing = False
@@ -48,13 +50,10 @@ class Shedding(Patience):
 
     @override
     def on_headers_complete(self) -> None:
-        is_plain = self._is_plain()
-        self._refusing = is_plain and self._is_too_much()
+        self._refusing = self._is_too_much() and self._is_plain() and _may_refuse(self.url.decode("latin-1"))
         if not self._refusing:
-            if is_plain:
-                self.scope["state"][ADMITTED] = True
-            self._set_arriving(is_arriving=True)
             super().on_headers_complete()
+            self._set_arriving(is_arriving=True)
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -73,6 +72,12 @@ class Shedding(Patience):
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_arriving(is_arriving=False)
         super().connection_lost(exc)
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self._is_too_much() and _may_refuse(cycle.scope["path"]):
+            app = cast("ASGI3Application", _refuse_at_leisure)
+        super()._start_asgi_task(cycle, app)
 
     def _set_arriving(self, *, is_arriving: bool) -> None:
         Shedding._arriving += is_arriving - self._is_arriving
@@ -93,7 +98,6 @@ class Shedding(Patience):
             and len(self.tasks) - Shedding._arriving >= self._in_flight_max
             # A burst of answers leaves finished tasks behind for a turn of the loop; looked at only when it matters.
             and sum(not task.done() for task in self.tasks) - Shedding._arriving >= self._in_flight_max
-            and not self.url.partition(b"?")[0].rstrip(b"/").endswith(_NEVER_REFUSED)
         )
 
     def _refuse(self) -> None:
@@ -113,6 +117,18 @@ class Shedding(Patience):
             self._await_next_request()
         else:
             self.transport.close()
+
+
+def _may_refuse(url: str) -> bool:
+    return not url.partition("?")[0].rstrip("/").endswith(_NEVER_REFUSED)
+
+
+async def _refuse_at_leisure(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = dict(_refusal.headers) | {"x-request-id": request_id_of(scope)}
+    if drain.has_begun():
+        headers["connection"] = "close"
+    _count.one_more(asyncio.get_running_loop())
+    await Response(_refusal.body, _refusal.status_code, headers)(scope, receive, send)
 
 
 class _Count:

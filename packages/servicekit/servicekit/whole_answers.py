@@ -47,7 +47,8 @@ async def _answer_whole(cycle: RequestResponseCycle, app: ASGIApp, scope: Scope,
 def _plain_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
     """The head of an answer that is all there, to a client that is; None for any other, which uvicorn writes."""
     body = message.get("body", b"")
-    if message.get("more_body", False) or not cycle.keep_alive or cycle.disconnected or cycle.flow.write_paused:
+    is_last = not cycle.keep_alive or cycle.disconnected
+    if message.get("more_body", False) or cycle.scope["method"] == "HEAD" or is_last or cycle.flow.write_paused:
         return None
     headers = [*cycle.default_headers, *start["headers"]]
     lines = [STATUS_LINE[start["status"]]]
