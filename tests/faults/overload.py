@@ -1,4 +1,8 @@
-"""More load than the product can do, in an open loop by k6: it must shed what is too much and do the rest as always."""
+"""More load than the product can do, in an open loop by k6: it must shed what is too much and do the rest as always.
+
+The load generator has a core to itself where there are two or more, and the product has the others: a generator that
+waits for the product's processor measures itself.
+"""
 
 import asyncio
 import json
@@ -12,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local.services import ROOT
-from tests.faults.processes import resident_bytes
+from tests.faults.processes import confine, resident_bytes
 from tests.faults.stack import Stack
 from tests.faults.storm import plain_calls
 
@@ -80,9 +84,10 @@ def k6() -> str:
 
 async def capacity_and_unloaded(stack: Stack, folder: Path, seconds: float) -> tuple[Step, Step]:
     """What the product can do at the most here and now, and how fast it answers with little to do."""
-    await _run(stack, folder, min(5.0, seconds), clients=CAPACITY_CLIENTS)  # warm: connections, caches, partitions
-    capacity = await _run(stack, folder, seconds, clients=CAPACITY_CLIENTS)
-    unloaded = await _run(stack, folder, seconds, rate=capacity.goodput * UNLOADED_SHARE, factor=UNLOADED_SHARE)
+    confine(stack.processes(), _cores()[:-1] or _cores())
+    await measure(stack, folder, min(5.0, seconds), clients=CAPACITY_CLIENTS)  # warm: connections, caches, partitions
+    capacity = await measure(stack, folder, seconds, clients=CAPACITY_CLIENTS)
+    unloaded = await measure(stack, folder, seconds, rate=capacity.goodput * UNLOADED_SHARE, factor=UNLOADED_SHARE)
     return capacity, unloaded
 
 
@@ -90,15 +95,19 @@ async def steps(stack: Stack, folder: Path, seconds: float, capacity: Step, unlo
     """Each factor of the capacity for `seconds`, one after the other, with a look at memory and recovery."""
     for factor in FACTORS:
         before = _memory(stack)
-        step = await _run(stack, folder, seconds, rate=capacity.goodput * factor, factor=factor)
+        step = await measure(stack, folder, seconds, rate=capacity.goodput * factor, factor=factor)
         normal_after = await _until_normal(stack, unloaded.accepted_p99)
         grown = max(0, _memory(stack) - before)
         yield Step(**{**vars(step), "memory_growth_bytes": grown, "normal_after_seconds": normal_after})
 
 
-async def _run(
+async def measure(
     stack: Stack, folder: Path, seconds: float, *, rate: float | None = None, clients: int = 0, factor: float = 1.0
 ) -> Step:
+    """One k6 run: an open loop at `rate`, or so many `clients` that each wait for their answer.
+
+    Raises NoLoadGenerator.
+    """
     out = folder / "k6.json"
     variables = {"URL": stack.url, "SECONDS": f"{seconds:.0f}", "OUT": str(out)}
     variables |= {"CLIENTS": str(clients)} if rate is None else {"RATE": str(max(1, round(rate)))}
@@ -106,7 +115,10 @@ async def _run(
     log = folder / "k6.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            k6(), "run", "--quiet", *settings, str(ROOT / "load" / "overload.js"), stdout=output, stderr=output
+            *("taskset", "--cpu-list", str(_cores()[-1])),
+            *(k6(), "run", "--quiet", *settings, str(ROOT / "load" / "overload.js")),
+            stdout=output,
+            stderr=output,
         )
         if await process.wait() != 0:
             raise RuntimeError(f"k6 failed, see {log}")
@@ -126,6 +138,10 @@ async def _run(
         refused_p99=value("refused_ms", "p(99)"),
         improper=int(value("improper", "count")),
     )
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
 
 
 def _memory(stack: Stack) -> int:

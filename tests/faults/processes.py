@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def command(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
+
+
+def confine(pids: Iterable[int], cores: Collection[int]) -> None:
+    """Let processes run on these cores only, with every thread and child that they have or will have."""
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), cores)
 
 
 def resident_bytes(pid: int) -> int:

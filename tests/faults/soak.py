@@ -23,7 +23,7 @@ from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
 from tests.faults.rolling import rolling_restarts, running_fleet
 from tests.faults.stack import Stack, running_stack
-from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, latency_p99, plain_calls, slow_clients
+from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 
 OUTPUT = ROOT / "build" / "soak"
 LOCK = OUTPUT.with_suffix(".lock")
@@ -32,6 +32,8 @@ SEEDS = 3
 BATCH_SHARE = 0.25
 CANCELLED, PLAIN = 5_000, 100
 SLOW, SLOW_P99_FACTOR_MAX = 500, 2.0
+# Calls a second of the clients beside the slow ones.
+BESIDE_SLOW_RATE = 50
 ROUNDS, REQUESTS_MIN = 5, 5_000
 STEP_SECONDS_MAX = 60.0
 # A step of overload takes this share of the whole time; there are three, and two measurements before them.
@@ -114,10 +116,7 @@ class Soaking:
             complaints = [] if succeeded == PLAIN else [f"{PLAIN - succeeded} plain calls failed"]
             self._other(f"{CANCELLED} cancelled calls", f"then {succeeded} of {PLAIN} plain ones succeeded", complaints)
 
-            alone = await latency_p99(stack.url, SLOW_SECONDS_MAX / 2)
-            slow = asyncio.create_task(slow_clients(stack.url, SLOW, SLOW_SECONDS_MAX))
-            beside = await latency_p99(stack.url, SLOW_SECONDS_MAX - 1)
-            endured = await slow
+            alone, beside, endured = await self._slow_clients(stack)
             closed = [each for each in endured if each is not None]
             complaints = [] if len(closed) == SLOW else [f"{SLOW - len(closed)} of {SLOW} were not closed in time"]
             if beside > SLOW_P99_FACTOR_MAX * alone:
@@ -128,6 +127,14 @@ class Soaking:
                 f"alone {alone:.1f} ms",
                 complaints,
             )
+
+    async def _slow_clients(self, stack: Stack) -> tuple[float, float, list[float | None]]:
+        """The p99 of other clients without and beside slow ones, in milliseconds, and how long each was endured."""
+        seconds = SLOW_SECONDS_MAX - 1
+        alone = await overload.measure(stack, self._output, seconds, rate=BESIDE_SLOW_RATE)
+        slow = asyncio.create_task(slow_clients(stack.url, SLOW, SLOW_SECONDS_MAX))
+        beside = await overload.measure(stack, self._output, seconds, rate=BESIDE_SLOW_RATE)
+        return alone.accepted_p99, beside.accepted_p99, await slow
 
     async def _rolling_restarts(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

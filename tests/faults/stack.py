@@ -100,6 +100,11 @@ class Stack:
         assert pid is not None, f"{name} is not alive"
         return pid
 
+    def processes(self) -> list[int]:
+        """Every process of every part that is alive."""
+        parts = [self.postgres.pid, *(service.pid for service in self.services.values())]
+        return [each for pid in parts if pid for each in tree(pid)]
+
     def service_processes(self) -> dict[str, list[int]]:
         """Every process of each service that is alive."""
         return {name: tree(service.pid) if service.pid else [] for name, service in self.services.items()}
@@ -129,11 +134,12 @@ async def running_stack(
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
     postgres_folder: Path | None = None,
     bare: bool = False,
+    public_settings: Mapping[str, str] = _NO_SETTINGS,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
     `inside` names modules of the folder of that name, for the private service. `bare`: no proxies between the parts
-    and no clocks to step, for figures of speed.
+    and no clocks to step, for figures of speed. `public_settings` are environment variables of the public service.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
     postgres = Postgres(
@@ -159,7 +165,7 @@ async def running_stack(
             log=folder / f"{REGISTRATION_API}.log",
         )
         stack.services[STATISTICS_API] = statistics_service(
-            _environment(stack, STATISTICS_API, clock),
+            _environment(stack, STATISTICS_API, clock) | public_settings,
             port=free_port(),
             database=READER.environment(stack.admin_url) | by_proxy,
             service_token=token,

@@ -11,7 +11,8 @@ _STAY_SECONDS_MAX = 0.02
 ANSWER_SECONDS_MAX = 10.0
 # The service closes a request that has not arrived whole after 15 s; then a moment for the news to arrive.
 SLOW_SECONDS_MAX = 16.5
-_CALL_EVERY_SECONDS = 0.02
+# Slow clients begin one after the other in this time: their bytes must not all come in one instant of each second.
+_BEGIN_SECONDS = 1.0
 
 
 async def cancelled_calls(url: str, count: int, seed: int) -> None:
@@ -42,25 +43,13 @@ async def plain_calls(url: str, count: int) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-async def latency_p99(url: str, seconds: float) -> float:
-    """The 99th percentile of single calls, one after the other for `seconds`, in milliseconds."""
-    waits = []
-    ends = time.monotonic() + seconds
-    async with httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
-        while (begun := time.monotonic()) < ends:
-            answer = await client.post("/Log/auth", json={"userKey": "patient", "deviceType": "TV"})
-            answer.raise_for_status()
-            waits.append((time.monotonic() - begun) * 1000)
-            await asyncio.sleep(_CALL_EVERY_SECONDS)
-    return sorted(waits)[int(len(waits) * 0.99)]
-
-
 async def slow_clients(url: str, count: int, seconds_max: float) -> list[float | None]:
     """How long each of `count` clients that send a byte a second was endured; None if longer than `seconds_max`."""
     host, port = _address(url)
     whole = _request("slow")
 
-    async def dribble() -> float | None:
+    async def dribble(pause: float) -> float | None:
+        await asyncio.sleep(pause)
         reader, writer = await asyncio.open_connection(host, port)
         begun = time.monotonic()
         sending = asyncio.create_task(_dribble(writer, whole))
@@ -77,7 +66,7 @@ async def slow_clients(url: str, count: int, seconds_max: float) -> list[float |
             writer.transport.abort()
         return time.monotonic() - begun
 
-    return await asyncio.gather(*(dribble() for _ in range(count)))
+    return await asyncio.gather(*(dribble(number / count * _BEGIN_SECONDS) for number in range(count)))
 
 
 async def _dribble(writer: asyncio.StreamWriter, whole: bytes) -> None:
