@@ -79,7 +79,7 @@ class PerMinute(NamedTuple):
 
 def record(conn: Connection, registrations: Sequence[Registration]) -> list[PerMinute]:
     """Store the facts that are not there yet; exact when repeated."""
-    rows = _REGISTRATIONS.dump_json(list(registrations), exclude={"__all__": {"identity"}})
+    rows = _REGISTRATIONS.dump_json(list(registrations), exclude={"__all__": {"identity"}}, exclude_none=True)
     return fetch_all(conn, RECORD, {"registrations": rows.decode()}, PerMinute)
 
 

@@ -89,7 +89,7 @@ class Gateway:
             )
             reply = await self._device_api.post(
                 "/Device/register/coalesced",
-                forward.model_dump_json().encode(),
+                forward.model_dump_json(exclude_none=True).encode(),
                 deadline=deadline,
                 request_id=pending[0].request_id,
             )
