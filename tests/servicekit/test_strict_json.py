@@ -1,6 +1,7 @@
 """What the parser takes, what it refuses, and that it never fails in any other way."""
 
 import json
+import math
 
 import pytest
 from hypothesis import example, given, settings
@@ -164,6 +165,35 @@ def test_depth_is_bounded_whatever_stands_beside_it(
         assert parse(body) == value
     else:
         with pytest.raises(MalformedJson, match="nested deeper"):
+            parse(body)
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=25)
+_EXPONENTS = st.builds("{}{}{}".format, st.sampled_from("eE"), st.sampled_from(["", "+", "-"]), _DIGITS)
+
+
+_NUMBERS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.just("0") | _DIGITS.map("1{}".format),
+    st.just("") | _DIGITS.map(".{}".format),
+    st.just("") | _EXPONENTS,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    _NUMBERS,
+    st.sampled_from(["{}", "[{}]", '{{"a":{}}}', '[{{"a":"x0e000"}},{{"a":{}}}]', '{{"a0e1":[7,{}]}}']),
+)
+def test_a_number_is_taken_if_64_bits_or_a_double_hold_it(number: str, around: str) -> None:
+    value = json.loads(number)
+    held = -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    body = around.format(number).encode()
+    if held:
+        assert parse(body) == json.loads(body)
+    else:
+        with pytest.raises(MalformedJson, match=r"too large|beyond 64 bits"):
             parse(body)
 
 
