@@ -36,6 +36,14 @@ def running(*statements: str) -> Callable[[Lease], list[tuple[object, ...]]]:
 MY_PID = running("SELECT pg_backend_pid()")
 
 
+async def test_a_session_speaks_utf_8_whatever_its_environment_says(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    database = make_database()
+    assert await database.run(running("SHOW client_encoding"), LONG) == [("UTF8",)]
+
+
 async def pid(database: Database) -> object:
     ((number,),) = await database.run(MY_PID, LONG)
     return number

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 # Sources: libpq's connection parameters, PostgreSQL's client settings; seconds unless the name says otherwise.
 # tcp_user_timeout bounds data that is sent and not acknowledged, keepalives a peer that went away in silence.
 _CONNECT = {
+    "client_encoding": "UTF8",  # whatever the environment says: what COPY is given, nobody converts
     "connect_timeout": 2,
     "keepalives": 1,
     "keepalives_idle": 10,
