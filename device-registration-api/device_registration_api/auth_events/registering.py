@@ -1,6 +1,6 @@
 """From registrations to outcomes, inside one transaction that the caller owns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
@@ -76,24 +76,24 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
         if ruling.answer is not None:
             return BatchReply(answer=ruling.answer, replayed=ruling.verdict is Verdict.REPLAY)
     if carefully:
-        registrations = [batch.row(row) for row in range(len(batch.indexes))]
+        registrations = [batch.row(row) for row in range(len(batch.user_keys))]
         outcomes = register_carefully(conn, registrations, slot) if registrations else []
+        others = {row: outcome for row, outcome in enumerate(outcomes) if outcome is not _REGISTERED}
     else:
-        outcomes = _register_fresh(conn, batch, slot)
-    answer = _answer(batch, outcomes)
+        others = _register_fresh(conn, batch, slot)
+    answer = _answer(batch, others)
     if batch.identity is not None:
         idempotency.keep_answer(conn, batch.project_id, batch.identity.key, answer)
     return BatchReply(answer=answer)
 
 
-def _register_fresh(conn: Connection, batch: BatchForward, slot: int) -> list[Outcome]:
-    outcomes = [_REGISTERED] * len(batch.indexes)
+def _register_fresh(conn: Connection, batch: BatchForward, slot: int) -> dict[int, Outcome]:
+    """The outcomes of the rows that were not registered."""
     keyed = sorted(batch.identities)
-    for row, outcome in zip(keyed, _outcomes_of_identities(conn, [batch.row(row) for row in keyed]), strict=True):
-        outcomes[row] = outcome
-    rows = [row for row, outcome in enumerate(outcomes) if outcome is _REGISTERED]
-    commands.count(conn, commands.copy(conn, batch, rows), slot)
-    return outcomes
+    outcomes = _outcomes_of_identities(conn, [batch.row(row) for row in keyed])
+    others = {row: outcome for row, outcome in zip(keyed, outcomes, strict=True) if outcome is not _REGISTERED}
+    commands.count(conn, commands.copy(conn, batch, others.keys()), slot)
+    return others
 
 
 def _outcomes_of_identities(conn: Connection, registrations: Sequence[Registration]) -> list[Outcome]:
@@ -106,18 +106,19 @@ def _outcomes_of_identities(conn: Connection, registrations: Sequence[Registrati
     return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
 
 
-def _answer(batch: BatchForward, outcomes: Sequence[Outcome]) -> BatchAnswer:
+def _answer(batch: BatchForward, others: Mapping[int, Outcome]) -> BatchAnswer:
     results = list(batch.rejected)
     duplicate = 0
-    for index, outcome in zip(batch.indexes, outcomes, strict=True):
+    positions = batch.positions() if others else []
+    for row, outcome in others.items():
         if outcome.status is OutcomeStatus.REPLAYED:
             duplicate += 1
-            results.append(BatchResult(index=index, status="duplicate", detail=outcome.detail))
-        elif outcome.status is not OutcomeStatus.REGISTERED:
-            results.append(BatchResult(index=index, status="rejected", detail=outcome.detail))
+            results.append(BatchResult(index=positions[row], status="duplicate", detail=outcome.detail))
+        else:
+            results.append(BatchResult(index=positions[row], status="rejected", detail=outcome.detail))
     results.sort(key=lambda result: result.index)
     return BatchAnswer(
-        registered=len(outcomes) + len(batch.rejected) - len(results),
+        registered=len(batch.user_keys) - len(others),
         duplicate=duplicate,
         rejected=len(results) - duplicate,
         results=results,

@@ -36,8 +36,9 @@ from servicekit.problems import invalid, json_response
 
 # The longest that any work is worth, in seconds, whatever deadline a caller names.
 SECONDS_MAX = 10.0
-# What the edge adds to each of 10,000 events (ids, a time, a digest: 330 bytes) or says of each that it rejected
-# (the value, escaped twice: 2.75 times its length) must fit beside the largest batch that a client may send.
+# What the edge adds to each of 10,000 events (ids, a time, a digest: 330 bytes, less to those of a batch) or says of
+# each that it rejected (the value, escaped twice: 2.75 times its length) must fit beside the largest batch that a
+# client may send.
 FORWARD_BYTES_MAX = 4 * BATCH_BYTES_MAX
 LARGE_BODIES = {"/Device/register/coalesced": FORWARD_BYTES_MAX, "/Device/register/batch": FORWARD_BYTES_MAX}
 
@@ -108,7 +109,7 @@ async def register_batch(request: Request) -> Response:
     """All of it or nothing; a repeat under the batch's own key gets the stored answer."""
     ends = _deadline(request)
     batch = _read(BatchForward, await read_bytes(request))
-    request.scope["log_fields"].update(events=len(batch.indexes))
+    request.scope["log_fields"].update(events=len(batch.user_keys))
     reply = await _group_commit(request).register_batch(batch, ends)
     return Response(reply.model_dump_json(by_alias=True), media_type="application/json")
 

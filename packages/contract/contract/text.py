@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
+TEXT_CHARACTERS_MAX = 255
+
 # RFC 3339, section 5.6, without the leap second that no clock of ours produces. The zone is required: a naive
 # time means another instant on every machine that reads it.
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -39,11 +41,29 @@ Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_only_rfc_3339)]
 # 1 to 255 characters once the surrounding white space is gone; case and everything inside are kept.
 ShortText: TypeAlias = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
     AfterValidator(_no_control_characters),
 ]
 
 # The same text once it was accepted: checked again by the writer, in one pass that no Python function slows down.
 AcceptedText: TypeAlias = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+    str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
 ]
+
+
+def are_accepted(texts: list[str]) -> bool:
+    """Whether each is an AcceptedText, in a few passes over all of them that no Python code is run for."""
+    if not texts:
+        return True
+    lengths = set(map(len, texts))
+    if min(lengths) < 1 or max(lengths) > TEXT_CHARACTERS_MAX:
+        return False
+    together = "".join(texts)
+    # No control character is printable, so mostly there is nothing to search for.
+    return together.isprintable() or _CONTROL_CHARACTER.search(together) is None
+
+
+def are_stripped(texts: list[str]) -> bool:
+    """Whether ShortText would take none of them for surrounded by white space."""
+    # Python knows four separators more than pydantic, U+001C to U+001F: control characters, which are refused anyway.
+    return texts == list(map(str.strip, texts))

@@ -2,22 +2,41 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils import uuid7
 
-from contract.auth_events import BATCH_ITEMS_MAX, DEFAULT_PROJECT_ID, AuthEventItem, BatchResult, check_window
+from contract.auth_events import (
+    BATCH_ITEMS_MAX,
+    DEFAULT_PROJECT_ID,
+    AuthEventItem,
+    BatchResult,
+    DeviceType,
+    check_window,
+)
 from contract.registrations import BatchForward, Identity
+from contract.text import are_accepted, are_stripped
 from servicekit.bodies import BadValue, body_sha256, read_bytes, read_idempotency_key
 from servicekit.errors import Invalid
-from servicekit.strict_json import MalformedJson, parse
+from servicekit.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 
 NDJSON = "application/x-ndjson"
 _ITEMS = TypeAdapter(list[AuthEventItem])
 _NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
+_user_key = itemgetter("userKey")
+_device_type_name = itemgetter("deviceType")
+_device_type = {str(device_type): device_type for device_type in DeviceType}.__getitem__
+
+
+class Columns(NamedTuple):
+    """What every event has, one entry an event."""
+
+    user_keys: list[str]
+    device_types: list[DeviceType]
 
 
 async def read_batch(request: Request, received_at: datetime) -> BatchForward:
@@ -29,7 +48,7 @@ async def read_batch(request: Request, received_at: datetime) -> BatchForward:
     key = read_idempotency_key(request)
     body = await read_bytes(request)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    items = _lines(body) if content_type in _NDJSON_TYPES else _array(body)
+    items, plain = _lines(body) if content_type in _NDJSON_TYPES else _array(body)
     if len(items) > BATCH_ITEMS_MAX:
         raise Invalid.because(f"at most {BATCH_ITEMS_MAX} items make a batch, not {len(items)}")
     # Constructed, not validated again: each part of it was.
@@ -38,26 +57,48 @@ async def read_batch(request: Request, received_at: datetime) -> BatchForward:
         batch_id=str(uuid7()),
         received_at=received_at,
         identity=None if key is None else Identity(key=key, body_sha256=_digest(items)),
-        indexes=[],
-        event_ids=[],
-        user_keys=[],
-        device_types=[],
+        user_keys=[] if plain is None else plain.user_keys,
+        device_types=[] if plain is None else plain.device_types,
         occurred_at={},
         identities={},
         rejected=[],
     )
+    if plain is None:
+        _add_each(batch, items)
+    return batch
+
+
+def plain_columns(items: list[Any]) -> Columns | None:
+    """The batch in columns, if each item is a valid event of a user key and a device type and nothing else.
+
+    Most batches are, and are read many times faster so than item by item: in passes that run no Python code for an
+    item. The rules are AuthEventItem's; whatever it might see in another way (white space to strip, a field more) is
+    left to it.
+    """
+    if not items:
+        return Columns([], [])
+    try:
+        user_keys = list(map(_user_key, items))
+        device_types = list(map(_device_type, map(_device_type_name, items)))
+        right = set(map(len, items)) == {2} and are_stripped(user_keys) and are_accepted(user_keys)
+    except (KeyError, TypeError):  # a field is missing, a device type unknown; no object, no string
+        return None
+    return Columns(user_keys, device_types) if right else None
+
+
+def _add_each(batch: BatchForward, items: list[Any]) -> None:
     for index, event in enumerate(_events(items)):
         if isinstance(event, AuthEventItem):
             _add(batch, index, event)
         else:
             batch.rejected.append(BatchResult(index=index, status="rejected", detail=str(event)))
-    return batch
 
 
 def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadValue]:
     """Each item as an event or as the reason why it is none."""
     try:
-        return _ITEMS.validate_python(items)  # all at once is twice as fast, and all are right as a rule
+        # All at once is twice as fast, and all are right as a rule. By the wire's names only, as in `validated`.
+        return _ITEMS.validate_python(items, by_alias=True, by_name=False)
     except ValidationError:
         return map(_event, items)
 
@@ -72,7 +113,7 @@ def _event(item: Any) -> AuthEventItem | Invalid | BadValue:  # noqa: ANN401 - a
 
 
 def _add(batch: BatchForward, index: int, event: AuthEventItem) -> None:
-    row = len(batch.indexes)
+    row = len(batch.user_keys)
     if event.occurred_at is not None:
         try:
             check_window(event.occurred_at, batch.received_at)
@@ -82,20 +123,21 @@ def _add(batch: BatchForward, index: int, event: AuthEventItem) -> None:
         batch.occurred_at[row] = event.occurred_at
     if event.event_id is not None:
         batch.identities[row] = Identity(key=event.event_id, body_sha256=body_sha256(event.said()))
-    batch.indexes.append(index)
-    batch.event_ids.append(str(uuid7()))
     batch.user_keys.append(event.user_key)
     batch.device_types.append(event.device_type)
 
 
-def _array(body: bytes) -> list[Any]:
-    items = parse(body)
+def _array(body: bytes) -> tuple[list[Any], Columns | None]:
+    items = decode(body)
+    plain = plain_columns(items) if isinstance(items, list) else None
+    if plain is None:  # objects of two accepted strings cannot break a rule of ours
+        check(body, items)
     if not isinstance(items, list):
         raise Invalid.because(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
-    return items
+    return items, plain
 
 
-def _lines(body: bytes) -> list[Any]:
+def _lines(body: bytes) -> tuple[list[Any], Columns | None]:
     """One value a line that is not blank; a line that is not JSON is rejected alone."""
     items: list[Any] = []
     for line in body.split(b"\n"):
@@ -105,7 +147,7 @@ def _lines(body: bytes) -> list[Any]:
             items.append(parse(line))
         except MalformedJson as error:
             items.append(error)
-    return items
+    return items, plain_columns(items)
 
 
 def _digest(items: list[Any]) -> str:
