@@ -6,8 +6,7 @@ Written by hand and not by the logging library, because this runs for every requ
 
 import asyncio
 import sys
-import time
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from pydantic_core import to_json
@@ -45,7 +44,7 @@ class RequestLog:
         return (
             to_json(
                 {
-                    "time": _utc_now(),
+                    "time": datetime.now(UTC),
                     "level": _LEVEL_BY_CLASS.get(status // 100, "warning"),
                     "service": self._service,
                     "event": "request",
@@ -67,17 +66,7 @@ class RequestLog:
         # ascii() leaves no control character that could forge a line or move the cursor.
         extra = "".join(f" {key}={value!a}" for key, value in fields.items())
         line = (
-            f"{_utc_now()} {self._service:<24} {method} {ascii(path)[1:-1]} {status} {seconds * 1000:.1f} ms"
-            f" id={request_id}{extra}\n"
+            f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {self._service:<24} {method} {ascii(path)[1:-1]} {status}"
+            f" {seconds * 1000:.1f} ms id={request_id}{extra}\n"
         )
         return line.encode()
-
-
-def _utc_now() -> str:
-    now = time.time()
-    return f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z"
-
-
-@lru_cache(maxsize=2)
-def _second(epoch: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
