@@ -87,7 +87,7 @@ def test_without_the_token_the_private_service_refuses_even_its_neighbours(stack
     assert stack.compose("exec", "-T", "statistics-api", "python", "-c", ask).strip() == b"401"
 
 
-@pytest.mark.parametrize("service", APIS)
+@pytest.mark.parametrize("service", [*APIS, "migrate"])
 def test_the_example_secrets_are_refused_in_production(stack: Stack, service: str) -> None:
     attempt = stack.try_compose("run", "--rm", "--no-deps", service, ENVIRONMENT="production")
     assert attempt.returncode != 0
