@@ -49,7 +49,8 @@ test-compose: $(VENV)/.test-ready  ## Build and start the Compose stack, use it,
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
 		$(BIN)/python -m pytest tests/compose --timeout 900 -v; \
 	else \
-		echo "Skipped: \`docker info\` or \`docker compose version\` fails here, and these tests need Docker with Compose v2."; \
+		echo "NOT CHECKED: THE IMAGES AND THE COMPOSE STACK, THEIR RESTARTS, BACKUP AND RESTORE, because \`docker info\` or"; \
+		echo "\`docker compose version\` fails here: these tests need a running Docker with Compose v2."; \
 	fi
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts

@@ -1,6 +1,7 @@
 """Copies manifests from standard input to standard output, without what is in their Secrets."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -31,4 +32,5 @@ def _documents(manifests: Iterable[str]) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever leaves `less` early wants no traceback
     sys.stdout.writelines(hide(sys.stdin))

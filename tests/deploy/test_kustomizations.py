@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -141,3 +142,10 @@ def test_rendering_hides_secrets(kubectl: str, manifests: Path) -> None:
     assert not [value for value in secret if value in hidden]
     shown = [each for each in yaml.safe_load_all(hidden) if each["kind"] != "Secret"]
     assert shown == [each for each in yaml.safe_load_all(plain) if each["kind"] != "Secret"]
+
+
+def test_whoever_stops_reading_what_is_rendered_sees_no_traceback(kubectl: str, manifests: Path) -> None:
+    hide = f"{sys.executable} {ROOT / 'k8s/hide_secrets.py'}"
+    command = f"{kubectl} kustomize {manifests} | cat - <(yes '# more' | head -100000) | {hide} | head -1"
+    done = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
