@@ -36,20 +36,21 @@ bench: $(VENV)/.test-ready  ## Measure every figure of the README (needs wrk), o
 	@exec $(BIN)/python -m load.bench
 
 lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
-	$(UV) pyproject.toml --group dev -o requirements-dev.txt
-	$(UV) --group pyproject.toml:local -c requirements-dev.txt -o requirements-local.txt
-	$(UV) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
+	$(UV) pyproject.toml --group dev -o requirements/dev.txt
+	$(UV) --group pyproject.toml:local -c requirements/dev.txt -o requirements/local.txt
+	$(UV) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	$(UV) --group pyproject.toml:load -o load/requirements.txt
-	$(UV) --group pyproject.toml:deploy -o requirements-deploy.txt
-	$(UV) --group pyproject.toml:soak -o requirements-soak.txt
-	$(UV) statistics-api/pyproject.toml -c requirements-dev.txt -o statistics-api/requirements.txt
-	$(UV) device-registration-api/pyproject.toml -c requirements-dev.txt -o device-registration-api/requirements.txt
+	$(UV) --group pyproject.toml:deploy -o requirements/deploy.txt
+	$(UV) --group pyproject.toml:soak -o requirements/soak.txt
+	$(UV) statistics-api/pyproject.toml -c requirements/dev.txt -o statistics-api/requirements.txt
+	$(UV) device-registration-api/pyproject.toml -c requirements/dev.txt -o device-registration-api/requirements.txt
 
 test-compose: $(VENV)/.test-ready  ## Build and start the Compose stack, use it, break it, restore it, remove it (needs Docker)
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
 		$(BIN)/python -m pytest tests/compose --timeout 900 -v; \
 	else \
-		echo "Skipped: \`docker info\` or \`docker compose version\` fails here, and these tests need Docker with Compose v2."; \
+		echo "NOT CHECKED: THE IMAGES AND THE COMPOSE STACK, THEIR RESTARTS, BACKUP AND RESTORE, because \`docker info\` or"; \
+		echo "\`docker compose version\` fails here: these tests need a running Docker with Compose v2."; \
 	fi
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts
@@ -68,26 +69,26 @@ test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Manifests and infrast
 clean:
 	rm -rf $(VENV) $(DEPLOY_VENV)
 
-$(DEPLOY_VENV)/.ready: requirements-deploy.txt
+$(DEPLOY_VENV)/.ready: requirements/deploy.txt
 	@echo "Installing what reads manifests, images and infrastructure ..."
 	@test -x $(DEPLOY_VENV)/bin/pip || $(PYTHON) -m venv $(DEPLOY_VENV)
 	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.run-ready: $(LOCKS) requirements-local.txt pyproject.toml
+$(VENV)/.run-ready: $(LOCKS) requirements/local.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "Installing what the services need ..."
-	@$(INSTALL) --require-hashes $(addprefix -r ,$(LOCKS)) -r requirements-local.txt
+	@$(INSTALL) --require-hashes $(addprefix -r ,$(LOCKS)) -r requirements/local.txt
 	@$(INSTALL) --no-deps --no-build-isolation $(PACKAGES)
 	@touch $@
 
-$(VENV)/.test-ready: $(VENV)/.run-ready requirements-dev.txt
+$(VENV)/.test-ready: $(VENV)/.run-ready requirements/dev.txt
 	@echo "Installing what the tests need ..."
-	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(VENV)/.soak-ready: $(VENV)/.test-ready requirements-soak.txt
+$(VENV)/.soak-ready: $(VENV)/.test-ready requirements/soak.txt
 	@echo "Installing what the soak needs ..."
-	@$(INSTALL) --require-hashes -r requirements-soak.txt
+	@$(INSTALL) --require-hashes -r requirements/soak.txt
 	@touch $@

@@ -1,5 +1,6 @@
 """Copies manifests from standard input to standard output, without what is in their Secrets."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -30,5 +31,17 @@ def _documents(manifests: Iterable[str]) -> Iterator[list[str]]:
     yield document
 
 
+def main() -> None:
+    """From standard input to standard output, as far as anybody reads it."""
+    try:
+        sys.stdout.writelines(hide(sys.stdin))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever leaves `less` early wants no traceback, nor a complaint of kubectl's that nobody takes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for _ in sys.stdin:
+            continue
+
+
 if __name__ == "__main__":
-    sys.stdout.writelines(hide(sys.stdin))
+    main()

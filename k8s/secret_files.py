@@ -128,7 +128,10 @@ def _logins(writer: Values, reader: Values) -> Values:
 
 def read_from_cluster(files: SecretFiles) -> None:
     """Write what is missing, as the running deployment has it."""
-    for name in files.missing():
+    missing = files.missing()
+    if not missing:
+        print("every file is there")
+    for name in missing:
         secret = _name_in_use(name)
         values = _secret(secret) if secret is not None else None
         if values is None and name == "postgres":

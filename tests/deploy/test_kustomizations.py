@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -141,3 +142,11 @@ def test_rendering_hides_secrets(kubectl: str, manifests: Path) -> None:
     assert not [value for value in secret if value in hidden]
     shown = [each for each in yaml.safe_load_all(hidden) if each["kind"] != "Secret"]
     assert shown == [each for each in yaml.safe_load_all(plain) if each["kind"] != "Secret"]
+
+
+def test_whoever_stops_reading_what_is_rendered_sees_no_complaint(kubectl: str, manifests: Path) -> None:
+    hide = f"{sys.executable} {ROOT / 'k8s/hide_secrets.py'}"
+    more = "seq --format='# %.0f' 200000"  # so that there is something left to write
+    command = f"set -o pipefail; {{ {kubectl} kustomize {manifests}; echo ---; {more}; }} | {hide} | head -1"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "apiVersion: v1\n", "")

@@ -139,6 +139,7 @@ def test_they_are_read_again_from_the_cluster_as_its_deployments_use_them(checko
     assert checkout.run("read").returncode == 0
 
     assert {path: path.read_text() for path in checkout.files} == before
+    assert "every file is there" in checkout.run("read").stdout
 
 
 def test_at_every_step_of_a_rotation_the_shown_token_is_accepted_before_and_after(checkout: Checkout) -> None:

@@ -16,6 +16,8 @@ from tests.deploy.rendering import ROOT
 TERRAFORM = ROOT / "terraform"
 AWS_ONLY = 'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws", version = "~> 5.100" }\n  }\n}\n'
 Rule = Callable[[str], Iterable[str]]
+# Initialises, validates and tests a folder; the words say what was not, where that is impossible.
+Terraform = Callable[[Path, str], str]
 
 # rule, file, what a hasty change would take away, what it would put there
 RULES: list[tuple[Rule, str, str, str]] = [
@@ -89,7 +91,7 @@ def run_destroy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
     """terraform/destroy with tools that write down what they are asked for."""
     log = tmp_path / "log"
     for name, known in (
-        ("terraform", "output -raw cluster_name) echo device-statistics"),
+        ("terraform", 'output -raw cluster_name) echo "$CLUSTER"'),
         ("kubectl", 'config current-context) echo "$CONTEXT"'),
     ):
         script = f'#!/bin/sh\ncase "$*" in\n"{known.split(")")[0]}"){known.split(")")[1]} ;;\n'
@@ -97,8 +99,11 @@ def run_destroy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
 
-    def run(*arguments: str, cluster: str, answers: str = "") -> subprocess.CompletedProcess[str]:
-        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CONTEXT": f"arn:aws:eks:us-east-1:1:cluster/{cluster}"}
+    def run(
+        *arguments: str, cluster: str, answers: str = "", output: str = "device-statistics"
+    ) -> subprocess.CompletedProcess[str]:
+        context = f"arn:aws:eks:us-east-1:1:cluster/{cluster}"
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CONTEXT": context, "CLUSTER": output}
         done = subprocess.run(
             [TERRAFORM / "destroy", *arguments], env=env, input=answers, capture_output=True, text=True, check=False
         )
@@ -126,7 +131,12 @@ def test_destroy_goes_in_order(run_destroy: Callable[..., subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("arguments", "cluster", "answers"),
-    [((), "another", "yes\nyes\n"), ((), "device-statistics", "no\n"), (("--dry-run",), "device-statistics", "")],
+    [
+        ((), "another", "yes\nyes\n"),
+        ((), "another-device-statistics", "yes\nyes\n"),
+        ((), "device-statistics", "no\n"),
+        (("--dry-run",), "device-statistics", ""),
+    ],
 )
 def test_destroy_does_nothing(
     arguments: tuple[str, ...],
@@ -137,15 +147,27 @@ def test_destroy_does_nothing(
     assert run_destroy(*arguments, cluster=cluster, answers=answers).stdout == ""
 
 
+@pytest.mark.parametrize("output", ["", "\x1b[33mWarning: \x1b[0mNo outputs found"])
+def test_destroy_without_a_state_says_so(
+    output: str, run_destroy: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run_destroy(cluster="device-statistics", answers="yes\nyes\n", output=output)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "knows of no cluster" in done.stderr
+
+
 def test_formatted(tool: FindTool) -> None:
     subprocess.run([tool("terraform"), "fmt", "-check", "-recursive", "-diff", TERRAFORM], check=True)
 
 
 @pytest.fixture(scope="session")
-def terraform(tool: FindTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+def terraform(tool: FindTool, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     """Initialise a copy and run its tests with Terraform; skips loudly where the provider is out of reach."""
     if "DEPLOY_TOOLS" not in os.environ:
-        pytest.skip("takes minutes: `make test-deploy` does it")
+        pytest.skip(
+            "NOT CHECKED: TERRAFORM'S VALIDITY AND OWN TESTS, because they take minutes (`make test-deploy` runs them)"
+        )
     binary = tool("terraform")
     mirror = next(Path("/opt").glob("*/registry.terraform.io"), None)
     env = dict(os.environ)
@@ -156,7 +178,7 @@ def terraform(tool: FindTool, tmp_path_factory: pytest.TempPathFactory) -> Calla
         )
         env["TF_CLI_CONFIG_FILE"] = str(settings)
 
-    def run(folder: Path) -> str:
+    def run(folder: Path, what: str) -> str:
         def call(*arguments: str) -> subprocess.CompletedProcess[str]:
             command = [binary, f"-chdir={folder}", *arguments]
             return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -164,7 +186,7 @@ def terraform(tool: FindTool, tmp_path_factory: pytest.TempPathFactory) -> Calla
         ready = call("init", "-backend=false", "-input=false", "-no-color")
         if ready.returncode:
             why = " ".join(ready.stderr.split())[:200]
-            pytest.skip(f"TERRAFORM'S PROVIDERS OR MODULES ARE OUT OF REACH, NOT VALIDATED AND NOT TESTED: {why}")
+            pytest.skip(f"NOT CHECKED: {what}, NEITHER VALIDATED NOR TESTED, because something is out of reach: {why}")
         valid = call("validate", "-no-color")
         assert valid.returncode == 0, valid.stdout + valid.stderr
         tested = call("test", "-no-color")
@@ -178,20 +200,20 @@ def _copy(source: Path, folder: Path) -> Path:
     return Path(shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")))
 
 
-def test_the_backups_module(terraform: Callable[[Path], str], tmp_path: Path) -> None:
-    assert "6 passed, 0 failed" in terraform(_copy(TERRAFORM / "backups", tmp_path / "backups"))
+def test_the_backups_module(terraform: Terraform, tmp_path: Path) -> None:
+    assert "6 passed, 0 failed" in terraform(_copy(TERRAFORM / "backups", tmp_path / "backups"), "THE BACKUPS' BUCKET")
 
 
-def test_the_backups_module_can_fail(terraform: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_backups_module_can_fail(terraform: Terraform, tmp_path: Path) -> None:
     copy = _copy(TERRAFORM / "backups", tmp_path / "backups")
     main = copy / "main.tf"
     main.write_text(main.read_text().replace('"s3:AbortMultipartUpload"', '"s3:DeleteObject"'))
 
     with pytest.raises(AssertionError, match="cannot destroy a backup"):
-        terraform(copy)
+        terraform(copy, "WHETHER THE TESTS OF THE BACKUPS' BUCKET CAN FAIL")
 
 
-def test_every_wrong_value_is_refused(terraform: Callable[[Path], str], tmp_path: Path) -> None:
+def test_every_wrong_value_is_refused(terraform: Terraform, tmp_path: Path) -> None:
     """The variables alone: they need neither the modules nor a provider but AWS's."""
     (tmp_path / "tests").mkdir()
     shutil.copy(TERRAFORM / "variables.tf", tmp_path)
@@ -200,12 +222,12 @@ def test_every_wrong_value_is_refused(terraform: Callable[[Path], str], tmp_path
     inputs = re.sub(r'(?m)^mock_provider "(?!aws)\w+" \{\}\n', "", inputs)
     (tmp_path / "tests/inputs.tftest.hcl").write_text(inputs)
 
-    said = terraform(tmp_path)
+    said = terraform(tmp_path, "WHETHER WRONG VALUES OF VARIABLES ARE REFUSED")
 
     assert said.count("... pass\n") == 1 + inputs.count("\nrun ")
 
 
 @pytest.mark.timeout(900)
-def test_the_whole_configuration(terraform: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_whole_configuration(terraform: Terraform, tmp_path: Path) -> None:
     (tmp_path / "k8s").mkdir()
-    assert " 0 failed" in terraform(_copy(TERRAFORM, tmp_path / "terraform"))
+    assert " 0 failed" in terraform(_copy(TERRAFORM, tmp_path / "terraform"), "THE WHOLE CONFIGURATION")

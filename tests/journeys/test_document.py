@@ -11,7 +11,9 @@ import pytest
 from tests.journeys.documents_curl import LINES
 from tests.servers import Product
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="NOT CHECKED: THE DOCUMENT'S CURL LINES, because curl is not here"
+)
 
 
 def typed(line: str) -> str:

@@ -40,7 +40,9 @@ def test_it_starts_answers_stops_without_an_orphan_and_finds_its_data_again(laun
     assert count(second.public_url) == 1
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.skipif(
+    shutil.which("curl") is None, reason="NOT CHECKED: THE CURL LINES THAT `make run` PRINTS, because curl is not here"
+)
 def test_the_curl_lines_that_it_prints_work(launch: StartLauncher) -> None:
     run = launch().wait_ready()
     run.wait_for(r"timeseries")

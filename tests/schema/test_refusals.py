@@ -45,6 +45,37 @@ def test_one_login_for_both_services_is_refused(fresh_database: str) -> None:
     assert "must differ" in printed
 
 
+EXAMPLE = "change-me-administrator"
+SOMEWHERE = "postgresql://postgres@127.0.0.1:1/any"
+
+
+@pytest.mark.parametrize(
+    ("example", "named"),
+    [
+        ({"PGPASSWORD": EXAMPLE}, "PGPASSWORD (in Compose: POSTGRES_PASSWORD)"),
+        ({"DATABASE_URL": f"postgresql://postgres:{EXAMPLE}@127.0.0.1:1/any"}, "DATABASE_URL's password"),
+        # What stands in the URL is used, and the variable is not.
+        ({"DATABASE_URL": f"{SOMEWHERE}?password={EXAMPLE}", "PGPASSWORD": "own"}, "DATABASE_URL's password"),
+        ({"WRITER_DB_PASSWORD": "change-me-writer"}, "WRITER_DB_PASSWORD"),
+        ({"READER_DB_PASSWORD": "change-me-reader"}, "READER_DB_PASSWORD"),
+    ],
+)
+def test_production_refuses_the_example_passwords_before_it_connects(example: dict[str, str], named: str) -> None:
+    environment = {"DATABASE_URL": SOMEWHERE, "PGPASSWORD": "own", **LOGINS, **example}
+
+    printed = refusal({**environment, "ENVIRONMENT": "production"})
+
+    assert printed == f"migrate: {named} still has its example value; set a secret of your own\n"
+    assert "Connection refused" in refusal(environment), "on a laptop they are good enough"
+
+
+def test_production_takes_passwords_of_ones_own() -> None:
+    environment = {"DATABASE_URL": SOMEWHERE, "PGPASSWORD": "own", **LOGINS, "ENVIRONMENT": "production"}
+    assert "Connection refused" in refusal(environment)
+    unused = {"DATABASE_URL": SOMEWHERE.replace("@", ":own@"), "PGPASSWORD": EXAMPLE}
+    assert "Connection refused" in refusal({**environment, **unused})
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://root:wrong-password@localhost/x", "postgresql://postgres:wrong-password@host"]
 )

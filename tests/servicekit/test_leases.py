@@ -1,8 +1,9 @@
 """Every use of a connection is bounded in time, and whatever breaks it is named by what it means for the data."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg2
 import pytest
@@ -236,6 +237,52 @@ async def test_a_bug_in_the_work_rolls_back_and_is_not_hidden(make_database: Mak
 async def test_a_server_that_cannot_be_reached_stores_nothing(make_database: MakeDatabase) -> None:
     with pytest.raises(NotRecorded, match="cannot be reached"):
         await make_database(port=free_port()).run(running("SELECT 1"), LONG)
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """libpq as it is while no name server answers, which no time-out of its own ends; set the event to let it go on."""
+    answered = threading.Event()
+    connect = psycopg2.connect
+
+    def connect_when_answered(dsn: str) -> Connection:
+        answered.wait(LONG)
+        return connect(dsn)
+
+    monkeypatch.setattr(psycopg2, "connect", connect_when_answered)
+    yield answered
+    answered.set()
+
+
+async def test_a_name_that_nobody_resolves_stores_nothing_and_that_is_said_before_the_deadline(
+    make_database: MakeDatabase, probe: Probe, silent_resolver: threading.Event
+) -> None:
+    database, begun = make_database(connections_max=1, wait_seconds_max=0.1), time.monotonic()
+    insert = running("INSERT INTO probe VALUES (1)")
+
+    with pytest.raises(NotRecorded, match="cannot be reached"):
+        await database.run(insert, 0.5)
+    assert seconds_since(begun) < 0.5
+
+    # Its thread is still in there, and does nothing with the connection that it gets in the end.
+    with pytest.raises(NotRecorded, match="busy"):
+        await database.run(insert, LONG)
+    silent_resolver.set()
+    await asyncio.sleep(0.2)
+    assert probe.rows() == []
+    assert await database.run(running("SELECT 1"), LONG) == [(1,)]
+
+
+async def test_the_wait_for_a_connection_ends_long_before_a_distant_deadline(
+    make_database: MakeDatabase, silent_resolver: threading.Event
+) -> None:
+    assert not silent_resolver.is_set()
+    begun = time.monotonic()
+
+    with pytest.raises(NotRecorded, match="cannot be reached"):
+        await make_database().run(running("SELECT 1"), LONG)
+
+    assert seconds_since(begun) < LONG / 3
 
 
 async def test_a_200_is_durable_even_where_the_servers_default_is_not(

@@ -44,6 +44,11 @@ _SESSION_MILLISECONDS = {
     "lock_timeout": 500,
     "idle_in_transaction_session_timeout": 5000,
 }
+# Name resolution comes before connect_timeout begins, has no bound that we could set, and takes ten seconds where no
+# name server answers. So nobody waits for a connection longer than this, nor for a larger share of the time there is:
+# what was never begun is to be told as such before the deadline makes it an unknown outcome.
+_CONNECT_SECONDS_MAX = 2.5
+_CONNECT_SHARE_MAX = 0.8
 # A 200 means durable: whatever the server's default is, this session waits for the write-ahead log.
 _SESSION = "-c synchronous_commit=on " + " ".join(f"-c {k}={v}" for k, v in _SESSION_MILLISECONDS.items())
 
@@ -59,6 +64,7 @@ class Lease:
         self._database = database
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._was_connected = False
         self._expired = threading.Event()
 
     @contextmanager
@@ -115,6 +121,13 @@ class Lease:
                 with suppress(OSError):  # already closed by the server
                     self._socket.shutdown(socket.SHUT_RDWR)
 
+    def expire_unless_connected(self) -> bool:
+        """Called by the event loop: whether the lease ended before it had a connection, so that nothing was begun."""
+        with self._lock:
+            if not self._was_connected:
+                self._expired.set()
+            return not self._was_connected
+
     def _connect(self) -> Connection:
         if self._expired.is_set():
             raise NotRecorded("the deadline passed before it was begun")
@@ -125,6 +138,7 @@ class Lease:
         with self._lock:
             # A duplicate of the descriptor: libpq may close its own while the event loop shuts this one down.
             self._socket = socket.socket(fileno=os.dup(conn.fileno()))
+            self._was_connected = True
         if self._expired.is_set():
             self._release(conn)
             raise NotRecorded("the deadline passed before it was begun")
@@ -176,7 +190,8 @@ class Database:
         """Run `work` in a worker thread; after `seconds_max` its connection is cut.
 
         Raises:
-            NotRecorded: every connection was busy for `wait_seconds_max`, or no time is left at all.
+            NotRecorded: every connection was busy for `wait_seconds_max`, there was none in _CONNECT_SECONDS_MAX, or
+                no time is left at all.
         """
         if seconds_max <= 0:  # a short transaction would be over before its expiry could stop it
             raise NotRecorded("the deadline passed before it was begun")
@@ -187,21 +202,37 @@ class Database:
         except TimeoutError as error:
             raise NotRecorded("every database connection is busy") from error
         loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Result] = loop.create_future()
         lease = Lease(self)
-        expiry = loop.call_later(seconds_max - (time.monotonic() - begun), lease.expire)
 
-        def free() -> None:
+        def give_up_connecting() -> None:
+            if not outcome.done() and lease.expire_unless_connected():
+                outcome.set_exception(NotRecorded("the database cannot be reached"))
+
+        seconds_left = seconds_max - (time.monotonic() - begun)
+        expiry = loop.call_later(seconds_left, lease.expire)
+        patience = loop.call_later(min(_CONNECT_SECONDS_MAX, _CONNECT_SHARE_MAX * seconds_left), give_up_connecting)
+
+        def finish(future: "Future[Result]") -> None:
+            # The slot is free when the thread is, which is later than this call if the caller gave up.
             expiry.cancel()
+            patience.cancel()
             self._slots.release()
+            if outcome.done():
+                return
+            if future.cancelled():
+                outcome.cancel()
+            elif (error := future.exception()) is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(future.result())
 
-        def when_done(_: "Future[Result]") -> None:
+        def when_done(future: "Future[Result]") -> None:
             with suppress(RuntimeError):  # the loop is closed: the process is ending
-                loop.call_soon_threadsafe(free)
+                loop.call_soon_threadsafe(finish, future)
 
-        # The slot is free when the thread is, which is later than this await if the caller gives up.
-        future = self._threads.submit(work, lease)
-        future.add_done_callback(when_done)
-        return await asyncio.wrap_future(future)
+        self._threads.submit(work, lease).add_done_callback(when_done)
+        return await outcome
 
     def take(self) -> Connection:
         """An idle connection that is still up, else a new one.

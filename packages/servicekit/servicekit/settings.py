@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -14,7 +15,7 @@ from servicekit.logs import LogFormat
 # Printed in .env.example: good for a laptop, refused in production.
 EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
 
-
+Environment = Literal["development", "production"]
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
@@ -33,6 +34,15 @@ def read_settings(kind: type[Settings]) -> Settings:
         sys.exit("; ".join(reasons))
 
 
+def refuse_example_secrets(environment: Environment, secrets: Mapping[str, SecretStr | None]) -> None:
+    """Raise ValueError, with the first one's name, when production has secrets that .env.example prints."""
+    for name, secret in secrets.items():
+        example = secret is not None and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX)
+        if environment == "production" and example:
+            message = f"{name} still has its example value; set a secret of your own"
+            raise ValueError(message)
+
+
 class ServiceSettings(BaseSettings):
     """Where to listen, which database, who may call."""
 
@@ -40,7 +50,7 @@ class ServiceSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
-    environment: Literal["development", "production"] = "development"
+    environment: Environment = "development"
     log_format: LogFormat | None = None
     # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.
     drain_seconds: float = Field(default=0, ge=0, le=60)
@@ -65,12 +75,9 @@ class ServiceSettings(BaseSettings):
         secrets = {
             "DB_PASSWORD": self.db_password,
             "SERVICE_TOKEN": self.service_token,
-            "SERVICE_TOKEN_PREVIOUS": self.service_token_previous or SecretStr(""),
+            "SERVICE_TOKEN_PREVIOUS": self.service_token_previous,
         }
-        for name, secret in secrets.items():
-            if self.environment == "production" and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX):
-                message = f"{name} still has its example value; set a secret of your own"
-                raise ValueError(message)
+        refuse_example_secrets(self.environment, secrets)
         return self
 
     def dsn(self, application: str) -> str:
