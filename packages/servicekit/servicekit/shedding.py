@@ -6,10 +6,11 @@ is one comparison and one write in the HTTP parser's callback: no task, no scope
 
 import asyncio
 import logging
+from functools import partial
 from typing import cast
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -40,7 +41,9 @@ class Shedding(Patience):
 
     _refusing = False
     _is_arriving = False
-    # Of all connections of this process.
+    # Of all connections of this process: requests that were begun and have no answer, and those of them that are not
+    # whole yet. Kept, not counted when asked for: under overload, that is what this process does most.
+    _begun = 0
     _arriving = 0
 
     @override
@@ -77,7 +80,8 @@ class Shedding(Patience):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if self._is_too_much() and _may_refuse(cycle.scope["path"]):
             app = cast("ASGI3Application", _refuse_at_leisure)
-        super()._start_asgi_task(cycle, app)
+        Shedding._begun += 1
+        super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_until_answered, cast("ASGIApp", app))))
 
     def _set_arriving(self, *, is_arriving: bool) -> None:
         Shedding._arriving += is_arriving - self._is_arriving
@@ -93,12 +97,7 @@ class Shedding(Patience):
         )
 
     def _is_too_much(self) -> bool:
-        return (
-            self._in_flight_max is not None
-            and len(self.tasks) - Shedding._arriving >= self._in_flight_max
-            # A burst of answers leaves finished tasks behind for a turn of the loop; looked at only when it matters.
-            and sum(not task.done() for task in self.tasks) - Shedding._arriving >= self._in_flight_max
-        )
+        return self._in_flight_max is not None and Shedding._begun - Shedding._arriving >= self._in_flight_max
 
     def _refuse(self) -> None:
         self._refusing = False
@@ -121,6 +120,13 @@ class Shedding(Patience):
 
 def _may_refuse(url: str) -> bool:
     return not url.partition("?")[0].rstrip("/").endswith(_NEVER_REFUSED)
+
+
+async def _until_answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        await app(scope, receive, send)
+    finally:
+        Shedding._begun -= 1  # noqa: SLF001 - the other half of `_start_asgi_task`
 
 
 async def _refuse_at_leisure(scope: Scope, receive: Receive, send: Send) -> None:
