@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
@@ -28,6 +29,33 @@ def test_what_queues_while_a_flush_runs_leaves_together_when_it_ends() -> None:
 
     assert world.batches() == [[0], [1, 2, 3]]
     assert world.answered_at() == [4, 8, 8, 8]
+
+
+def test_who_comes_again_at_once_shares_the_next_flush_with_those_who_waited() -> None:
+    batches: list[int] = []
+    first_flush = asyncio.Event()
+
+    async def flush(items: Sequence[int], _: float) -> list[int]:
+        batches.append(len(items))
+        first_flush.set()
+        await asyncio.sleep(0.001)
+        return list(items)
+
+    async def client(coalescer: Coalescer[int, int]) -> None:
+        for number in range(5):
+            await coalescer.submit(number, LONG)
+            await asyncio.sleep(0)  # the answer is written, and the next request read
+
+    async def program() -> None:
+        coalescer: Coalescer[int, int] = Coalescer(
+            flush, batch_rows_max=LONG, queue_rows_max=LONG, least_seconds=0, clock=lambda: 0
+        )
+        early = asyncio.create_task(client(coalescer))
+        await first_flush.wait()
+        await asyncio.gather(early, *(client(coalescer) for _ in range(7)))
+
+    asyncio.run(program())
+    assert batches == [1, 8, 8, 8, 8, 7]
 
 
 def test_a_batch_is_bounded_and_the_rest_keeps_its_place() -> None:
