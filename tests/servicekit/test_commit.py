@@ -90,6 +90,33 @@ async def test_once_unknown_a_server_that_has_gone_does_not_make_it_not_recorded
     assert probe.rows() == [(1, 0)]
 
 
+@pytest.mark.parametrize("is_lost_again", [False, True])
+async def test_once_unknown_a_repeat_that_is_refused_goes_on_with_what_is_not_and_stays_unknown(
+    is_lost_again: bool, start_relay: StartRelay, make_database: MakeDatabase, probe: Probe
+) -> None:
+    relay = start_relay(Loss.REPLY, 1)
+    database = make_database(host="127.0.0.1", port=relay.port)
+
+    def write(conn: Connection) -> str:
+        execute(conn, "INSERT INTO probe VALUES (1)")  # in its own way, once its COMMIT got lost
+        return "at once"
+
+    def write_carefully(conn: Connection) -> str:
+        if is_lost_again:
+            conn.close()  # as if the server had ended it
+        execute(conn, INSERT_ONCE)
+        return "carefully"
+
+    running = database.run(lambda lease: commit(lease, write, write_carefully), 0.5)
+    if is_lost_again:
+        with pytest.raises(OutcomeUnknown):
+            await running
+    else:
+        assert await running == "carefully"
+
+    assert probe.rows() == [(1, 0)]
+
+
 async def test_a_deadlock_is_repeated_and_both_are_stored_once(make_database: MakeDatabase, probe: Probe) -> None:
     probe.execute("INSERT INTO probe VALUES (1), (2)")
     database = make_database()

@@ -2,20 +2,14 @@
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
-
-import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from contract.registrations import BatchForward, BatchReply, Outcome, Registration
 from device_registration_api.auth_events.registering import register, register_batch, register_carefully
 from servicekit.coalescer import Coalescer
 from servicekit.commit import commit
-from servicekit.database import Database, Lease
-
-Result = TypeVar("Result")
+from servicekit.database import Database
 
 _SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
@@ -37,26 +31,16 @@ class GroupCommit:
     async def register_batch(self, batch: BatchForward, deadline: float) -> BatchReply:
         """Register a client's batch in a transaction of its own."""
         work = partial(
-            _commit,
-            partial(register_batch, batch=batch, slot=self._slot, carefully=False),
-            partial(register_batch, batch=batch, slot=self._slot, carefully=True),
+            commit,
+            write=partial(register_batch, batch=batch, slot=self._slot, carefully=False),
+            write_carefully=partial(register_batch, batch=batch, slot=self._slot, carefully=True),
         )
         return await self._database.run(work, deadline - time.monotonic())
 
     async def _flush(self, batch: Sequence[Registration], deadline: float) -> Sequence[Outcome]:
         work = partial(
-            _commit,
-            partial(register, registrations=batch, slot=self._slot),
-            partial(register_carefully, registrations=batch, slot=self._slot),
+            commit,
+            write=partial(register, registrations=batch, slot=self._slot),
+            write_carefully=partial(register_carefully, registrations=batch, slot=self._slot),
         )
         return await self._database.run(work, deadline - time.monotonic())
-
-
-def _commit(
-    write: Callable[[Connection], Result], write_carefully: Callable[[Connection], Result], lease: Lease
-) -> Result:
-    try:
-        return commit(lease, write)
-    except (psycopg2.DataError, psycopg2.IntegrityError):
-        # One row was refused and took its neighbours with it; again, so that it is refused alone.
-        return commit(lease, write_carefully)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from servicekit.database import Contention, Lease
@@ -16,15 +17,19 @@ _CONTENTION_ATTEMPTS_MAX = 5
 _PAUSE_SECONDS = 0.05
 
 
-def commit(lease: Lease, write: Callable[[Connection], Result]) -> Result:
-    """Run `write` in one transaction and commit it. `write` must be exact when repeated with the same ids.
+def commit(
+    lease: Lease, write: Callable[[Connection], Result], write_carefully: Callable[[Connection], Result] | None = None
+) -> Result:
+    """Run `write` in one transaction and commit it. Repeated with the same ids, it must be exact or be refused.
 
     A deadlock or a lock time-out is repeated a few times. A COMMIT whose outcome is unknown is repeated on a new
-    connection until it is known, or until the lease expires: only then is anybody told that it is unknown.
+    connection until it is known, or until the lease expires: only then is anybody told that it is unknown. Once the
+    database has refused the data of `write`, `write_carefully` takes its place.
 
     Raises:
         NotRecorded: nothing was stored.
         OutcomeUnknown: the connection was lost during COMMIT and no repeat got through in time.
+        psycopg2.DataError, psycopg2.IntegrityError: the database refused the data.
     """
     contentions = 0
     unknown: OutcomeUnknown | None = None
@@ -32,6 +37,13 @@ def commit(lease: Lease, write: Callable[[Connection], Result]) -> Result:
         try:
             with lease.transaction() as conn:
                 return write(conn)
+        except (psycopg2.DataError, psycopg2.IntegrityError):
+            if write_carefully is None:
+                raise
+            # One row was refused and took its neighbours with it; or our own rows are in the way, stored by a COMMIT
+            # that got lost: what is unknown stays so, whatever becomes of this attempt.
+            write, write_carefully = write_carefully, None
+            continue
         except OutcomeUnknown as error:
             unknown = error
         except Contention:
