@@ -16,8 +16,6 @@ from tests.auth_events.words import REGISTERED, event
 from tests.servers import Product, StartProduct
 
 SLOTS = 16
-# A commit alone takes milliseconds; one that waits for a lock, at least the 500 of lock_timeout.
-WITHOUT_WAITING_SECONDS_MAX = 0.4
 
 
 def slot_of(instance_id: str) -> int:
@@ -80,10 +78,9 @@ def test_a_process_counts_in_the_slot_of_its_instance_id(product: Product) -> No
 def test_a_writer_of_another_slot_commits_while_a_transaction_holds_this_one(product: Product) -> None:
     _, _, other_slot = product.privates
     with uncommitted_writer_of_slot_3(product):
+        # Who waited for this transaction could not commit before it ends, and would be refused after a while.
         for _ in range(5):
-            begun = time.monotonic()
             assert register(product, other_slot, "beside").json() == REGISTERED
-            assert time.monotonic() - begun < WITHOUT_WAITING_SECONDS_MAX
     assert facts_of(product.database, "beside") == 5
 
 

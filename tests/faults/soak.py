@@ -18,7 +18,7 @@ from local.postgres import PostgresError
 from local.services import ROOT, ServiceError
 from tests.faults import overload, report
 from tests.faults.catalogue import EVERY_FAULT
-from tests.faults.event_kinds import AuthEventBatches, AuthEvents
+from tests.faults.event_kinds import AuthEventBatches, AuthEvents, EventKind
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
 from tests.faults.rolling import rolling_restarts, running_fleet
@@ -188,12 +188,12 @@ class Soaking:
                 yield stack
 
 
-async def replay(fault_name: str, seed: int, output: Path) -> int:
+async def replay(fault_name: str, seed: int, kind: EventKind, output: Path) -> int:
     """One fault with one seed, as a failed run's line says; the number of complaints."""
     (fault,) = [each for each in EVERY_FAULT if each.name == fault_name]
     with tempfile.TemporaryDirectory() as folder:
         async with running_stack(Path(folder)) as stack:
-            finished = await run(stack, plan(fault, seed), seed)
+            finished = await run(stack, plan(fault, seed), seed, kind)
     finished.history.save(output / "history.jsonl")
     print("\n".join(finished.complaints) or "every promise held")
     return len(finished.complaints)
@@ -205,6 +205,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="how long, about")
     parser.add_argument("--seed", type=int, default=None, help="replays the plans of an earlier soak")
     parser.add_argument("--fault", choices=[each.name for each in EVERY_FAULT], help="only this one, once")
+    parser.add_argument("--batches", action="store_true", help="with --fault: send events in batches")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"--seed {seed}", flush=True)
@@ -218,7 +219,8 @@ def main() -> int:
     shutil.rmtree(OUTPUT)
     OUTPUT.mkdir()
     if chosen.fault is not None:
-        return min(1, asyncio.run(replay(chosen.fault, seed, OUTPUT)))
+        kind = AuthEventBatches() if chosen.batches else AuthEvents()
+        return min(1, asyncio.run(replay(chosen.fault, seed, kind, OUTPUT)))
     try:
         overload.k6()
     except overload.NoLoadGenerator as error:
