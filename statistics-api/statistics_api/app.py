@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from servicekit import drain
+from servicekit.admission import admission
 from servicekit.applications import Layer, layers, new_application
 from servicekit.database import Database
 from servicekit.health import Need, health_routes
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        gateway = Gateway(device_api)
+        gateway = Gateway(device_api, admission.observe)
         try:
             yield {"gateway": gateway, "reads": auth_events.Reads(database)}
         finally:

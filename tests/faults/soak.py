@@ -18,6 +18,7 @@ from local.postgres import PostgresError
 from local.services import ROOT, ServiceError
 from tests.faults import overload, report
 from tests.faults.catalogue import EVERY_FAULT
+from tests.faults.cpu_share import NoCpuShare, cpu_share
 from tests.faults.event_kinds import AuthEventBatches, AuthEvents, EventKind
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
@@ -36,7 +37,7 @@ SLOW, SLOW_P99_FACTOR_MAX = 500, 2.0
 BESIDE_SLOW_RATE = 50
 ROUNDS, REQUESTS_MIN = 5, 5_000
 STEP_SECONDS_MAX = 60.0
-# A step of overload takes this share of the whole time; there are three, and two measurements before them.
+# A step of overload takes this share of the whole time; with the measurements before them, there are six.
 _STEP_SHARE = 0.05
 # A shorter soak is a try of the rig itself: it does less of what takes a fixed time.
 _WHOLE_MINUTES = 15.0
@@ -97,15 +98,28 @@ class Soaking:
     async def _overload(self) -> None:
         seconds = min(STEP_SECONDS_MAX, self._seconds * _STEP_SHARE)
         async with self._stack(bare=True) as stack:
-            capacity, unloaded = await overload.capacity_and_unloaded(stack, self._output, seconds / 2)
-            self.found.overload.extend([unloaded, capacity])
-            self._say(f"capacity {capacity.goodput:.0f}/s, unloaded p99 {unloaded.accepted_p99:.1f} ms", [])
-            async for step in overload.steps(stack, self._output, seconds, capacity, unloaded):
-                self.found.overload.append(step)
-                self._say(
-                    f"overload {step.factor:g}x for {seconds:.0f} s: goodput {step.goodput:.0f}/s",
-                    step.complaints(capacity, unloaded),
-                )
+            for step in await overload.full_speed(stack, self._output, seconds):
+                self._step(step, [])
+            try:
+                with cpu_share(overload.writer_processes(stack), overload.WRITER_SHARE):
+                    await self._overload_small_writer(stack, seconds)
+            except NoCpuShare as error:
+                self._other("overload", f"not measured: {error}", [])
+
+    async def _overload_small_writer(self, stack: Stack, seconds: float) -> None:
+        capacity, unloaded = await overload.capacity_and_unloaded(stack, self._output, seconds / 2)
+        for step in (unloaded, capacity):
+            self._step(step, [])
+        async for step in overload.steps(stack, self._output, seconds, capacity, unloaded):
+            self._step(step, step.complaints(capacity, unloaded))
+
+    def _step(self, step: overload.Step, complaints: list[str]) -> None:
+        self.found.overload.append(step)
+        self._say(
+            f"{'full speed, ' if step.full_speed else ''}{step.factor:g} x capacity: {step.goodput:.0f}/s recorded, "
+            f"p99 {step.accepted_p99:.1f} ms",
+            complaints,
+        )
 
     async def _storms(self) -> None:
         async with self._stack() as stack:

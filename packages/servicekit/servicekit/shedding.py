@@ -16,6 +16,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit import drain
+from servicekit.admission import admission
 from servicekit.edge import request_id_of
 from servicekit.errors import Overloaded
 from servicekit.patience import Patience
@@ -32,7 +33,7 @@ _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each 
 
 
 class Shedding(Patience):
-    """Refuses a request that arrives while as many are in flight in this process as `limit_concurrency` says.
+    """Refuses a request that arrives while too many are in flight in this process, `limit_concurrency` at the most.
 
     A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
     the 15 s that they are granted. uvicorn's own check of the setting counts even idle connections, and is switched
@@ -41,19 +42,17 @@ class Shedding(Patience):
 
     _refusing = False
     _is_arriving = False
-    # Of all connections of this process: requests that were begun and have no answer, and those of them that are not
-    # whole yet. Kept, not counted when asked for: under overload, that is what this process does most.
-    _begun = 0
-    _arriving = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        self._in_flight_max, self.limit_concurrency = self.limit_concurrency, None
+        if self.limit_concurrency is not None:
+            admission.open(self.limit_concurrency)
+        self.limit_concurrency = None  # uvicorn's own check
         super().connection_made(transport)
 
     @override
     def on_headers_complete(self) -> None:
-        self._refusing = self._is_too_much() and self._is_plain() and _may_refuse(self.url.decode("latin-1"))
+        self._refusing = admission.is_too_much() and self._is_plain() and _may_refuse(self.url.decode("latin-1"))
         if not self._refusing:
             super().on_headers_complete()
             self._set_arriving(is_arriving=True)
@@ -78,13 +77,13 @@ class Shedding(Patience):
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if self._is_too_much() and _may_refuse(cycle.scope["path"]):
+        if admission.is_too_much() and _may_refuse(cycle.scope["path"]):
             app = cast("ASGI3Application", _refuse_at_leisure)
-        Shedding._begun += 1
+        admission.begun += 1
         super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_until_answered, cast("ASGIApp", app))))
 
     def _set_arriving(self, *, is_arriving: bool) -> None:
-        Shedding._arriving += is_arriving - self._is_arriving
+        admission.arriving += is_arriving - self._is_arriving
         self._is_arriving = is_arriving
 
     def _is_plain(self) -> bool:
@@ -95,9 +94,6 @@ class Shedding(Patience):
             and not self.expect_100_continue
             and self.parser.get_method() != b"HEAD"
         )
-
-    def _is_too_much(self) -> bool:
-        return self._in_flight_max is not None and Shedding._begun - Shedding._arriving >= self._in_flight_max
 
     def _refuse(self) -> None:
         self._refusing = False
@@ -126,7 +122,7 @@ async def _until_answered(app: ASGIApp, scope: Scope, receive: Receive, send: Se
     try:
         await app(scope, receive, send)
     finally:
-        Shedding._begun -= 1  # noqa: SLF001 - the other half of `_start_asgi_task`
+        admission.begun -= 1
 
 
 async def _refuse_at_leisure(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """Forwards auth events to the private service, and decides nothing."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from contract.registrations import (
@@ -41,8 +41,10 @@ class _Item(NamedTuple):
 class Gateway:
     """One per process: it holds the coalescer that lets one request carry many events."""
 
-    def __init__(self, device_api: DeviceApi) -> None:
+    def __init__(self, device_api: DeviceApi, observe: Callable[[int, float], None]) -> None:
+        """`observe` is told of each flush that succeeded: how many events it carried, and its seconds."""
         self._device_api = device_api
+        self._observe = observe
         self._retries = Retries()
         self._coalescer: Coalescer[_Item, bool] = Coalescer(
             self._flush,
@@ -95,7 +97,11 @@ class Gateway:
             )
             return _by_item(CoalescedOutcomes.model_validate_json(reply), len(pending))
 
-        return await self._retries.send(items, send, deadline)
+        begun = time.monotonic()
+        outcomes = await self._retries.send(items, send, deadline)
+        if not any(isinstance(each, NotRecorded | OutcomeUnknown) for each in outcomes):
+            self._observe(len(items), time.monotonic() - begun)
+        return outcomes
 
 
 def _by_item(outcomes: CoalescedOutcomes, items: int) -> list[bool | DomainError]:
