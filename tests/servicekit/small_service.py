@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from servicekit import drain, patience, server
+from servicekit import body_limits, drain, patience, server
 from servicekit.applications import layers, new_application
 from servicekit.bodies import read_bytes, read_json
 from servicekit.errors import Conflict, Invalid, NotRecorded
@@ -105,6 +105,8 @@ def long_routes() -> APIRouter:
 
 def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
+
+    body_limits.HELD_BYTES_MAX = int(os.environ.get("HELD_BYTES_MAX", body_limits.HELD_BYTES_MAX))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:

@@ -58,6 +58,27 @@ def test_a_huge_declared_body_is_refused_before_it_is_sent(small: SmallService) 
         assert connection.answer().status == 413
 
 
+def test_large_bodies_are_bounded_all_together_and_by_what_has_arrived_of_them(start_small: StartSmall) -> None:
+    small = start_small(HELD_BYTES_MAX=str(LARGE_BYTES_MAX))
+    part = LARGE_BYTES_MAX * 2 // 3
+    head = b"POST /large HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % LARGE_BYTES_MAX
+    with small.connect() as first, small.connect() as second:
+        with small.connect() as slow:
+            slow.send(head)  # declared, and not sent: takes no room
+            first.send(head + b"a" * part)
+            time.sleep(0.2)
+            refused = second.ask("POST", "/large", body=b"a" * part)
+            assert (refused.status, refused.json["code"], refused.headers["retry-after"]) == (503, "not-recorded", "1")
+            assert second.ask("POST", "/size", body=b"a" * BODY_BYTES_MAX).status == 200  # another path
+
+            first.send(b"a" * (LARGE_BYTES_MAX - part))
+            assert first.answer().json == {"bytes": LARGE_BYTES_MAX}
+            assert second.ask("POST", "/large", body=b"a" * part).json == {"bytes": part}
+            slow.send(b"a" * part)
+        time.sleep(0.2)  # it went away half-way, and what it sent with it
+        assert second.ask("POST", "/large", body=b"a" * part).json == {"bytes": part}
+
+
 @pytest.mark.parametrize(
     "beginning",
     [

@@ -1,40 +1,68 @@
-"""Bodies are bounded in bytes. uvicorn bounds them neither in bytes nor, without server.py, in seconds."""
+"""Bodies are bounded in bytes, each of them and all together; uvicorn does neither."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from servicekit.errors import BodyTooLarge
+from servicekit.errors import BodyTooLarge, Overloaded
 from servicekit.headers import header
 from servicekit.problems import Renderer
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
+# Of all bodies that one path which takes large ones holds at once, in this process. What is made of a body takes
+# several times its size; without this bound, as many batches as may be in flight would take gigabytes.
+HELD_BYTES_MAX = 32 * 1024 * 1024
 
 
 class BodyLimits:
-    """Refuses a declared length at once, and counts what arrives where none is declared.
+    """Refuses a declared length at once, and counts what arrives where none is declared or where bodies may be large.
 
-    `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes.
+    `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes. A large body
+    counts from its first byte until it is answered, and only by what has arrived of it: clients that are slow on
+    purpose take no more than they send.
     """
 
     def __init__(self, app: ASGIApp, *, large: Mapping[str, int], render: Renderer) -> None:
         self._app = app
         self._large = large
         self._render = render
+        self._held_bytes = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Bound what the application below may receive."""
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            bytes_max = self._large.get(scope["path"].rstrip("/"), BODY_BYTES_MAX)
-            declared = header(scope, b"content-length")
-            if declared is None:
-                receive = _counted(receive, bytes_max)
-            elif int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
-                await self._render(scope, _too_large(bytes_max))(scope, receive, send)
-                return
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].rstrip("/")
+        bytes_max = self._large.get(path, BODY_BYTES_MAX)
+        declared = header(scope, b"content-length")
+        if declared is not None and int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
+            await self._render(scope, _too_large(bytes_max))(scope, receive, send)
+        elif path in self._large:
+            await self._hold(path, bytes_max, scope, receive, send)
+        else:
             # A declared length within the bound needs no counting: the HTTP parser ends the body there.
-        await self._app(scope, receive, send)
+            await self._app(scope, receive if declared is not None else _counted(receive, bytes_max), send)
+
+    async def _hold(self, path: str, bytes_max: int, scope: Scope, receive: Receive, send: Send) -> None:
+        held = 0
+
+        async def held_receive() -> Message:
+            nonlocal held
+            message = await receive()
+            count = len(message.get("body", b""))
+            held += count
+            self._held_bytes[path] += count
+            if self._held_bytes[path] > HELD_BYTES_MAX:
+                raise Overloaded("too many large requests are in flight")
+            return message
+
+        try:
+            await self._app(scope, _counted(held_receive, bytes_max), send)
+        finally:
+            self._held_bytes[path] -= held
 
 
 def _counted(receive: Receive, bytes_max: int) -> Receive:

@@ -55,7 +55,8 @@ class ServiceSettings(BaseSettings):
     # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.
     drain_seconds: float = Field(default=0, ge=0, le=60)
     # Of each process; what comes beyond is refused at once. An accepted request waits for those before it, so this
-    # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s.
+    # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. Where it does not suffice, less are
+    # admitted for a while: see servicekit.admission.
     in_flight_max: int = Field(default=600, ge=1)
     # Tells processes of one service apart; it picks the rollup slot, so two that differ rarely wait for each other.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
