@@ -9,10 +9,11 @@ def assert_proven(run: Run, folder: Path) -> None:
     """No complaint; else all of them, the seed to replay it, and where the history was saved."""
     verdict = run.verdict
     assert verdict is not None
+    normal = "too late" if run.normal_after_seconds is None else f"after {run.normal_after_seconds:.1f} s"
     print(
         f"{run.name}: --seed {run.seed}, {verdict.events} events, {verdict.acknowledged} acknowledged, "
         f"{verdict.unknown} unknown, {verdict.suppressed} suppressed, {verdict.troubled} in trouble, "
-        f"normal after {run.normal_after_seconds} s"
+        f"normal {normal}"
     )
     if run.complaints:
         history = folder / "history.jsonl"

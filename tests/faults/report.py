@@ -160,7 +160,8 @@ def _overload_table(steps: Sequence[Step]) -> list[str]:
     lines = ["![Overload](overload.png)", "", *_head({"load ÷ capacity": "---", **dict.fromkeys(titles, "---:")})]
     lines.extend(
         f"| {_name(step)} | {step.offered:.0f} | {step.not_begun:.0f} | {step.goodput:.0f}"
-        f" | {step.accepted_median:.1f}, {step.accepted_p99:.1f} | {step.refused:.0f} | {step.refused_p99:.1f}"
+        f" | {step.accepted_median:.1f}, {step.accepted_p99:.1f} | {step.refused:.0f}"
+        f" | {f'{step.refused_p99:.1f}' if step.refused else ''}"
         f" | {step.improper} | {step.memory_growth_bytes / _MIB:.0f} | {step.normal_after_seconds:.1f} |"
         for step in steps
     )
@@ -213,8 +214,9 @@ def _plot_overload(steps: Sequence[Step], path: Path) -> None:
     left.bar(names, [step.refused for step in steps], bottom=bottom, label="refused", color="tab:orange")
     left.set_ylabel("requests/s")
     left.legend()
-    right.semilogy(names, [step.accepted_p99 for step in steps], "o-", label="accepted, p99")
-    right.semilogy(names, [max(0.1, step.refused_p99) for step in steps], "o-", label="refused, p99")
+    right.semilogy(names, [step.accepted_p99 for step in steps], "o", label="accepted, p99")
+    refused = [step.refused_p99 if step.refused else float("nan") for step in steps]
+    right.semilogy(names, refused, "o", label="refused, p99")
     right.set_ylabel("ms")
     right.legend()
     figure.savefig(path, dpi=130)

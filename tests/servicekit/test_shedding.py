@@ -69,8 +69,8 @@ def test_a_refusal_has_the_clients_request_id(small: SmallService) -> None:
         assert connection.ask("GET", "/plain", headers=b"X-Request-ID: \xff\r\n").headers["x-request-id"] != "\xff"
 
 
-@pytest.mark.parametrize("path", ["/livez", "/health", "/health/"])
-def test_liveness_is_never_refused(small: SmallService, path: str) -> None:
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/health/"])
+def test_whoever_asks_after_its_health_is_never_refused(small: SmallService, path: str) -> None:
     with small.one_in_flight(), small.connect() as connection:
         assert connection.ask("GET", path).status == 200
 

@@ -24,8 +24,8 @@ from servicekit.problems import detail_body
 
 TOO_MANY = "too many requests are in flight"
 LOG_SECONDS = 1.0
-# A balancer that is refused here would restart a process that works.
-_NEVER_REFUSED = ("/livez", "/health")
+# Refused here, a balancer would restart a process that works, or send its share of the load to the others.
+_NEVER_REFUSED = ("/livez", "/readyz", "/health")
 
 _log = logging.getLogger(__name__)
 _refusal = detail_body({}, Overloaded(TOO_MANY))
