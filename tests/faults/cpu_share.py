@@ -47,8 +47,9 @@ def _parent() -> Path:
     if (_CONTROLLERS / "cpu" / "cpu.cfs_quota_us").exists():
         return _CONTROLLERS / "cpu"
     with suppress(OSError):
-        (_CONTROLLERS / "cgroup.subtree_control").write_text("+cpu")
-        return _CONTROLLERS
+        if "cpu" in (_CONTROLLERS / "cgroup.controllers").read_text().split():
+            (_CONTROLLERS / "cgroup.subtree_control").write_text("+cpu")
+            return _CONTROLLERS
     raise NoCpuShare("processor time cannot be limited here: that needs root and the cpu controller")
 
 

@@ -51,6 +51,6 @@ def test_a_process_gets_its_share_and_then_everything_again() -> None:
 
 
 def test_where_nothing_can_be_limited_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONTROLLERS", tmp_path / "not-there")
+    monkeypatch.setattr(module, "_CONTROLLERS", tmp_path)
     with pytest.raises(NoCpuShare, match="needs root and the cpu controller"), cpu_share([os.getpid()], SHARE):
         pass
