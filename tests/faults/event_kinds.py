@@ -69,7 +69,7 @@ class AuthEvents:
         return int(answer.json()["count"])
 
     def rows(self, admin_url: str, run: str) -> Counter[str]:
-        found = _select(
+        found = select(
             admin_url,
             "SELECT user_key, count(*) FROM auth_event WHERE starts_with(user_key, %(run)s) GROUP BY user_key",
             {"run": run},
@@ -78,7 +78,7 @@ class AuthEvents:
 
     def counts(self, admin_url: str) -> dict[str, int]:
         return dict(
-            _select(admin_url, "SELECT device_type::text, sum(event_count)::int FROM auth_event_total GROUP BY 1", {})
+            select(admin_url, "SELECT device_type::text, sum(event_count)::int FROM auth_event_total GROUP BY 1", {})
         )
 
 
@@ -101,7 +101,8 @@ class AuthEventBatches(AuthEvents):
         return bool(answer.json()["duplicate"])
 
 
-def _select(admin_url: str, statement: str, parameters: dict[str, object]) -> list[Any]:
+def select(admin_url: str, statement: str, parameters: dict[str, object]) -> list[Any]:
+    """What the database itself holds, past the product."""
     with closing(psycopg2.connect(admin_url)) as connection, connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall()

@@ -14,14 +14,12 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from local.services import REGISTRATION_API, ROOT
+from tests.faults.event_kinds import select
 from tests.faults.processes import confine, resident_bytes
 from tests.faults.stack import Stack
 from tests.faults.storm import plain_calls
@@ -62,6 +60,11 @@ class Step:
     full_speed: bool = False
     memory_growth_bytes: int = 0
     normal_after_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The load, in units of the capacity."""
+        return f"{'full speed, ' if self.full_speed else ''}{self.factor:g} x"
 
     def complaints(self, capacity: "Step", unloaded: "Step") -> list[str]:
         """What the promises say of this step, and it does not keep."""
@@ -118,9 +121,12 @@ async def steps(stack: Stack, folder: Path, seconds: float, capacity: Step, unlo
 
 def writer_processes(stack: Stack) -> list[int]:
     """The private service, and the database's processes that work for it."""
-    with closing(psycopg2.connect(stack.admin_url)) as admin, admin.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s", {"name": REGISTRATION_API})
-        return [*stack.service_processes()[REGISTRATION_API], *(pid for (pid,) in cursor.fetchall())]
+    sessions = select(
+        stack.admin_url,
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %(name)s",
+        {"name": REGISTRATION_API},
+    )
+    return [*stack.service_processes()[REGISTRATION_API], *(pid for (pid,) in sessions)]
 
 
 async def _overloaded(stack: Stack, folder: Path, seconds: float, rate: float, factor: float, unloaded: Step) -> Step:

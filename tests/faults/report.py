@@ -159,17 +159,13 @@ def _overload_table(steps: Sequence[Step]) -> list[str]:
     titles += ["improper", "memory growth, MiB", "normal after, s"]
     lines = ["![Overload](overload.png)", "", *_head({"load ÷ capacity": "---", **dict.fromkeys(titles, "---:")})]
     lines.extend(
-        f"| {_name(step)} | {step.offered:.0f} | {step.not_begun:.0f} | {step.goodput:.0f}"
+        f"| {step.name} | {step.offered:.0f} | {step.not_begun:.0f} | {step.goodput:.0f}"
         f" | {step.accepted_median:.1f}, {step.accepted_p99:.1f} | {step.refused:.0f}"
         f" | {f'{step.refused_p99:.1f}' if step.refused else ''}"
         f" | {step.improper} | {step.memory_growth_bytes / _MIB:.0f} | {step.normal_after_seconds:.1f} |"
         for step in steps
     )
     return lines
-
-
-def _name(step: Step) -> str:
-    return f"{'full speed, ' if step.full_speed else ''}{step.factor:g}"
 
 
 def _seconds(run: Run, origin: float) -> list[Second]:
@@ -208,7 +204,7 @@ def _plot_timeline(soak: Soak, path: Path) -> None:
 
 def _plot_overload(steps: Sequence[Step], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(16, 4), layout="constrained")
-    names = [f"{_name(step)} x".replace(", ", "\n") for step in steps]
+    names = [step.name.replace(", ", "\n") for step in steps]
     left.bar(names, [step.goodput for step in steps], label="recorded", color="tab:blue")
     bottom = [step.goodput for step in steps]
     left.bar(names, [step.refused for step in steps], bottom=bottom, label="refused", color="tab:orange")

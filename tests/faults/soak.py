@@ -115,11 +115,8 @@ class Soaking:
 
     def _step(self, step: overload.Step, complaints: list[str]) -> None:
         self.found.overload.append(step)
-        self._say(
-            f"{'full speed, ' if step.full_speed else ''}{step.factor:g} x capacity: {step.goodput:.0f}/s recorded, "
-            f"p99 {step.accepted_p99:.1f} ms",
-            complaints,
-        )
+        said = f"{step.name} capacity: {step.goodput:.0f}/s recorded, p99 {step.accepted_p99:.1f} ms"
+        self._say(said, complaints)
 
     async def _storms(self) -> None:
         async with self._stack() as stack:

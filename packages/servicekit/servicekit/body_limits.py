@@ -17,7 +17,7 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 
 
 class BodyLimits:
-    """Refuses a declared length at once, and counts what arrives where none is declared or where bodies may be large.
+    """Refuses a declared length at once, and counts what arrives where none is declared.
 
     `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes. A large body
     counts from its first byte until it is answered, and only by what has arrived of it: clients that are slow on
@@ -38,15 +38,18 @@ class BodyLimits:
         path = scope["path"].rstrip("/")
         bytes_max = self._large.get(path, BODY_BYTES_MAX)
         declared = header(scope, b"content-length")
-        if declared is not None and int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
+        if declared is None:
+            receive = _counted(receive, bytes_max)
+        elif int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
             await self._render(scope, _too_large(bytes_max))(scope, receive, send)
-        elif path in self._large:
-            await self._hold(path, bytes_max, scope, receive, send)
+            return
+        # A declared length within the bound needs no counting: the HTTP parser ends the body there.
+        if path in self._large:
+            await self._hold(path, scope, receive, send)
         else:
-            # A declared length within the bound needs no counting: the HTTP parser ends the body there.
-            await self._app(scope, receive if declared is not None else _counted(receive, bytes_max), send)
+            await self._app(scope, receive, send)
 
-    async def _hold(self, path: str, bytes_max: int, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _hold(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         held = 0
 
         async def held_receive() -> Message:
@@ -60,7 +63,7 @@ class BodyLimits:
             return message
 
         try:
-            await self._app(scope, _counted(held_receive, bytes_max), send)
+            await self._app(scope, held_receive, send)
         finally:
             self._held_bytes[path] -= held
 
