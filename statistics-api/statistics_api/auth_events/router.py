@@ -37,7 +37,7 @@ from statistics_api.auth_events import queries
 from statistics_api.auth_events.accepting import accept, read_event
 from statistics_api.auth_events.batches import NDJSON, read_batch
 from statistics_api.auth_events.gateway import Gateway
-from statistics_api.auth_events.ranges import Range, read_range
+from statistics_api.time_series.ranges import Range, read_range
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 READ_SECONDS_MAX = 3.0

@@ -12,7 +12,7 @@ from contract.text import Instant
 from servicekit.bodies import BadValue
 from servicekit.errors import Invalid
 from servicekit.problems import invalid
-from servicekit.time_buckets import TooManyBucketsError, bucket_edges
+from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000
 MINUTES_REACH_BACK = timedelta(days=35)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from servicekit.time_buckets import Interval, TooManyBucketsError, bucket_edges
+from statistics_api.time_series.buckets import Interval, TooManyBucketsError, bucket_edges
 
 NO_LIMIT = 1_000_000
 QUARTER = timedelta(minutes=15)

@@ -1,0 +1,1 @@
+"""Ranges and buckets of time, for every family."""
