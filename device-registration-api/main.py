@@ -1,9 +1,9 @@
 """Starts the private service: `python main.py`, configured by the environment."""
 
 from device_registration_api.settings import Settings
-from servicekit.logs import chosen_format, configure_logs
-from servicekit.server import serve
-from servicekit.settings import read_settings
+from servicekit.process.logs import chosen_format, configure_logs
+from servicekit.service.server import serve
+from servicekit.service.settings import read_settings
 
 if __name__ == "__main__":
     settings = read_settings(Settings)

@@ -4,7 +4,7 @@ import sys
 
 from fastapi import FastAPI
 
-from servicekit.server import serve
+from servicekit.service.server import serve
 
 app = FastAPI()
 

@@ -1,8 +1,8 @@
 """Starts the public service: `python main.py`, configured by the environment."""
 
-from servicekit.logs import chosen_format, configure_logs
-from servicekit.server import serve
-from servicekit.settings import read_settings
+from servicekit.process.logs import chosen_format, configure_logs
+from servicekit.service.server import serve
+from servicekit.service.settings import read_settings
 from statistics_api.settings import Settings
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.group_commit import GroupCommit
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
-from servicekit import drain
-from servicekit.applications import layers, new_application
-from servicekit.database import Database
-from servicekit.health import health_routes
-from servicekit.logs import chosen_format, configure_logs
-from servicekit.request_log import RequestLog
-from servicekit.schema_revision import check_schema
+from servicekit.database.pool import Database
+from servicekit.database.schema_revision import check_schema
+from servicekit.process import drain
+from servicekit.process.logs import chosen_format, configure_logs
+from servicekit.process.request_log import RequestLog
+from servicekit.service.applications import layers, new_application
+from servicekit.service.health import health_routes
 
 SERVICE = "device-registration-api"
 # What the statements in this release need; a newer schema is fine.

@@ -12,8 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from pydantic_core import to_json
 
 from contract.auth_events import BatchAnswer
-from servicekit.database import Contention
-from servicekit.sql import execute, fetch_all
+from servicekit.database.pool import Contention
+from servicekit.database.sql import execute, fetch_all
 
 # Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,
 # so of two events under one key, the one that came first wins.

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from servicekit.settings import ServiceSettings
+from servicekit.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

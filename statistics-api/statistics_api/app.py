@@ -8,15 +8,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from servicekit import drain
-from servicekit.admission import admission
-from servicekit.applications import Layer, layers, new_application
-from servicekit.database import Database
-from servicekit.health import Need, health_routes
-from servicekit.logs import chosen_format, configure_logs
-from servicekit.problems import detail_body
-from servicekit.request_log import RequestLog
-from servicekit.schema_revision import check_schema
+from servicekit.concurrency.admission import admission
+from servicekit.database.pool import Database
+from servicekit.database.schema_revision import check_schema
+from servicekit.http.problems import detail_body
+from servicekit.process import drain
+from servicekit.process.logs import chosen_format, configure_logs
+from servicekit.process.request_log import RequestLog
+from servicekit.service.applications import Layer, layers, new_application
+from servicekit.service.health import Need, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.gateway import Gateway

@@ -8,8 +8,8 @@ from http import HTTPStatus
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from servicekit import deadline as deadlines
 from servicekit.errors import Conflict, NotRecorded, OutcomeUnknown
+from servicekit.http import deadline as deadlines
 
 _log = logging.getLogger(__name__)
 

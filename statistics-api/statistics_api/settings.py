@@ -7,7 +7,7 @@ from limits import RateLimitItem, parse
 from pydantic import AnyHttpUrl, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from servicekit.settings import ServiceSettings
+from servicekit.service.settings import ServiceSettings
 
 
 def _comma_separated(value: object) -> object:

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from contract.auth_events import AuthEventItem, DeviceType
 from contract.text import AcceptedText, ShortText, are_accepted, are_stripped
-from servicekit.bodies import BadValue
 from servicekit.errors import Invalid
+from servicekit.http.bodies import BadValue
 from statistics_api.auth_events.accepting import read_event
 from statistics_api.auth_events.batches import Columns, plain_columns
 from tests.auth_events.words import DEVICE_TYPES, event

@@ -42,7 +42,7 @@ def test_an_image_says_what_it_is_and_runs_without_a_shell_or_root(name: str) ->
     assert not configuration["Entrypoint"]
     assert configuration["Cmd"] == ["python", "main.py"]
     assert configuration["WorkingDir"] == f"/src/{name}"
-    assert configuration["Healthcheck"]["Test"] == ["CMD", "python", "-m", "servicekit.probe", "/livez"]
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "python", "-m", "servicekit.service.probe", "/livez"]
     labels = configuration["Labels"]
     for label in ("title", "description", "licenses", "version", "revision"):
         assert labels[f"org.opencontainers.image.{label}"]

@@ -28,7 +28,7 @@ def _service_pods(documents: list[Document]) -> Iterator[tuple[str, Document, Do
 
 def probes(documents: list[Document]) -> Iterator[str]:
     """Three paths that exist, by the port's name; a pod that starts has longer than the liveness probe gives."""
-    served = (ROOT / "packages/servicekit/servicekit/health.py").read_text()
+    served = (ROOT / "packages/servicekit/servicekit/service/health.py").read_text()
     for name, _, container in _service_pods(documents):
         for probe, path in PROBES.items():
             asked = container.get(probe, {}).get("httpGet", {})
@@ -40,7 +40,7 @@ def probes(documents: list[Document]) -> Iterator[str]:
 
 def grace(documents: list[Document]) -> Iterator[str]:
     """preStop + requests under way + the last batch end before the kernel's kill."""
-    server = constant("packages/servicekit/servicekit/server.py", "GRACEFUL_SECONDS_MAX")
+    server = constant("packages/servicekit/servicekit/service/server.py", "GRACEFUL_SECONDS_MAX")
     for name, spec, container in _service_pods(documents):
         flush = constant(f"{name}/{name.replace('-', '_')}/app.py", "FLUSH_SECONDS_MAX")
         pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
@@ -54,7 +54,7 @@ def grace(documents: list[Document]) -> Iterator[str]:
 
 def load_balancer(documents: list[Document]) -> Iterator[str]:
     """What the load balancer keeps open is shorter than what the pods keep open."""
-    server = constant("packages/servicekit/servicekit/server.py", "GRACEFUL_SECONDS_MAX")
+    server = constant("packages/servicekit/servicekit/service/server.py", "GRACEFUL_SECONDS_MAX")
     keep_alive = re.search(r"keep_alive_seconds=(\d+)", (ROOT / "statistics-api/main.py").read_text())
     for ingress in of_kind(documents, "Ingress"):
         said = {key.rsplit("/")[-1]: value for key, value in ingress["metadata"]["annotations"].items()}

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from servicekit.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer
 from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown, Overloaded
 from tests.servicekit.simulation import simulate
 

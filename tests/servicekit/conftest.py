@@ -14,8 +14,8 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.database import base_environment
 from local.services import Child
-from servicekit.database import Database, dsn
-from servicekit.request_log import WRITE_SECONDS
+from servicekit.database.pool import Database, dsn
+from servicekit.process.request_log import WRITE_SECONDS
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection
 

@@ -12,15 +12,18 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from servicekit import body_limits, drain, patience, server
-from servicekit.applications import layers, new_application
-from servicekit.bodies import read_bytes, read_json
 from servicekit.errors import Conflict, Invalid, NotRecorded
-from servicekit.health import health_routes
-from servicekit.hot_routes import hot
-from servicekit.logs import configure_logs
-from servicekit.problems import json_response
-from servicekit.request_log import RequestLog
+from servicekit.http.bodies import read_bytes, read_json
+from servicekit.http.problems import json_response
+from servicekit.middleware import body_limits
+from servicekit.middleware.hot_routes import hot
+from servicekit.process import drain
+from servicekit.process.logs import configure_logs
+from servicekit.process.request_log import RequestLog
+from servicekit.protocol import patience
+from servicekit.service import server
+from servicekit.service.applications import layers, new_application
+from servicekit.service.health import health_routes
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.admission import FEW_ITEMS, IN_FLIGHT_MIN, OVERLOAD_SECONDS, STRETCH_MAX, Admission
+from servicekit.concurrency.admission import FEW_ITEMS, IN_FLIGHT_MIN, OVERLOAD_SECONDS, STRETCH_MAX, Admission
 
 HOUSE = 600
 USUAL_SECONDS = 0.004

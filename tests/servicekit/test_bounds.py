@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from servicekit.body_limits import BODY_BYTES_MAX
+from servicekit.middleware.body_limits import BODY_BYTES_MAX
 from tests.servicekit.conftest import SmallService, StartSmall
 from tests.servicekit.raw_http import Answer, Connection
 from tests.servicekit.small_service import LARGE_BYTES_MAX

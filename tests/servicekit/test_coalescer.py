@@ -50,7 +50,7 @@ _SCHEDULES = st.builds(
 @pytest.fixture(autouse=True, scope="module")
 def quiet() -> Iterator[None]:
     """Thousands of flushes fail on purpose, and each would be logged with its trace."""
-    logger = logging.getLogger("servicekit.coalescer")
+    logger = logging.getLogger("servicekit.concurrency.coalescer")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     yield

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from servicekit.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer
 from servicekit.errors import DomainError, Invalid, NotRecorded
 from tests.servicekit.coalescer_world import Call, Ending, Fate, Flush, Schedule, World
 from tests.servicekit.simulation import simulate

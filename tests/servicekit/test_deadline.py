@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.deadline import from_header, to_header
 from servicekit.errors import Invalid
+from servicekit.http.deadline import from_header, to_header
 
 SECONDS_MAX = 6.0
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.database import Contention, Database, Lease
+from servicekit.database.pool import Contention, Database, Lease
 from servicekit.errors import NotRecorded
 from tests.servers import free_port
 from tests.servicekit.conftest import MakeDatabase, Probe

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servicekit.shared_reads import SharedReads
+from servicekit.concurrency.shared_reads import SharedReads
 from tests.servicekit.simulation import simulate
 
 

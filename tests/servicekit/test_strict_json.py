@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from servicekit.strict_json import DEPTH_MAX, MalformedJson, parse
+from servicekit.http.strict_json import DEPTH_MAX, MalformedJson, parse
 
 NOT_DEEP = 3 * DEPTH_MAX
 

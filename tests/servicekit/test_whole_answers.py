@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from servicekit.shedding import Shedding
+from servicekit.protocol.shedding import Shedding
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 

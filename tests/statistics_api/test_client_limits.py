@@ -8,7 +8,7 @@ from limits import parse
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
-from servicekit.problems import detail_body
+from servicekit.http.problems import detail_body
 from statistics_api.client_limits import ClientLimits, Network, client_address
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

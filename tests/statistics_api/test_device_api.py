@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from servicekit import deadline as deadlines
 from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
+from servicekit.http import deadline as deadlines
 from statistics_api.device_api import DeviceApi
 from tests.servers import free_port
 

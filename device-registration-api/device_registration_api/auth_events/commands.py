@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from contract.registrations import BatchForward, Registration
 from device_registration_api.auth_events.copy_format import copied
-from servicekit.sql import execute, fetch_all
+from servicekit.database.sql import execute, fetch_all
 
 # A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that
 # two writers take their locks in one order.

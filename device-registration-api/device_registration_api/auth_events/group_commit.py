@@ -7,9 +7,9 @@ from functools import partial
 
 from contract.registrations import BatchForward, BatchReply, Outcome, Registration
 from device_registration_api.auth_events.registering import register, register_batch, register_carefully
-from servicekit.coalescer import Coalescer
-from servicekit.commit import commit
-from servicekit.database import Database
+from servicekit.concurrency.coalescer import Coalescer
+from servicekit.database.commit import commit
+from servicekit.database.pool import Database
 
 _SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000

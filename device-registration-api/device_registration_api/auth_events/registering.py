@@ -10,8 +10,8 @@ from contract.registrations import BatchForward, BatchReply, Outcome, OutcomeSta
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, Verdict
+from servicekit.database.sql import execute
 from servicekit.errors import Conflict
-from servicekit.sql import execute
 
 KEY_REUSED = "this idempotency key was used before with another body"
 _REGISTERED = Outcome(status=OutcomeStatus.REGISTERED)

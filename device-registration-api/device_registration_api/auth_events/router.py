@@ -20,8 +20,9 @@ from contract.registrations import (
     Registration,
 )
 from device_registration_api.auth_events.group_commit import GroupCommit
-from servicekit import deadline
-from servicekit.bodies import (
+from servicekit.errors import Conflict, DomainError, Invalid, OutcomeUnknown
+from servicekit.http import deadline
+from servicekit.http.bodies import (
     KEY_HEADER,
     body_sha256,
     read_bytes,
@@ -29,10 +30,9 @@ from servicekit.bodies import (
     read_json,
     validated,
 )
-from servicekit.body_limits import BATCH_BYTES_MAX
-from servicekit.errors import Conflict, DomainError, Invalid, OutcomeUnknown
-from servicekit.openapi import json_body, refusals
-from servicekit.problems import invalid, json_response
+from servicekit.http.openapi import json_body, refusals
+from servicekit.http.problems import invalid, json_response
+from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 
 # The longest that any work is worth, in seconds, whatever deadline a caller names.
 SECONDS_MAX = 10.0

@@ -12,7 +12,7 @@ from device_registration_api.maintenance.partitions import Made, make_weeks, row
 from device_registration_api.maintenance.retention import retire_weeks
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.windows import delete_old_keys, delete_old_minutes
-from servicekit.sql import fetch_all
+from servicekit.database.sql import fetch_all
 
 STATEMENT_SECONDS_MAX = 600
 # Any number will do that no other program locks in this database.

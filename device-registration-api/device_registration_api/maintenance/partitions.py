@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.sql import fetch_all
+from servicekit.database.sql import fetch_all
 
 WEEKS_AHEAD = 4
 WEEK = timedelta(days=7)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from device_registration_api.maintenance.partitions import WEEK, week_of
-from servicekit.sql import fetch_all
+from servicekit.database.sql import fetch_all
 
 WEEKS = """
     SELECT to_date(right(relname, 8), 'YYYYMMDD') AS week

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.sql import execute, fetch_all
+from servicekit.database.sql import execute, fetch_all
 
 STATEMENT_SECONDS_MAX = 3600
 

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.sql import execute
+from servicekit.database.sql import execute
 
 MINUTES_KEPT = timedelta(days=35)
 IDEMPOTENCY_KEPT = timedelta(hours=48)

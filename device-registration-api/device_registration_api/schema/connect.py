@@ -7,7 +7,7 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from servicekit.sql import fetch_all
+from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
 # For another migrate to end; for a table, much less: whoever comes after us waits as long as we do.

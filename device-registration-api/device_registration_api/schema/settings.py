@@ -7,7 +7,7 @@ from psycopg2.extensions import parse_dsn
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from servicekit.settings import Environment, refuse_example_secrets
+from servicekit.service.settings import Environment, refuse_example_secrets
 
 # PostgreSQL cuts longer names silently, and two cut names can be the same one.
 RoleName = Annotated[str, Field(min_length=1, max_length=63)]

@@ -6,7 +6,7 @@ from uuid_utils import uuid7
 
 from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, unknown_device_type
 from contract.registrations import Identity, Registration
-from servicekit.bodies import Model, body_sha256, validated
+from servicekit.http.bodies import Model, body_sha256, validated
 
 
 def read_event(model: type[Model], value: object, *where: str) -> Model:

@@ -19,9 +19,9 @@ from contract.auth_events import (
 )
 from contract.registrations import BatchForward, Identity
 from contract.text import are_accepted, are_stripped
-from servicekit.bodies import BadValue, body_sha256, read_bytes, read_idempotency_key
 from servicekit.errors import Invalid
-from servicekit.strict_json import MalformedJson, check, decode, parse
+from servicekit.http.bodies import BadValue, body_sha256, read_bytes, read_idempotency_key
+from servicekit.http.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 
 NDJSON = "application/x-ndjson"

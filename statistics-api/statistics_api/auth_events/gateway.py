@@ -13,7 +13,7 @@ from contract.registrations import (
     OutcomeStatus,
     Registration,
 )
-from servicekit.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer
 from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown
 from statistics_api.device_api import DeviceApi
 from statistics_api.retries import Retries

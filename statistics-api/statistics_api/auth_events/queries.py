@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import LiteralString, NamedTuple
 
 from contract.auth_events import DeviceType, Interval
-from servicekit.database import Lease
-from servicekit.sql import fetch_all
+from servicekit.database.pool import Lease
+from servicekit.database.sql import fetch_all
 
 TOTALS = """
     SELECT device_type::text, sum(event_count)::bigint

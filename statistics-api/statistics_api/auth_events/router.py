@@ -1,4 +1,4 @@
-"""The public routes of family 1. The two hot ones are read and answered by hand; see servicekit.hot_routes."""
+"""The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.hot_routes)."""
 
 import json
 from datetime import UTC, datetime
@@ -26,13 +26,13 @@ from contract.auth_events import (
     TimeSeries,
     invalid_device_type,
 )
-from servicekit.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
-from servicekit.body_limits import BATCH_BYTES_MAX
-from servicekit.database import Database
-from servicekit.headers import header
-from servicekit.hot_routes import hot
-from servicekit.openapi import json_body, query, refusals
-from servicekit.shared_reads import SharedReads
+from servicekit.concurrency.shared_reads import SharedReads
+from servicekit.database.pool import Database
+from servicekit.http.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
+from servicekit.http.headers import header
+from servicekit.http.openapi import json_body, query, refusals
+from servicekit.middleware.body_limits import BATCH_BYTES_MAX
+from servicekit.middleware.hot_routes import hot
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.accepting import accept, read_event
 from statistics_api.auth_events.batches import NDJSON, read_batch

@@ -9,9 +9,9 @@ from starlette.datastructures import QueryParams
 
 from contract.auth_events import Interval
 from contract.text import Instant
-from servicekit.bodies import BadValue
 from servicekit.errors import Invalid
-from servicekit.problems import invalid
+from servicekit.http.bodies import BadValue
+from servicekit.http.problems import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000

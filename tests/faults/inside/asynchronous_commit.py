@@ -1,6 +1,6 @@
 """Sabotage: COMMIT returns before the write-ahead log is on disk."""
 
-from servicekit import database
+from servicekit.database import pool as database
 
 # ruff: noqa: SLF001 - sabotage has no public entrance
 

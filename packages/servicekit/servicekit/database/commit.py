@@ -8,7 +8,7 @@ from typing import TypeVar
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.database import Contention, Lease
+from servicekit.database.pool import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 
 Result = TypeVar("Result")

@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
-from servicekit import drain
-from servicekit.headers import header
-from servicekit.problems import Renderer
-from servicekit.request_log import RequestLog
+from servicekit.http.headers import header
+from servicekit.http.problems import Renderer
+from servicekit.process import drain
+from servicekit.process.request_log import RequestLog
 
 # What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")

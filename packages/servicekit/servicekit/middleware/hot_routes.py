@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servicekit.errors import DomainError
-from servicekit.problems import Renderer
+from servicekit.http.problems import Renderer
 
 HotEndpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

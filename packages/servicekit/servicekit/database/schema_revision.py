@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from servicekit.database import Database, Lease
+from servicekit.database.pool import Database, Lease
+from servicekit.database.sql import fetch_all
 from servicekit.errors import NotRecorded
-from servicekit.sql import fetch_all
 
 _CURRENT_REVISION = """
     SELECT revision

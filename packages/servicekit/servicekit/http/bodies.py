@@ -10,9 +10,9 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from servicekit.errors import DomainError, Invalid
-from servicekit.headers import header
-from servicekit.problems import invalid
-from servicekit.strict_json import parse
+from servicekit.http.headers import header
+from servicekit.http.problems import invalid
+from servicekit.http.strict_json import parse
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from servicekit.database import dsn
-from servicekit.logs import LogFormat
+from servicekit.database.pool import dsn
+from servicekit.process.logs import LogFormat
 
 # Printed in .env.example: good for a laptop, refused in production.
 EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
@@ -56,7 +56,7 @@ class ServiceSettings(BaseSettings):
     drain_seconds: float = Field(default=0, ge=0, le=60)
     # Of each process; what comes beyond is refused at once. An accepted request waits for those before it, so this
     # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. Where it does not suffice, less are
-    # admitted for a while: see servicekit.admission.
+    # admitted for a while: see servicekit.concurrency.admission.
     in_flight_max: int = Field(default=600, ge=1)
     # Tells processes of one service apart; it picks the rollup slot, so two that differ rarely wait for each other.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

@@ -11,13 +11,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from servicekit.body_limits import BodyLimits
-from servicekit.edge import Edge
 from servicekit.errors import DomainError
-from servicekit.hot_routes import HotRoutes
-from servicekit.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
-from servicekit.request_log import RequestLog
-from servicekit.surface import Surface
+from servicekit.http.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
+from servicekit.middleware.body_limits import BodyLimits
+from servicekit.middleware.edge import Edge
+from servicekit.middleware.hot_routes import HotRoutes
+from servicekit.middleware.surface import Surface
+from servicekit.process.request_log import RequestLog
 
 Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]

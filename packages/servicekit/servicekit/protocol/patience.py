@@ -6,7 +6,7 @@ from typing import cast
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from servicekit.whole_answers import WholeAnswers
+from servicekit.protocol.whole_answers import WholeAnswers
 
 REQUEST_SECONDS_MAX = 15.0
 

@@ -1,4 +1,7 @@
-"""Asks the service in this container one question: `python -m servicekit.probe /livez`. The images have no curl."""
+"""Asks the service in this container one question; the images have no curl.
+
+`python -m servicekit.service.probe /livez`
+"""
 
 import http.client
 import os

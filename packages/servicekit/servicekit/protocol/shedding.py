@@ -15,12 +15,12 @@ from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from servicekit import drain
-from servicekit.admission import admission
-from servicekit.edge import request_id_of
+from servicekit.concurrency.admission import admission
 from servicekit.errors import Overloaded
-from servicekit.patience import Patience
-from servicekit.problems import detail_body
+from servicekit.http.problems import detail_body
+from servicekit.middleware.edge import request_id_of
+from servicekit.process import drain
+from servicekit.protocol.patience import Patience
 
 TOO_MANY = "too many requests are in flight"
 LOG_SECONDS = 1.0

@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from servicekit.shedding import Shedding
+from servicekit.protocol.shedding import Shedding
 
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
 GRACEFUL_SECONDS_MAX = 20

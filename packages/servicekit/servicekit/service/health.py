@@ -6,8 +6,8 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from servicekit import drain
 from servicekit.errors import RETRY_AFTER_SECONDS, DomainError
+from servicekit.process import drain
 
 # A need is checked by awaiting it: it returns what it found, or raises a DomainError that says what is wrong.
 Need = Callable[[], Awaitable[str]]

@@ -1,0 +1,1 @@
+"""Asyncio and a clock: no HTTP, no SQL."""

@@ -1,0 +1,1 @@
+"""Reads one request or writes one response, and keeps nothing."""

@@ -1,0 +1,1 @@
+"""Subclasses of uvicorn's protocol class: they see bytes, never a route."""

@@ -1,0 +1,1 @@
+"""Assembles a service; imported by the two applications alone."""
