@@ -20,7 +20,7 @@ from servicekit.middleware.hot_routes import hot
 from servicekit.process import drain
 from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog
-from servicekit.protocol import patience
+from servicekit.protocol import timeouts
 from servicekit.service import server
 from servicekit.service.applications import layers, new_application
 from servicekit.service.health import health_routes
@@ -131,7 +131,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
 
 if __name__ == "__main__":
     configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
-    patience.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))
+    timeouts.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))
     server.serve(
         "tests.servicekit.small_service:build",
         host="127.0.0.1",

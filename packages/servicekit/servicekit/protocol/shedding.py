@@ -20,7 +20,7 @@ from servicekit.errors import Overloaded
 from servicekit.http.problems import detail_body
 from servicekit.middleware.edge import request_id_of
 from servicekit.process import drain
-from servicekit.protocol.patience import Patience
+from servicekit.protocol.timeouts import TimeoutProtocol
 
 TOO_MANY = "too many requests are in flight"
 LOG_SECONDS = 1.0
@@ -32,7 +32,7 @@ _refusal = detail_body({}, Overloaded(TOO_MANY))
 _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
 
 
-class Shedding(Patience):
+class Shedding(TimeoutProtocol):
     """Refuses a request that arrives while too many are in flight in this process, `limit_concurrency` at the most.
 
     A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for

@@ -10,10 +10,10 @@ from servicekit.protocol.whole_answers import WholeAnswers
 
 REQUEST_SECONDS_MAX = 15.0
 
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class Patience(WholeAnswers):
+class TimeoutProtocol(WholeAnswers):
     """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`, or on
     which no other begins in uvicorn's keep-alive time-out.
 
@@ -22,15 +22,15 @@ class Patience(WholeAnswers):
     """
 
     # Readings of the loop's clock; None while it is not for the client to go on.
-    _request_due: float | None = None
-    _idle_until: float | None = None
-    _next_look: asyncio.TimerHandle | None = None
+    _request_deadline: float | None = None
+    _idle_deadline: float | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._await_whole_request()  # a new connection owes us its first
-        self._look()
+        self._check_deadlines()
 
     @override
     def on_message_begin(self) -> None:
@@ -39,7 +39,7 @@ class Patience(WholeAnswers):
 
     @override
     def on_message_complete(self) -> None:
-        self._request_due = None
+        self._request_deadline = None
         super().on_message_complete()
 
     @override
@@ -50,33 +50,33 @@ class Patience(WholeAnswers):
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
-            elif self._request_due is None:  # else the next one has begun already
+            elif self._request_deadline is None:  # else the next one has begun already
                 self._await_next_request()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def _await_whole_request(self) -> None:
-        self._request_due, self._idle_until = self.loop.time() + REQUEST_SECONDS_MAX, None
+        self._request_deadline, self._idle_deadline = self.loop.time() + REQUEST_SECONDS_MAX, None
 
     def _await_next_request(self) -> None:
-        self._request_due, self._idle_until = None, self.loop.time() + self.timeout_keep_alive
+        self._request_deadline, self._idle_deadline = None, self.loop.time() + self.timeout_keep_alive
 
-    def _look(self) -> None:
-        due = self._request_due or self._idle_until
+    def _check_deadlines(self) -> None:
+        due = self._request_deadline or self._idle_deadline
         seconds = REQUEST_SECONDS_MAX if due is None else min(REQUEST_SECONDS_MAX, due - self.loop.time())
         if seconds > 0:
-            self._next_look = self.loop.call_later(seconds, self._look)
+            self._timer = self.loop.call_later(seconds, self._check_deadlines)
         else:
-            self._give_up()
+            self._close_timed_out()
 
-    def _give_up(self) -> None:
+    def _close_timed_out(self) -> None:
         # None until the first request's headers are there, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         is_silent = cycle is None or cycle.response_complete or not cycle.response_started
-        if self._request_due is not None and is_silent:
-            self.transport.write(_TOO_SLOW)
+        if self._request_deadline is not None and is_silent:
+            self.transport.write(_REQUEST_TIMEOUT)
         self.transport.close()
