@@ -6,14 +6,14 @@ from typing import cast
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from servicekit.protocol.whole_answers import WholeAnswers
+from servicekit.protocol.single_write import SingleWriteProtocol
 
 REQUEST_SECONDS_MAX = 15.0
 
 _REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class TimeoutProtocol(WholeAnswers):
+class TimeoutProtocol(SingleWriteProtocol):
     """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`, or on
     which no other begins in uvicorn's keep-alive time-out.
 

@@ -15,36 +15,38 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 _LINE_END = b"\r\n"
 
 
-class WholeAnswers(HttpToolsProtocol):
+class SingleWriteProtocol(HttpToolsProtocol):
     """Joins the head of an answer and its body where the body comes in one piece; uvicorn does the rest."""
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        whole = partial(_answer_whole, cycle, cast("ASGIApp", app))
+        whole = partial(_send_in_one_write, cycle, cast("ASGIApp", app))
         super()._start_asgi_task(cycle, cast("ASGI3Application", whole))
 
 
-async def _answer_whole(cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send_in_one_write(
+    cycle: RequestResponseCycle, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
     start: Message | None = None
 
-    async def send_whole(message: Message) -> None:
+    async def send_joined(message: Message) -> None:
         nonlocal start
         if start is None and message["type"] == "http.response.start":
             start = message
             return
         if start is not None:
             begun, start = start, None
-            head = _plain_head(cycle, begun, message)
+            head = _encode_head(cycle, begun, message)
             if head is not None:
                 _write(cycle, head + message["body"])
                 return
             await send(begun)
         await send(message)
 
-    await app(scope, receive, send_whole)
+    await app(scope, receive, send_joined)
 
 
-def _plain_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
+def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
     """The head of an answer that is all there, to a client that is; None for any other, which uvicorn writes."""
     body = message.get("body", b"")
     is_last = not cycle.keep_alive or cycle.disconnected
