@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from servicekit.protocol.shedding import Shedding
+from servicekit.protocol.load_shedding import LoadSheddingProtocol
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 
@@ -41,7 +41,7 @@ def ask(app: ASGIApp, request: bytes = REQUEST, times: int = 1) -> Recorder:
         config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off")
         config.load()
         state = ServerState()
-        protocol = Shedding(config, state, {}, _loop=asyncio.get_running_loop())
+        protocol = LoadSheddingProtocol(config, state, {}, _loop=asyncio.get_running_loop())
         transport = Recorder()
         protocol.connection_made(transport)
         for _ in range(times):

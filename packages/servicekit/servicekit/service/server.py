@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from servicekit.protocol.shedding import Shedding
+from servicekit.protocol.load_shedding import LoadSheddingProtocol
 
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
 GRACEFUL_SECONDS_MAX = 20
@@ -25,14 +25,14 @@ def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_fli
         port=port,
         workers=workers,
         loop="uvloop",
-        http=Shedding,
+        http=LoadSheddingProtocol,
         ws="none",
         access_log=False,  # RequestLog writes them
         log_config=None,
         server_header=False,
         proxy_headers=False,  # only the rate limit needs the client's address, and reads it by its own rules
         backlog=4096,
-        limit_concurrency=in_flight_max,  # as Shedding reads it: requests, not connections
+        limit_concurrency=in_flight_max,  # as LoadSheddingProtocol reads it: requests, not connections
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=GRACEFUL_SECONDS_MAX,
     )

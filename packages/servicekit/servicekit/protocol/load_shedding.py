@@ -22,17 +22,17 @@ from servicekit.middleware.edge import request_id_of
 from servicekit.process import drain
 from servicekit.protocol.timeouts import TimeoutProtocol
 
-TOO_MANY = "too many requests are in flight"
+OVERLOADED = "too many requests are in flight"
 LOG_SECONDS = 1.0
 # Refused here, a balancer would restart a process that works, or send its share of the load to the others.
-_NEVER_REFUSED = ("/livez", "/readyz", "/health")
+_EXEMPT_PATHS = ("/livez", "/readyz", "/health")
 
 _log = logging.getLogger(__name__)
-_refusal = detail_body({}, Overloaded(TOO_MANY))
+_refusal = detail_body({}, Overloaded(OVERLOADED))
 _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
 
 
-class Shedding(TimeoutProtocol):
+class LoadSheddingProtocol(TimeoutProtocol):
     """Refuses a request that arrives while too many are in flight in this process, `limit_concurrency` at the most.
 
     A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
@@ -41,7 +41,7 @@ class Shedding(TimeoutProtocol):
     """
 
     _refusing = False
-    _is_arriving = False
+    _is_receiving = False
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -52,10 +52,12 @@ class Shedding(TimeoutProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        self._refusing = admission.is_too_much() and self._is_plain() and _may_refuse(self.url.decode("latin-1"))
+        self._refusing = (
+            admission.is_too_much() and self._can_refuse_inline() and _is_sheddable(self.url.decode("latin-1"))
+        )
         if not self._refusing:
             super().on_headers_complete()
-            self._set_arriving(is_arriving=True)
+            self._set_receiving(is_receiving=True)
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -67,26 +69,26 @@ class Shedding(TimeoutProtocol):
         if self._refusing:
             self._refuse()
         else:
-            self._set_arriving(is_arriving=False)
+            self._set_receiving(is_receiving=False)
             super().on_message_complete()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._set_arriving(is_arriving=False)
+        self._set_receiving(is_receiving=False)
         super().connection_lost(exc)
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if admission.is_too_much() and _may_refuse(cycle.scope["path"]):
-            app = cast("ASGI3Application", _refuse_at_leisure)
+        if admission.is_too_much() and _is_sheddable(cycle.scope["path"]):
+            app = cast("ASGI3Application", _refuse_in_task)
         admission.begun += 1
-        super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_until_answered, cast("ASGIApp", app))))
+        super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_track_in_flight, cast("ASGIApp", app))))
 
-    def _set_arriving(self, *, is_arriving: bool) -> None:
-        admission.arriving += is_arriving - self._is_arriving
-        self._is_arriving = is_arriving
+    def _set_receiving(self, *, is_receiving: bool) -> None:
+        admission.arriving += is_receiving - self._is_receiving
+        self._is_receiving = is_receiving
 
-    def _is_plain(self) -> bool:
+    def _can_refuse_inline(self) -> bool:
         # None until the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return (
@@ -107,46 +109,46 @@ class Shedding(TimeoutProtocol):
                 _refusal.body,
             )
         )
-        _count.one_more(self.loop)
+        _refusals.increment(self.loop)
         if stays:
             self._await_next_request()
         else:
             self.transport.close()
 
 
-def _may_refuse(url: str) -> bool:
-    return not url.partition("?")[0].rstrip("/").endswith(_NEVER_REFUSED)
+def _is_sheddable(url: str) -> bool:
+    return not url.partition("?")[0].rstrip("/").endswith(_EXEMPT_PATHS)
 
 
-async def _until_answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await app(scope, receive, send)
     finally:
         admission.begun -= 1
 
 
-async def _refuse_at_leisure(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse_in_task(scope: Scope, receive: Receive, send: Send) -> None:
     headers = dict(_refusal.headers) | {"x-request-id": request_id_of(scope)}
     if drain.has_begun():
         headers["connection"] = "close"
-    _count.one_more(asyncio.get_running_loop())
+    _refusals.increment(asyncio.get_running_loop())
     await Response(_refusal.body, _refusal.status_code, headers)(scope, receive, send)
 
 
-class _Count:
+class _RefusalCounter:
     """One line a second instead of one a refusal."""
 
     def __init__(self) -> None:
         self._refused = 0
 
-    def one_more(self, loop: asyncio.AbstractEventLoop) -> None:
+    def increment(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._refused == 0:
             loop.call_later(LOG_SECONDS, self._write)
         self._refused += 1
 
     def _write(self) -> None:
-        _log.warning("refused %d requests in %.0f s: %s", self._refused, LOG_SECONDS, TOO_MANY)
+        _log.warning("refused %d requests in %.0f s: %s", self._refused, LOG_SECONDS, OVERLOADED)
         self._refused = 0
 
 
-_count = _Count()
+_refusals = _RefusalCounter()

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from servicekit.protocol.shedding import LOG_SECONDS
+from servicekit.protocol.load_shedding import LOG_SECONDS
 from tests.servicekit.conftest import SmallService, StartSmall
 from tests.servicekit.raw_http import Answer
 
