@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from servicekit.concurrency.admission import admission
+from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.problems import detail_body
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        gateway = Gateway(device_api, admission.observe)
+        gateway = Gateway(device_api, concurrency_limit.observe)
         try:
             yield {"gateway": gateway, "reads": auth_events.Reads(database)}
         finally:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from servicekit.concurrency.admission import admission
+from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
 from servicekit.http.problems import detail_body
 from servicekit.middleware.edge import request_id_of
@@ -35,7 +35,7 @@ _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each 
 class LoadSheddingProtocol(TimeoutProtocol):
     """Refuses a request that arrives while too many are in flight in this process, `limit_concurrency` at the most.
 
-    A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
+    A request whose body is still receiving is not counted: clients that are slow on purpose would take every place for
     the 15 s that they are granted. uvicorn's own check of the setting counts even idle connections, and is switched
     off. What is not plain (pipelined, HEAD, a body that waits for 100 Continue) is refused at leisure, in a task.
     """
@@ -46,14 +46,14 @@ class LoadSheddingProtocol(TimeoutProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         if self.limit_concurrency is not None:
-            admission.open(self.limit_concurrency)
+            concurrency_limit.configure(self.limit_concurrency)
         self.limit_concurrency = None  # uvicorn's own check
         super().connection_made(transport)
 
     @override
     def on_headers_complete(self) -> None:
         self._refusing = (
-            admission.is_too_much() and self._can_refuse_inline() and _is_sheddable(self.url.decode("latin-1"))
+            concurrency_limit.is_exceeded() and self._can_refuse_inline() and _is_sheddable(self.url.decode("latin-1"))
         )
         if not self._refusing:
             super().on_headers_complete()
@@ -79,13 +79,13 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if admission.is_too_much() and _is_sheddable(cycle.scope["path"]):
+        if concurrency_limit.is_exceeded() and _is_sheddable(cycle.scope["path"]):
             app = cast("ASGI3Application", _refuse_in_task)
-        admission.begun += 1
+        concurrency_limit.started += 1
         super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_track_in_flight, cast("ASGIApp", app))))
 
     def _set_receiving(self, *, is_receiving: bool) -> None:
-        admission.arriving += is_receiving - self._is_receiving
+        concurrency_limit.receiving += is_receiving - self._is_receiving
         self._is_receiving = is_receiving
 
     def _can_refuse_inline(self) -> bool:
@@ -124,7 +124,7 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
     try:
         await app(scope, receive, send)
     finally:
-        admission.begun -= 1
+        concurrency_limit.started -= 1
 
 
 async def _refuse_in_task(scope: Scope, receive: Receive, send: Send) -> None:

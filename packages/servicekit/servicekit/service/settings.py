@@ -56,7 +56,7 @@ class ServiceSettings(BaseSettings):
     drain_seconds: float = Field(default=0, ge=0, le=60)
     # Of each process; what comes beyond is refused at once. An accepted request waits for those before it, so this
     # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. Where it does not suffice, less are
-    # admitted for a while: see servicekit.concurrency.admission.
+    # admitted for a while: see servicekit.concurrency.concurrency_limit.
     in_flight_max: int = Field(default=600, ge=1)
     # Tells processes of one service apart; it picks the rollup slot, so two that differ rarely wait for each other.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
