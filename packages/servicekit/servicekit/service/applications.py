@@ -16,7 +16,7 @@ from servicekit.http.problems import detail_body, on_bug, on_domain_error, on_ht
 from servicekit.middleware.body_limits import BodyLimits
 from servicekit.middleware.edge import Edge
 from servicekit.middleware.hot_routes import HotRoutes
-from servicekit.middleware.surface import Surface
+from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.process.request_log import RequestLog
 
 Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
@@ -34,7 +34,7 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
         version=version,
         description=description,
         lifespan=_collecting_less(lifespan),
-        redirect_slashes=False,  # Surface takes both forms
+        redirect_slashes=False,  # NormalizationMiddleware takes both forms
         exception_handlers={
             DomainError: on_domain_error,
             HTTPException: on_http_exception,
@@ -55,7 +55,7 @@ def layers(
     log: RequestLog,
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
-    app = Surface(app)
+    app = NormalizationMiddleware(app)
     app = HotRoutes(app, routers=routers, render=detail_body)
     app = BodyLimits(app, large=large_bodies, render=detail_body)
     for layer in optional:

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Surface:
+class NormalizationMiddleware:
     """Rewrites the request before the routes see it: no redirect, no second declaration of a route."""
 
     def __init__(self, app: ASGIApp) -> None:
