@@ -61,7 +61,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def on_bug(request: Request, _: Exception) -> Response:
-    """The framework answers before the exception reaches Edge, by default with plain text."""
+    """The framework answers before the exception reaches RequestContextMiddleware, by default with plain text."""
     return detail_body(request.scope, None)
 
 

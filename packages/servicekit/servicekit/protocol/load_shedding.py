@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
 from servicekit.http.problems import detail_body
-from servicekit.middleware.edge import request_id_of
+from servicekit.middleware.request_context import request_id_of
 from servicekit.process import drain
 from servicekit.protocol.timeouts import TimeoutProtocol
 

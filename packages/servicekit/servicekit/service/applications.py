@@ -14,9 +14,9 @@ from starlette.types import ASGIApp
 from servicekit.errors import DomainError
 from servicekit.http.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
 from servicekit.middleware.body_limits import BodyLimits
-from servicekit.middleware.edge import Edge
 from servicekit.middleware.hot_routes import HotRoutes
 from servicekit.middleware.normalization import NormalizationMiddleware
+from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.process.request_log import RequestLog
 
 Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
@@ -60,7 +60,7 @@ def layers(
     app = BodyLimits(app, large=large_bodies, render=detail_body)
     for layer in optional:
         app = layer(app)
-    return Edge(app, log=log, render=detail_body)
+    return RequestContextMiddleware(app, log=log, render=detail_body)
 
 
 def _collecting_less(lifespan: Lifespan) -> Lifespan:

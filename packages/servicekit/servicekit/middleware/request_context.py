@@ -22,7 +22,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 
 
-class Edge:
+class RequestContextMiddleware:
     """Wraps a whole service. `render_error` writes the family's error body."""
 
     def __init__(self, app: ASGIApp, *, log: RequestLog, render: Renderer) -> None:
