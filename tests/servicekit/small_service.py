@@ -109,7 +109,9 @@ def long_routes() -> APIRouter:
 def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
 
-    body_limits.HELD_BYTES_MAX = int(os.environ.get("HELD_BYTES_MAX", body_limits.HELD_BYTES_MAX))
+    body_limits.IN_FLIGHT_BODY_BYTES_MAX = int(
+        os.environ.get("IN_FLIGHT_BODY_BYTES_MAX", body_limits.IN_FLIGHT_BODY_BYTES_MAX)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:

@@ -68,7 +68,7 @@ def until(status: int, connection: Connection, size: int) -> Answer:
 
 
 def test_large_bodies_are_bounded_all_together_and_by_what_has_arrived_of_them(start_small: StartSmall) -> None:
-    small = start_small(HELD_BYTES_MAX=str(LARGE_BYTES_MAX))
+    small = start_small(IN_FLIGHT_BODY_BYTES_MAX=str(LARGE_BYTES_MAX))
     part = LARGE_BYTES_MAX * 2 // 3
     rest = LARGE_BYTES_MAX - part
     head = b"POST /large HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % LARGE_BYTES_MAX

@@ -27,7 +27,7 @@ class BadValue(DomainError):
 
 
 async def read_bytes(request: Request) -> bytes:
-    """The whole body, within the limit that BodyLimits sets. To be called once.
+    """The whole body, within the limit that BodyLimitMiddleware sets. To be called once.
 
     Raises:
         ClientDisconnect: the client went away, or was too slow and was closed.

@@ -13,10 +13,10 @@ BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 # Of all bodies that one path which takes large ones holds at once, in this process. What is made of a body takes
 # several times its size; without this bound, as many batches as may be in flight would take gigabytes.
-HELD_BYTES_MAX = 32 * 1024 * 1024
+IN_FLIGHT_BODY_BYTES_MAX = 32 * 1024 * 1024
 
 
-class BodyLimits:
+class BodyLimitMiddleware:
     """Refuses a declared length at once, and counts what arrives where none is declared.
 
     `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes. A large body
@@ -28,7 +28,7 @@ class BodyLimits:
         self._app = app
         self._large = large
         self._render = render
-        self._held_bytes = Counter[str]()
+        self._in_flight_bytes = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Bound what the application below may receive."""
@@ -45,27 +45,27 @@ class BodyLimits:
             return
         # A declared length within the bound needs no counting: the HTTP parser ends the body there.
         if path in self._large:
-            await self._hold(path, scope, receive, send)
+            await self._count_in_flight(path, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _hold(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        held = 0
+    async def _count_in_flight(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        received_bytes = 0
 
-        async def held_receive() -> Message:
-            nonlocal held
+        async def counting_receive() -> Message:
+            nonlocal received_bytes
             message = await receive()
             count = len(message.get("body", b""))
-            held += count
-            self._held_bytes[path] += count
-            if self._held_bytes[path] > HELD_BYTES_MAX:
+            received_bytes += count
+            self._in_flight_bytes[path] += count
+            if self._in_flight_bytes[path] > IN_FLIGHT_BODY_BYTES_MAX:
                 raise Overloaded("too many large requests are in flight")
             return message
 
         try:
-            await self._app(scope, held_receive, send)
+            await self._app(scope, counting_receive, send)
         finally:
-            self._held_bytes[path] -= held
+            self._in_flight_bytes[path] -= received_bytes
 
 
 def _counted(receive: Receive, bytes_max: int) -> Receive:
