@@ -16,7 +16,7 @@ from servicekit.errors import Conflict, Invalid, NotRecorded
 from servicekit.http.bodies import read_bytes, read_json
 from servicekit.http.problems import json_response
 from servicekit.middleware import body_limits
-from servicekit.middleware.hot_routes import hot
+from servicekit.middleware.fast_path import hot
 from servicekit.process import drain
 from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog

@@ -1,4 +1,4 @@
-"""The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.hot_routes)."""
+"""The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.fast_path)."""
 
 import json
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from servicekit.http.bodies import KEY_HEADER, BadValue, read_idempotency_key, r
 from servicekit.http.headers import header
 from servicekit.http.openapi import json_body, query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
-from servicekit.middleware.hot_routes import hot
+from servicekit.middleware.fast_path import hot
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.accepting import accept, read_event
 from statistics_api.auth_events.batches import NDJSON, read_batch

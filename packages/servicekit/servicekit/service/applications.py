@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from servicekit.errors import DomainError
 from servicekit.http.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
 from servicekit.middleware.body_limits import BodyLimitMiddleware
-from servicekit.middleware.hot_routes import HotRoutes
+from servicekit.middleware.fast_path import FastPathMiddleware
 from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.process.request_log import RequestLog
@@ -56,7 +56,7 @@ def layers(
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = NormalizationMiddleware(app)
-    app = HotRoutes(app, routers=routers, render=detail_body)
+    app = FastPathMiddleware(app, routers=routers, render=detail_body)
     app = BodyLimitMiddleware(app, large=large_bodies, render=detail_body)
     for layer in optional:
         app = layer(app)

@@ -17,24 +17,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from servicekit.errors import DomainError
 from servicekit.http.problems import Renderer
 
-HotEndpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+FastEndpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _MARK = "__hot__"
 
 
-def hot(endpoint: HotEndpoint) -> HotEndpoint:
+def hot(endpoint: FastEndpoint) -> FastEndpoint:
     """Mark an endpoint: it takes the request and nothing else, and returns a finished response."""
     setattr(endpoint, _MARK, True)
     return endpoint
 
 
-class HotRoutes:
+class FastPathMiddleware:
     """Serves the marked endpoints of `routers` by their exact path; everything else goes to the framework."""
 
     def __init__(self, app: ASGIApp, *, routers: Sequence[APIRouter], render: Renderer) -> None:
         self._app = app
         self._render = render
-        self._endpoints: dict[tuple[str, str], HotEndpoint] = {
+        self._endpoints: dict[tuple[str, str], FastEndpoint] = {
             (method, route.path): route.endpoint
             for router in routers
             for route in router.routes
