@@ -17,7 +17,7 @@ from servicekit.database.schema_revision import check_schema
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
-from servicekit.service.applications import layers, new_application
+from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 
 SERVICE = "device-registration-api"
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     app.include_router(auth_events.router, dependencies=[Depends(ServiceToken(settings))])
-    return layers(
+    return add_middleware(
         app,
         large_bodies=auth_events.LARGE_BODIES,
         log=RequestLog(SERVICE, as_json=log_format == "json"),

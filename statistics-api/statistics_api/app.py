@@ -15,7 +15,7 @@ from servicekit.http.problems import detail_body
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
-from servicekit.service.applications import Layer, layers, new_application
+from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import Need, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
@@ -67,17 +67,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     app.include_router(welcome.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     app.include_router(auth_events.router)
-    return layers(
+    return add_middleware(
         app,
         routers=[auth_events.router],
         large_bodies=auth_events.LARGE_BODIES,
-        optional=_optional_layers(settings),
+        optional=_optional_middleware(settings),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
     )
 
 
-def _optional_layers(settings: Settings) -> list[Layer]:
-    chosen: list[Layer] = []
+def _optional_middleware(settings: Settings) -> list[MiddlewareFactory]:
+    chosen: list[MiddlewareFactory] = []
     if settings.rate_limit is not None:
         rate, proxies = settings.rate_limit, settings.trusted_proxies
         chosen.append(partial(ClientLimits, rate=rate, trusted_proxies=proxies, render=detail_body))

@@ -1,4 +1,4 @@
-"""A service on servicekit's own layers and server, small enough to see through; a test starts this module.
+"""A service on servicekit's own add_middleware and server, small enough to see through; a test starts this module.
 
 The product's bounds are shortened by the environment, so that a test does not wait 15 seconds for them.
 """
@@ -22,7 +22,7 @@ from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol import timeouts
 from servicekit.service import server
-from servicekit.service.applications import layers, new_application
+from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 
 SERVICE = "small"
@@ -123,7 +123,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     app.include_router(router)
     app.include_router(long_routes())
     app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
-    return layers(
+    return add_middleware(
         app,
         routers=[router] if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX},

@@ -1,4 +1,4 @@
-"""The FastAPI application that both services start from, and the layers around it."""
+"""The FastAPI application that both services start from, and the add_middleware around it."""
 
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.process.request_log import RequestLog
 
-Layer: TypeAlias = Callable[[ASGIApp], ASGIApp]
+MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 
 # Young objects between two looks for garbage cycles. A request makes hardly any cycles, and with Python's own 700 the
 # collector took a twelfth of the instructions of a request (docs/decisions/request-plumbing.md).
-_COLLECT_AFTER = 20_000
+_GC_THRESHOLD = 20_000
 
 
 def new_application(title: str, *, version: str, description: str, lifespan: Lifespan) -> FastAPI:
@@ -33,7 +33,7 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
         title=title,
         version=version,
         description=description,
-        lifespan=_collecting_less(lifespan),
+        lifespan=_with_tuned_gc(lifespan),
         redirect_slashes=False,  # NormalizationMiddleware takes both forms
         exception_handlers={
             DomainError: on_domain_error,
@@ -46,12 +46,12 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
     return app
 
 
-def layers(
+def add_middleware(
     app: ASGIApp,
     *,
     routers: Sequence[APIRouter] = (),
     large_bodies: Mapping[str, int],
-    optional: Sequence[Layer] = (),
+    optional: Sequence[MiddlewareFactory] = (),
     log: RequestLog,
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
@@ -63,13 +63,13 @@ def layers(
     return RequestContextMiddleware(app, log=log, render=detail_body)
 
 
-def _collecting_less(lifespan: Lifespan) -> Lifespan:
+def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:
     @asynccontextmanager
     async def settled(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         async with lifespan(app) as state:
             gc.collect()
             gc.freeze()  # what is here when the service starts stays until it ends
-            gc.set_threshold(_COLLECT_AFTER)
+            gc.set_threshold(_GC_THRESHOLD)
             yield state
 
     return settled
