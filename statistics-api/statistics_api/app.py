@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         drain.install(settings.drain_seconds)
         gateway = Gateway(device_api, concurrency_limit.observe)
         try:
-            yield {"gateway": gateway, "reads": auth_events.Reads(database)}
+            yield {"gateway": gateway, "reader": auth_events.StatisticsReader(database)}
         finally:
             await gateway.close(FLUSH_SECONDS_MAX)
             await device_api.close()

@@ -26,7 +26,7 @@ from contract.auth_events import (
     TimeSeries,
     invalid_device_type,
 )
-from servicekit.concurrency.shared_reads import SharedReads
+from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.http.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
 from servicekit.http.headers import header
@@ -61,7 +61,7 @@ DEFAULTS = "the last hour by minute, the last day by hour, 30 days by day, 365 d
 router = APIRouter(prefix="/Log/auth", tags=["auth events"])
 
 
-class SeriesQuestion(NamedTuple):
+class SeriesKey(NamedTuple):
     """What a time series is asked for; those who ask the same at the same time share one query."""
 
     project_id: int
@@ -69,25 +69,25 @@ class SeriesQuestion(NamedTuple):
     range: Range
 
 
-class Reads:
-    """The shared reads of one process."""
+class StatisticsReader:
+    """The shared reader of one process."""
 
     def __init__(self, database: Database) -> None:
-        async def ask_totals(project_id: int) -> dict[DeviceType, int]:
+        async def read_totals(project_id: int) -> dict[DeviceType, int]:
             return await database.run(partial(queries.totals, project_id=project_id), READ_SECONDS_MAX)
 
-        async def ask_series(question: SeriesQuestion) -> dict[DeviceType, list[int]]:
+        async def read_series(key: SeriesKey) -> dict[DeviceType, list[int]]:
             work = partial(
                 queries.series,
-                project_id=question.project_id,
-                device_types=question.device_types,
-                interval=question.range.interval,
-                edges=question.range.edges,
+                project_id=key.project_id,
+                device_types=key.device_types,
+                interval=key.range.interval,
+                edges=key.range.edges,
             )
             return await database.run(work, READ_SECONDS_MAX)
 
-        self.totals = SharedReads(ask_totals)
-        self.series = SharedReads(ask_series)
+        self.totals = CollapsedReads(read_totals)
+        self.series = CollapsedReads(read_series)
 
 
 @router.post(
@@ -160,8 +160,8 @@ async def log_auth_batch(request: Request) -> Response:
 async def statistics(request: Request) -> Response:
     """Exact, for ever, and read-your-writes: an event that was answered with 200 is in the next count."""
     device_type = _device_type(request)
-    reads: Reads = request.state.reads
-    counts = await reads.totals.get(DEFAULT_PROJECT_ID)
+    reader: StatisticsReader = request.state.reader
+    counts = await reader.totals.get(DEFAULT_PROJECT_ID)
     if device_type is not None:
         body = to_json({"deviceType": device_type, "count": counts[device_type]})
     else:
@@ -201,8 +201,8 @@ async def timeseries(request: Request) -> Response:
     device_type = _device_type(request)
     asked = read_range(request.query_params, datetime.now(UTC))
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
-    reads: Reads = request.state.reads
-    counts = await reads.series.get(SeriesQuestion(DEFAULT_PROJECT_ID, device_types, asked))
+    reader: StatisticsReader = request.state.reader
+    counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, asked))
     starts = [edge.astimezone(asked.zone) for edge in asked.edges]
     answer = TimeSeries(
         interval=asked.interval,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servicekit.concurrency.shared_reads import SharedReads
+from servicekit.concurrency.request_collapsing import CollapsedReads
 from tests.servicekit.simulation import simulate
 
 
@@ -59,13 +59,13 @@ class World:
     async def _play(self) -> None:
         self._time = asyncio.get_running_loop().time
         self._running: set[str] = set()
-        reads = SharedReads(self._ask)
+        reads = CollapsedReads(self._ask)
         self.answers = [None] * len(self.askings)
         self.answered_at = [0.0] * len(self.askings)
         await asyncio.gather(*(self._get(reads, number) for number in range(len(self.askings))))
         await asyncio.sleep(1_000)  # a query whose callers have all gone ends, too
 
-    async def _get(self, reads: SharedReads[str, Answer], number: int) -> None:
+    async def _get(self, reads: CollapsedReads[str, Answer], number: int) -> None:
         asking = self.askings[number]
         await asyncio.sleep(asking.at)
         getting = asyncio.create_task(self._get_now(reads, number))
@@ -79,7 +79,7 @@ class World:
                 self.answers[number] = failure
         self.answered_at[number] = self._time()
 
-    async def _get_now(self, reads: SharedReads[str, Answer], number: int) -> Answer:
+    async def _get_now(self, reads: CollapsedReads[str, Answer], number: int) -> Answer:
         self.asked[number] = next(self.turns)
         return await reads.get(self.askings[number].question)
 
@@ -158,7 +158,7 @@ def test_nothing_is_kept_of_a_question_that_was_answered() -> None:
         async def ask(question: int) -> int:
             return question
 
-        reads: SharedReads[int, int] = SharedReads(ask)
+        reads: CollapsedReads[int, int] = CollapsedReads(ask)
         assert [await reads.get(question) for question in range(1_000)] == list(range(1_000))
         await asyncio.sleep(0)
         assert not vars(reads)["_running"]
