@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
-from servicekit.http.problems import detail_body
+from servicekit.http.error_responses import render_detail
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
@@ -80,7 +80,7 @@ def _optional_middleware(settings: Settings) -> list[MiddlewareFactory]:
     chosen: list[MiddlewareFactory] = []
     if settings.rate_limit is not None:
         rate, proxies = settings.rate_limit, settings.trusted_proxies
-        chosen.append(partial(ClientLimits, rate=rate, trusted_proxies=proxies, render=detail_body))
+        chosen.append(partial(ClientLimits, rate=rate, trusted_proxies=proxies, render=render_detail))
     if settings.cors_origins:
         chosen.append(
             partial(

@@ -11,7 +11,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servicekit.errors import TooManyRequests
-from servicekit.http.problems import Renderer
+from servicekit.http.error_responses import Renderer
 
 Network = IPv4Network | IPv6Network
 _UNLIMITED = frozenset({"/health", "/livez", "/readyz"})

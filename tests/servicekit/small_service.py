@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from servicekit.errors import Conflict, Invalid, NotRecorded
 from servicekit.http.bodies import read_bytes, read_json
-from servicekit.http.problems import json_response
+from servicekit.http.error_responses import json_response
 from servicekit.middleware import body_limits
 from servicekit.middleware.fast_path import hot
 from servicekit.process import drain

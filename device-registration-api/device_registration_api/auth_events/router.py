@@ -30,8 +30,8 @@ from servicekit.http.bodies import (
     read_json,
     validated,
 )
+from servicekit.http.error_responses import invalid, json_response
 from servicekit.http.openapi import json_body, refusals
-from servicekit.http.problems import invalid, json_response
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 
 # The longest that any work is worth, in seconds, whatever deadline a caller names.

@@ -11,7 +11,7 @@ from contract.auth_events import Interval
 from contract.text import Instant
 from servicekit.errors import Invalid
 from servicekit.http.bodies import BadValue
-from servicekit.http.problems import invalid
+from servicekit.http.error_responses import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000

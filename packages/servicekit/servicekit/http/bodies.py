@@ -10,8 +10,8 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from servicekit.errors import DomainError, Invalid
+from servicekit.http.error_responses import invalid
 from servicekit.http.headers import header
-from servicekit.http.problems import invalid
 from servicekit.http.strict_json import parse
 
 Model = TypeVar("Model", bound=BaseModel)

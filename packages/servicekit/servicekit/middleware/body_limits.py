@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.errors import BodyTooLarge, Overloaded
+from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import header
-from servicekit.http.problems import Renderer
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024

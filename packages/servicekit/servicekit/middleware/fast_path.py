@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servicekit.errors import DomainError
-from servicekit.http.problems import Renderer
+from servicekit.http.error_responses import Renderer
 
 FastEndpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

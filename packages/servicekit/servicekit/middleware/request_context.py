@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
+from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import header
-from servicekit.http.problems import Renderer
 from servicekit.process import drain
 from servicekit.process.request_log import RequestLog
 

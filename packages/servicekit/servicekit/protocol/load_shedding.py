@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
-from servicekit.http.problems import detail_body
+from servicekit.http.error_responses import render_detail
 from servicekit.middleware.request_context import request_id_of
 from servicekit.process import drain
 from servicekit.protocol.timeouts import TimeoutProtocol
@@ -28,7 +28,7 @@ LOG_SECONDS = 1.0
 _EXEMPT_PATHS = ("/livez", "/readyz", "/health")
 
 _log = logging.getLogger(__name__)
-_refusal = detail_body({}, Overloaded(OVERLOADED))
+_refusal = render_detail({}, Overloaded(OVERLOADED))
 _HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
 
 

@@ -12,7 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from servicekit.errors import DomainError
-from servicekit.http.problems import detail_body, on_bug, on_domain_error, on_http_exception, on_validation_error
+from servicekit.http.error_responses import (
+    on_domain_error,
+    on_http_exception,
+    on_unexpected_error,
+    on_validation_error,
+    render_detail,
+)
 from servicekit.middleware.body_limits import BodyLimitMiddleware
 from servicekit.middleware.fast_path import FastPathMiddleware
 from servicekit.middleware.normalization import NormalizationMiddleware
@@ -39,7 +45,7 @@ def new_application(title: str, *, version: str, description: str, lifespan: Lif
             DomainError: on_domain_error,
             HTTPException: on_http_exception,
             RequestValidationError: on_validation_error,
-            Exception: on_bug,
+            Exception: on_unexpected_error,
         },
     )
     assert isinstance(app, FastAPI)  # noqa: S101 - the library annotates it so, and mypy cannot see it
@@ -56,11 +62,11 @@ def add_middleware(
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = NormalizationMiddleware(app)
-    app = FastPathMiddleware(app, routers=routers, render=detail_body)
-    app = BodyLimitMiddleware(app, large=large_bodies, render=detail_body)
+    app = FastPathMiddleware(app, routers=routers, render=render_detail)
+    app = BodyLimitMiddleware(app, large=large_bodies, render=render_detail)
     for layer in optional:
         app = layer(app)
-    return RequestContextMiddleware(app, log=log, render=detail_body)
+    return RequestContextMiddleware(app, log=log, render=render_detail)
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:

@@ -20,7 +20,7 @@ Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
 _TRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 
 
-def detail_body(_: Scope, error: DomainError | None) -> Response:
+def render_detail(_: Scope, error: DomainError | None) -> Response:
     """`{"detail": ...}`, and `code` where it tells what a repeat would do."""
     if error is None:
         return json_response({"detail": "Internal Server Error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -44,7 +44,7 @@ def json_response(body: object, status: int = HTTPStatus.OK, headers: dict[str, 
 async def on_domain_error(request: Request, error: Exception) -> Response:
     """FastAPI's handler for `DomainError`."""
     assert isinstance(error, DomainError)  # noqa: S101 - registered for nothing else
-    return detail_body(request.scope, error)
+    return render_detail(request.scope, error)
 
 
 async def on_http_exception(_: Request, error: Exception) -> Response:
@@ -57,12 +57,12 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's own handler would echo the input, and fail on a NaN in it."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     fields = [FieldError(tuple(each["loc"]), each["msg"], each["type"]) for each in error.errors()]
-    return detail_body(request.scope, Invalid(fields))
+    return render_detail(request.scope, Invalid(fields))
 
 
-async def on_bug(request: Request, _: Exception) -> Response:
+async def on_unexpected_error(request: Request, _: Exception) -> Response:
     """The framework answers before the exception reaches RequestContextMiddleware, by default with plain text."""
-    return detail_body(request.scope, None)
+    return render_detail(request.scope, None)
 
 
 def invalid(error: ValidationError, *where: str) -> Invalid:
