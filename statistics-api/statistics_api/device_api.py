@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from servicekit.errors import Conflict, NotRecorded, OutcomeUnknown
+from servicekit.errors import IdempotencyKeyReused, NotRecorded, OutcomeUnknown
 from servicekit.http import deadline as deadlines
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class DeviceApi:
         Raises:
             NotRecorded: it never began, or the private service says that it stored nothing.
             OutcomeUnknown: it was sent, and no answer tells what became of it.
-            Conflict: the private service says so.
+            IdempotencyKeyReused: the private service says so.
         """
         headers = {
             "X-Request-ID": request_id,
@@ -110,14 +110,14 @@ class _Said(BaseModel):
     code: str = ""
 
 
-def _failure(answer: httpx2.Response) -> NotRecorded | OutcomeUnknown | Conflict:
+def _failure(answer: httpx2.Response) -> NotRecorded | OutcomeUnknown | IdempotencyKeyReused:
     status = answer.status_code
     try:
         said = _Said.model_validate_json(answer.content)
     except ValidationError:
         said = None
     if status == HTTPStatus.CONFLICT and said is not None:
-        return Conflict(said.detail)
+        return IdempotencyKeyReused(said.detail)
     if status == HTTPStatus.SERVICE_UNAVAILABLE and said is not None:
         return NotRecorded(said.detail) if said.code == NotRecorded.code else OutcomeUnknown(said.detail)
     # Never the client's fault: what we forward was validated, and our token is the operator's matter.

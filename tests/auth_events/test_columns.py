@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from contract.auth_events import AuthEventItem, DeviceType
 from contract.text import AcceptedText, ShortText, are_accepted, are_stripped
 from servicekit.errors import Invalid
-from servicekit.http.bodies import BadValue
+from servicekit.http.bodies import BadRequest
 from statistics_api.auth_events.accepting import read_event
 from statistics_api.auth_events.batches import Columns, plain_columns
 from tests.auth_events.words import DEVICE_TYPES, event
@@ -36,7 +36,7 @@ def one_by_one(items: list[Any]) -> list[AuthEventItem] | None:
     """Every item as the contract's model has it, or None if one is refused."""
     try:
         return [read_event(AuthEventItem, item) for item in items]
-    except (BadValue, Invalid):
+    except (BadRequest, Invalid):
         return None
 
 

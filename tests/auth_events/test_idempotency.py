@@ -47,7 +47,7 @@ def test_the_same_said_in_other_words_is_the_same(public: httpx2.Client, product
 
 
 @pytest.mark.parametrize(
-    "other", [event("conflict", "TV"), event("Conflict"), event("conflict", occurredAt="{now}")], ids=repr
+    "other", [event("conflict", "TV"), event("IdempotencyKeyReused"), event("conflict", occurredAt="{now}")], ids=repr
 )
 def test_the_same_key_with_another_body_is_409_and_counts_nothing(
     public: httpx2.Client, product: Product, other: dict[str, object]

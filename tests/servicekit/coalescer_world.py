@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from servicekit.concurrency.coalescer import Coalescer
-from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown, Overloaded
+from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown, Overloaded
 from tests.servicekit.simulation import simulate
 
 # Every moment is a multiple of this, which a float holds exactly: two things can happen at the very same instant.
@@ -99,7 +99,7 @@ class FlushRun:
         return self.deadline if self.ended_at is None else min(self.ended_at, self.deadline)
 
 
-REFUSALS = (Conflict("taken"), Invalid.because("too long", "body", "userKey"), NotRecorded("locked"))
+REFUSALS = (IdempotencyKeyReused("taken"), Invalid.single("too long", "body", "userKey"), NotRecorded("locked"))
 
 
 @dataclass
@@ -215,7 +215,7 @@ class World:
         raised: dict[Ending, BaseException] = {
             Ending.NOT_RECORDED: NotRecorded("the database is away"),
             Ending.OUTCOME_UNKNOWN: OutcomeUnknown("the connection was lost"),
-            Ending.CONFLICT: Conflict("as a whole"),
+            Ending.CONFLICT: IdempotencyKeyReused("as a whole"),
             Ending.BUG: ZeroDivisionError(),
             Ending.CANCELLED_FROM_WITHIN: asyncio.CancelledError(),
         }

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from servicekit.errors import Conflict, Invalid, NotRecorded
+from servicekit.errors import IdempotencyKeyReused, Invalid, NotRecorded
 from servicekit.http.bodies import read_bytes, read_json
 from servicekit.http.error_responses import json_response
 from servicekit.middleware import body_limits
@@ -46,7 +46,7 @@ def routes() -> APIRouter:
     @router.get("/refused")
     @hot
     async def refused(_: Request) -> Response:
-        raise Conflict("it was used before")
+        raise IdempotencyKeyReused("it was used before")
 
     @router.get("/away")
     @hot
@@ -56,7 +56,7 @@ def routes() -> APIRouter:
     @router.post("/invalid")
     @hot
     async def invalid(_: Request) -> Response:
-        raise Invalid.because("too long", "body", "userKey")
+        raise Invalid.single("too long", "body", "userKey")
 
     @router.post("/json")
     @hot

@@ -79,7 +79,7 @@ def test_one_refused_item_harms_none_of_its_neighbours() -> None:
 
 def test_a_refusal_of_many_fields_arrives_whole() -> None:
     async def program() -> None:
-        sent = Invalid.because("too long", "body", "userKey")
+        sent = Invalid.single("too long", "body", "userKey")
 
         async def flush(_: object, __: float) -> list[str | DomainError]:
             return [sent]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
+from servicekit.errors import DomainError, IdempotencyKeyReused, NotRecorded, OutcomeUnknown
 from servicekit.http import deadline as deadlines
 from statistics_api.device_api import DeviceApi
 from tests.servers import free_port
@@ -149,7 +149,7 @@ ANSWERS: list[tuple[int, bytes, type[DomainError]]] = [
     (503, b"<html>a proxy's own page</html>", OutcomeUnknown),
     (503, b"\xff", OutcomeUnknown),
     (503, b"", OutcomeUnknown),
-    (409, error("idempotency-key-reused"), Conflict),
+    (409, error("idempotency-key-reused"), IdempotencyKeyReused),
     (409, b"<html>not ours</html>", NotRecorded),
     (409, b"[]", NotRecorded),
     (500, b"", OutcomeUnknown),
@@ -166,7 +166,7 @@ async def test_what_another_answer_means(status: int, body: bytes, expected: typ
             await post(api)
 
     assert type(outcome.value) is expected
-    if expected is not Conflict:
+    if expected is not IdempotencyKeyReused:
         # Whatever the private service finds wrong with us is never the client's fault.
         assert outcome.value.status == 503
     if body == error("not-recorded"):

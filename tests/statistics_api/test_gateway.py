@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contract.auth_events import AuthEvent, DeviceType
-from servicekit.errors import Conflict, NotRecorded
+from servicekit.errors import IdempotencyKeyReused, NotRecorded
 from statistics_api.auth_events.accepting import accept
 from statistics_api.auth_events.gateway import Gateway
 from tests.statistics_api.test_device_api import answering, private
@@ -39,7 +39,7 @@ async def test_a_flush_that_succeeded_is_observed_with_its_duration() -> None:
 
 
 async def test_an_event_that_is_refused_does_not_make_a_flush_fail() -> None:
-    assert len(await observed_after(200, CONFLICT, Conflict)) == 1
+    assert len(await observed_after(200, CONFLICT, IdempotencyKeyReused)) == 1
 
 
 @pytest.mark.parametrize(("status", "body"), [(503, NOT_RECORDED), (200, NOT_RECORDED_ITEM)])

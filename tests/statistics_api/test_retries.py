@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from servicekit.errors import Conflict, DomainError, NotRecorded, OutcomeUnknown
+from servicekit.errors import DomainError, IdempotencyKeyReused, NotRecorded, OutcomeUnknown
 from statistics_api.retries import RETRIES_MAX, Retries
 from tests.servicekit.simulation import simulate
 
 LONG = 100.0
-NOT_RECORDED, UNKNOWN, CONFLICT = NotRecorded("locked"), OutcomeUnknown("lost"), Conflict("another body")
+NOT_RECORDED, UNKNOWN, CONFLICT = NotRecorded("locked"), OutcomeUnknown("lost"), IdempotencyKeyReused("another body")
 Told = str | DomainError
 
 

@@ -11,7 +11,7 @@ from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, Verdict
 from servicekit.database.sql import execute
-from servicekit.errors import Conflict
+from servicekit.errors import IdempotencyKeyReused
 
 KEY_REUSED = "this idempotency key was used before with another body"
 _REGISTERED = Outcome(status=OutcomeStatus.REGISTERED)
@@ -59,7 +59,7 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
     of the database. Then `carefully` finds out which.
 
     Raises:
-        Conflict: the batch's own key was used before with another body.
+        IdempotencyKeyReused: the batch's own key was used before with another body.
         psycopg2.DataError, psycopg2.IntegrityError: to be repeated carefully.
     """
     if batch.identity is not None:
@@ -72,7 +72,7 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
         )
         (ruling,) = idempotency.claim(conn, [claim])
         if ruling.verdict is Verdict.CONFLICT or (ruling.verdict is Verdict.REPLAY and ruling.answer is None):
-            raise Conflict(KEY_REUSED)
+            raise IdempotencyKeyReused(KEY_REUSED)
         if ruling.answer is not None:
             return BatchReply(answer=ruling.answer, replayed=ruling.verdict is Verdict.REPLAY)
     if carefully:

@@ -20,7 +20,7 @@ from contract.registrations import (
     Registration,
 )
 from device_registration_api.auth_events.group_commit import GroupCommit
-from servicekit.errors import Conflict, DomainError, Invalid, OutcomeUnknown
+from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, OutcomeUnknown
 from servicekit.http import deadline
 from servicekit.http.bodies import (
     KEY_HEADER,
@@ -69,9 +69,9 @@ async def register(request: Request) -> Response:
     registration = validated(Registration, sent | added, "body")
     outcome = await _group_commit(request).coalescer.submit(registration, ends)
     if outcome.status is OutcomeStatus.CONFLICT:
-        raise Conflict(outcome.detail)
+        raise IdempotencyKeyReused(outcome.detail)
     if outcome.status is OutcomeStatus.REFUSED:
-        raise Invalid.because(outcome.detail)
+        raise Invalid.single(outcome.detail)
     headers = {"Idempotent-Replayed": "true"} if outcome.status is OutcomeStatus.REPLAYED else {}
     return json_response(Registered().model_dump(by_alias=True), headers=headers)
 

@@ -35,7 +35,7 @@ class Invalid(DomainError):
         self.fields = tuple(fields)
 
     @classmethod
-    def because(cls, message: str, *loc: str) -> "Invalid":
+    def single(cls, message: str, *loc: str) -> "Invalid":
         """A refusal for one reason."""
         return cls([FieldError(loc or ("body",), message, "value_error")])
 
@@ -65,7 +65,7 @@ class OutcomeUnknown(DomainError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-class Conflict(DomainError):
+class IdempotencyKeyReused(DomainError):
     """The same idempotency key came with another body."""
 
     code = "idempotency-key-reused"

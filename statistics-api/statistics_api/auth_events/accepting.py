@@ -13,7 +13,7 @@ def read_event(model: type[Model], value: object, *where: str) -> Model:
     """`value` as an event.
 
     Raises:
-        BadValue: an unknown device type, and nothing else wrong.
+        BadRequest: an unknown device type, and nothing else wrong.
         Invalid: anything else.
     """
     return validated(model, value, *where, bad_value=unknown_device_type)

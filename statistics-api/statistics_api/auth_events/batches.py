@@ -20,7 +20,7 @@ from contract.auth_events import (
 from contract.registrations import BatchForward, Identity
 from contract.text import are_accepted, are_stripped
 from servicekit.errors import Invalid
-from servicekit.http.bodies import BadValue, body_sha256, read_bytes, read_idempotency_key
+from servicekit.http.bodies import BadRequest, body_sha256, read_bytes, read_idempotency_key
 from servicekit.http.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 
@@ -50,7 +50,7 @@ async def read_batch(request: Request, received_at: datetime) -> BatchForward:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     items, plain = _lines(body) if content_type in _NDJSON_TYPES else _array(body)
     if len(items) > BATCH_ITEMS_MAX:
-        raise Invalid.because(f"at most {BATCH_ITEMS_MAX} items make a batch, not {len(items)}")
+        raise Invalid.single(f"at most {BATCH_ITEMS_MAX} items make a batch, not {len(items)}")
     # Constructed, not validated again: each part of it was.
     batch = BatchForward.model_construct(
         project_id=DEFAULT_PROJECT_ID,
@@ -94,7 +94,7 @@ def _add_each(batch: BatchForward, items: list[Any]) -> None:
             batch.rejected.append(BatchResult(index=index, status="rejected", detail=str(event)))
 
 
-def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadValue]:
+def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadRequest]:
     """Each item as an event or as the reason why it is none."""
     try:
         # All at once is twice as fast, and all are right as a rule. By the wire's names only, as in `validated`.
@@ -103,12 +103,12 @@ def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadValue]:
         return map(_event, items)
 
 
-def _event(item: Any) -> AuthEventItem | Invalid | BadValue:  # noqa: ANN401 - any JSON value
+def _event(item: Any) -> AuthEventItem | Invalid | BadRequest:  # noqa: ANN401 - any JSON value
     if isinstance(item, MalformedJson):
         return item
     try:
         return read_event(AuthEventItem, item)
-    except (Invalid, BadValue) as refusal:
+    except (Invalid, BadRequest) as refusal:
         return refusal
 
 
@@ -133,7 +133,7 @@ def _array(body: bytes) -> tuple[list[Any], Columns | None]:
     if plain is None:  # objects of two accepted strings cannot break a rule of ours
         check(body, items)
     if not isinstance(items, list):
-        raise Invalid.because(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
+        raise Invalid.single(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
     return items, plain
 
 

@@ -14,7 +14,7 @@ from contract.registrations import (
     Registration,
 )
 from servicekit.concurrency.coalescer import Coalescer
-from servicekit.errors import Conflict, DomainError, Invalid, NotRecorded, OutcomeUnknown
+from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
 from statistics_api.device_api import DeviceApi
 from statistics_api.retries import Retries
 
@@ -27,7 +27,7 @@ _QUEUE_ROWS_MAX = 4_000
 _LEAST_SECONDS = 1.0
 
 _FAILURES: dict[OutcomeStatus, type[DomainError]] = {
-    OutcomeStatus.CONFLICT: Conflict,
+    OutcomeStatus.CONFLICT: IdempotencyKeyReused,
     OutcomeStatus.NOT_RECORDED: NotRecorded,
     OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
 }
@@ -57,7 +57,7 @@ class Gateway:
         """Returns after COMMIT: whether it is a replay of an earlier request.
 
         Raises:
-            Conflict: its idempotency key was used before with another body.
+            IdempotencyKeyReused: its idempotency key was used before with another body.
             Invalid: the database's own rules refused it.
             NotRecorded, OutcomeUnknown: see there.
         """
@@ -117,5 +117,5 @@ def _replayed_or_failure(outcome: Outcome) -> bool | DomainError:
     if outcome.status is OutcomeStatus.REPLAYED:
         return True
     if outcome.status is OutcomeStatus.REFUSED:
-        return Invalid.because(outcome.detail)
+        return Invalid.single(outcome.detail)
     return _FAILURES[outcome.status](outcome.detail)

@@ -28,7 +28,7 @@ from contract.auth_events import (
 )
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
-from servicekit.http.bodies import KEY_HEADER, BadValue, read_idempotency_key, read_json
+from servicekit.http.bodies import KEY_HEADER, BadRequest, read_idempotency_key, read_json
 from servicekit.http.headers import header
 from servicekit.http.openapi import json_body, query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
@@ -227,7 +227,7 @@ def _device_type(request: Request) -> DeviceType | None:
     try:
         return DeviceType(name)
     except ValueError:
-        raise BadValue(invalid_device_type(name)) from None
+        raise BadRequest(invalid_device_type(name)) from None
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from contract.auth_events import Interval
 from contract.text import Instant
 from servicekit.errors import Invalid
-from servicekit.http.bodies import BadValue
+from servicekit.http.bodies import BadRequest
 from servicekit.http.error_responses import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
@@ -44,21 +44,21 @@ def read_range(query: QueryParams, now: datetime) -> Range:
 
     Raises:
         Invalid: a parameter is malformed.
-        BadValue: the range is longer than a series may be, or reaches back farther than minutes are kept.
+        BadRequest: the range is longer than a series may be, or reaches back farther than minutes are kept.
     """
     interval = _interval(query.get("interval", "hour"))
     zone = _zone(query.get("timezone", "UTC"))
     end = _instant(query, "to") or now
     start = _instant(query, "from") or end - DEFAULT_RANGE[interval]
     if start >= end:
-        raise Invalid.because("must be before `to`", "query", "from")
+        raise Invalid.single("must be before `to`", "query", "from")
     if interval == "minute" and start < now - MINUTES_REACH_BACK:
-        raise BadValue(f"interval=minute reaches back {MINUTES_REACH_BACK.days} days; use interval=hour before that")
+        raise BadRequest(f"interval=minute reaches back {MINUTES_REACH_BACK.days} days; use interval=hour before that")
     try:
         edges = bucket_edges(start, end, interval, zone, buckets_max=POINTS_MAX)
     except TooManyBucketsError:
         sentence = f"The range has more than {POINTS_MAX} points; shorten it or use a wider interval than {interval}"
-        raise BadValue(sentence) from None
+        raise BadRequest(sentence) from None
     return Range(interval, zone, tuple(edges))
 
 
@@ -66,12 +66,12 @@ def _interval(value: str) -> Interval:
     for interval in get_args(Interval):
         if value == interval:
             return interval  # type: ignore[no-any-return]  # get_args knows the values, not their type
-    raise Invalid.because(f"must be one of {', '.join(get_args(Interval))}", "query", "interval")
+    raise Invalid.single(f"must be one of {', '.join(get_args(Interval))}", "query", "interval")
 
 
 def _zone(name: str) -> ZoneInfo:
     if name not in _ZONES:  # never a path that a client wrote
-        raise Invalid.because("must be an IANA time zone, like Europe/Berlin", "query", "timezone")
+        raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", "timezone")
     return ZoneInfo(name)
 
 
@@ -85,5 +85,5 @@ def _instant(query: QueryParams, name: str) -> datetime | None:
     except ValidationError as error:
         raise invalid(error, "query", name) from None
     if not _EARLIEST <= instant <= _LATEST:
-        raise Invalid.because(f"must be between {_EARLIEST.year} and {_LATEST.year}", "query", name)
+        raise Invalid.single(f"must be between {_EARLIEST.year} and {_LATEST.year}", "query", name)
     return instant

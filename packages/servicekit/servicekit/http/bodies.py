@@ -20,7 +20,7 @@ KEY_HEADER = "Idempotency-Key"
 KEY_CHARACTERS_MAX = 255
 
 
-class BadValue(DomainError):
+class BadRequest(DomainError):
     """A value that a document answers with 400 and a sentence of its own."""
 
     code = "bad-value"
@@ -60,7 +60,7 @@ def validated(
     """`value` as a `model`; `where` leads to it in the messages.
 
     Raises:
-        BadValue: `bad_value` found the one error that has a sentence of its own.
+        BadRequest: `bad_value` found the one error that has a sentence of its own.
         Invalid: anything else that is wrong.
     """
     try:
@@ -69,7 +69,7 @@ def validated(
     except ValidationError as error:
         sentence = bad_value(error)
         if sentence is not None:
-            raise BadValue(sentence) from None
+            raise BadRequest(sentence) from None
         raise invalid(error, *where) from None
 
 
@@ -89,5 +89,5 @@ def read_idempotency_key(request: Request) -> str | None:
         return None
     if not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
         message = f"must be 1 to {KEY_CHARACTERS_MAX} printable ASCII characters"
-        raise Invalid.because(message, "header", KEY_HEADER)
+        raise Invalid.single(message, "header", KEY_HEADER)
     return key

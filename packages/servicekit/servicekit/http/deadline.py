@@ -28,6 +28,6 @@ def from_header(value: str | None, *, seconds_max: float) -> float:
     try:
         left = float(value) - time.time()
     except ValueError as error:
-        raise Invalid.because("must be seconds since the epoch", "header", HEADER) from error
+        raise Invalid.single("must be seconds since the epoch", "header", HEADER) from error
     # min() on this side: for NaN, too, the answer is `seconds_max`.
     return now + min(seconds_max, left)
