@@ -101,13 +101,13 @@ async def test_once_unknown_a_repeat_that_is_refused_goes_on_with_what_is_not_an
         execute(conn, "INSERT INTO probe VALUES (1)")  # in its own way, once its COMMIT got lost
         return "at once"
 
-    def write_carefully(conn: Connection) -> str:
+    def fallback(conn: Connection) -> str:
         if is_lost_again:
             conn.close()  # as if the server had ended it
         execute(conn, INSERT_ONCE)
         return "carefully"
 
-    running = database.run(lambda lease: commit(lease, write, write_carefully), 0.5)
+    running = database.run(lambda lease: commit(lease, write, fallback), 0.5)
     if is_lost_again:
         with pytest.raises(OutcomeUnknown):
             await running

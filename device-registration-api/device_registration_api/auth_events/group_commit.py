@@ -32,15 +32,15 @@ class GroupCommit:
         """Register a client's batch in a transaction of its own."""
         work = partial(
             commit,
-            write=partial(register_batch, batch=batch, slot=self._slot, carefully=False),
-            write_carefully=partial(register_batch, batch=batch, slot=self._slot, carefully=True),
+            work=partial(register_batch, batch=batch, slot=self._slot, carefully=False),
+            fallback=partial(register_batch, batch=batch, slot=self._slot, carefully=True),
         )
         return await self._database.run(work, deadline - time.monotonic())
 
     async def _flush(self, batch: Sequence[Registration], deadline: float) -> Sequence[Outcome]:
         work = partial(
             commit,
-            write=partial(register, registrations=batch, slot=self._slot),
-            write_carefully=partial(register_carefully, registrations=batch, slot=self._slot),
+            work=partial(register, registrations=batch, slot=self._slot),
+            fallback=partial(register_carefully, registrations=batch, slot=self._slot),
         )
         return await self._database.run(work, deadline - time.monotonic())

@@ -18,13 +18,13 @@ _PAUSE_SECONDS = 0.05
 
 
 def commit(
-    lease: Lease, write: Callable[[Connection], Result], write_carefully: Callable[[Connection], Result] | None = None
+    lease: Lease, work: Callable[[Connection], Result], fallback: Callable[[Connection], Result] | None = None
 ) -> Result:
-    """Run `write` in one transaction and commit it. Repeated with the same ids, it must be exact or be refused.
+    """Run `work` in one transaction and commit it. Repeated with the same ids, it must be exact or be refused.
 
     A deadlock or a lock time-out is repeated a few times. A COMMIT whose outcome is unknown is repeated on a new
     connection until it is known, or until the lease expires: only then is anybody told that it is unknown. Once the
-    database has refused the data of `write`, `write_carefully` takes its place.
+    database has refused the data of `work`, `fallback` takes its place.
 
     Raises:
         NotRecorded: nothing was stored.
@@ -36,13 +36,13 @@ def commit(
     while True:
         try:
             with lease.transaction() as conn:
-                return write(conn)
+                return work(conn)
         except (psycopg2.DataError, psycopg2.IntegrityError):
-            if write_carefully is None:
+            if fallback is None:
                 raise
             # One row was refused and took its neighbours with it; or our own rows are in the way, stored by a COMMIT
             # that got lost: what is unknown stays so, whatever becomes of this attempt.
-            write, write_carefully = write_carefully, None
+            work, fallback = fallback, None
             continue
         except OutcomeUnknown as error:
             unknown = error
