@@ -33,7 +33,7 @@ READ_OWNERS = """
       JOIN json_to_recordset(%(claims)s::json) AS claim(project_id int, key text) USING (project_id, key)
 """
 
-KEEP_ANSWER = """
+STORE_RESPONSE = """
     UPDATE idempotency
        SET answer = %(answer)s::jsonb
      WHERE project_id = %(project_id)s AND key = %(key)s
@@ -50,19 +50,19 @@ class Claim(NamedTuple):
     received_at: str
 
 
-class Verdict(Enum):
-    """What a claim came to. FRESH includes our own retry: its fact collides with the one already stored."""
+class ClaimStatus(Enum):
+    """What a claim came to. NEW includes our own retry: its fact collides with the one already stored."""
 
-    FRESH = auto()
+    NEW = auto()
     REPLAY = auto()
     CONFLICT = auto()
 
 
-class _Winner(NamedTuple):
+class _Claimed(NamedTuple):
     event_id: str
 
 
-class _Owner(NamedTuple):
+class _StoredKey(NamedTuple):
     project_id: int
     key: str
     body_sha256: str
@@ -70,14 +70,14 @@ class _Owner(NamedTuple):
     answer: str | None
 
 
-class Ruling(NamedTuple):
-    """A verdict, and the stored answer where there is one."""
+class ClaimResult(NamedTuple):
+    """A status, and the stored answer where there is one."""
 
-    verdict: Verdict
+    status: ClaimStatus
     answer: BatchAnswer | None = None
 
 
-def claim(conn: Connection, claims: Sequence[Claim]) -> list[Ruling]:
+def claim(conn: Connection, claims: Sequence[Claim]) -> list[ClaimResult]:
     """Claim every identity and rule on each, in order.
 
     Raises:
@@ -86,23 +86,25 @@ def claim(conn: Connection, claims: Sequence[Claim]) -> list[Ruling]:
     if not claims:
         return []
     rows = {"claims": to_json([each._asdict() for each in claims]).decode()}
-    won = {winner.event_id for winner in fetch_all(conn, CLAIM_KEYS, rows, _Winner)}
+    won = {winner.event_id for winner in fetch_all(conn, CLAIM_KEYS, rows, _Claimed)}
     if len(won) == len(claims):
-        return [Ruling(Verdict.FRESH)] * len(claims)
-    owners = {(owner.project_id, owner.key): owner for owner in fetch_all(conn, READ_OWNERS, rows, _Owner)}
-    return [_rule(each, owners) for each in claims]
+        return [ClaimResult(ClaimStatus.NEW)] * len(claims)
+    owners = {(owner.project_id, owner.key): owner for owner in fetch_all(conn, READ_OWNERS, rows, _StoredKey)}
+    return [_resolve(each, owners) for each in claims]
 
 
-def keep_answer(conn: Connection, project_id: int, key: str, answer: BatchAnswer) -> None:
+def store_response(conn: Connection, project_id: int, key: str, answer: BatchAnswer) -> None:
     """Store the answer that a repeat of this batch will get."""
-    execute(conn, KEEP_ANSWER, {"project_id": project_id, "key": key, "answer": answer.model_dump_json(by_alias=True)})
+    execute(
+        conn, STORE_RESPONSE, {"project_id": project_id, "key": key, "answer": answer.model_dump_json(by_alias=True)}
+    )
 
 
-def _rule(claim: Claim, owners: dict[tuple[int, str], _Owner]) -> Ruling:
+def _resolve(claim: Claim, owners: dict[tuple[int, str], _StoredKey]) -> ClaimResult:
     owner = owners.get((claim.project_id, claim.key))
     if owner is None:
         raise Contention("an idempotency key expired just now")
     answer = None if owner.answer is None else BatchAnswer.model_validate_json(owner.answer)
     if owner.event_id == claim.event_id:
-        return Ruling(Verdict.FRESH, answer)
-    return Ruling(Verdict.REPLAY if owner.body_sha256 == claim.body_sha256 else Verdict.CONFLICT, answer)
+        return ClaimResult(ClaimStatus.NEW, answer)
+    return ClaimResult(ClaimStatus.REPLAY if owner.body_sha256 == claim.body_sha256 else ClaimStatus.CONFLICT, answer)

@@ -9,16 +9,16 @@ from contract.auth_events import BatchAnswer, BatchResult
 from contract.registrations import BatchForward, BatchReply, Outcome, OutcomeStatus, Registration
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
-from device_registration_api.idempotency import Claim, Verdict
+from device_registration_api.idempotency import Claim, ClaimStatus
 from servicekit.database.sql import execute
 from servicekit.errors import IdempotencyKeyReused
 
 KEY_REUSED = "this idempotency key was used before with another body"
 _REGISTERED = Outcome(status=OutcomeStatus.REGISTERED)
 _OUTCOMES = {
-    Verdict.FRESH: _REGISTERED,
-    Verdict.REPLAY: Outcome(status=OutcomeStatus.REPLAYED, detail="recorded before under this identity"),
-    Verdict.CONFLICT: Outcome(status=OutcomeStatus.CONFLICT, detail=KEY_REUSED),
+    ClaimStatus.NEW: _REGISTERED,
+    ClaimStatus.REPLAY: Outcome(status=OutcomeStatus.REPLAYED, detail="recorded before under this identity"),
+    ClaimStatus.CONFLICT: Outcome(status=OutcomeStatus.CONFLICT, detail=KEY_REUSED),
 }
 
 
@@ -70,11 +70,11 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
             batch.batch_id,
             batch.received_at.isoformat(),
         )
-        (ruling,) = idempotency.claim(conn, [claim])
-        if ruling.verdict is Verdict.CONFLICT or (ruling.verdict is Verdict.REPLAY and ruling.answer is None):
+        (result,) = idempotency.claim(conn, [claim])
+        if result.status is ClaimStatus.CONFLICT or (result.status is ClaimStatus.REPLAY and result.answer is None):
             raise IdempotencyKeyReused(KEY_REUSED)
-        if ruling.answer is not None:
-            return BatchReply(answer=ruling.answer, replayed=ruling.verdict is Verdict.REPLAY)
+        if result.answer is not None:
+            return BatchReply(answer=result.answer, replayed=result.status is ClaimStatus.REPLAY)
     if carefully:
         registrations = [batch.row(row) for row in range(len(batch.user_keys))]
         outcomes = register_carefully(conn, registrations, slot) if registrations else []
@@ -83,7 +83,7 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
         others = _register_fresh(conn, batch, slot)
     answer = _answer(batch, others)
     if batch.identity is not None:
-        idempotency.keep_answer(conn, batch.project_id, batch.identity.key, answer)
+        idempotency.store_response(conn, batch.project_id, batch.identity.key, answer)
     return BatchReply(answer=answer)
 
 
@@ -101,8 +101,8 @@ def _outcomes_of_identities(conn: Connection, registrations: Sequence[Registrati
     keyed = [each for each in registrations if each.identity is not None]
     if not keyed:
         return [_REGISTERED] * len(registrations)
-    rulings = idempotency.claim(conn, [_claim_of(each) for each in keyed])
-    outcomes = {each.event_id: _OUTCOMES[ruling.verdict] for each, ruling in zip(keyed, rulings, strict=True)}
+    results = idempotency.claim(conn, [_claim_of(each) for each in keyed])
+    outcomes = {each.event_id: _OUTCOMES[result.status] for each, result in zip(keyed, results, strict=True)}
     return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
 
 
