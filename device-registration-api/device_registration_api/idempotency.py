@@ -11,7 +11,7 @@ from typing import NamedTuple
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic_core import to_json
 
-from contract.auth_events import BatchAnswer
+from contract.auth_events import BatchResponse
 from servicekit.database.pool import Contention
 from servicekit.database.sql import execute, fetch_all
 
@@ -74,7 +74,7 @@ class ClaimResult(NamedTuple):
     """A status, and the stored answer where there is one."""
 
     status: ClaimStatus
-    answer: BatchAnswer | None = None
+    answer: BatchResponse | None = None
 
 
 def claim(conn: Connection, claims: Sequence[Claim]) -> list[ClaimResult]:
@@ -93,7 +93,7 @@ def claim(conn: Connection, claims: Sequence[Claim]) -> list[ClaimResult]:
     return [_resolve(each, owners) for each in claims]
 
 
-def store_response(conn: Connection, project_id: int, key: str, answer: BatchAnswer) -> None:
+def store_response(conn: Connection, project_id: int, key: str, answer: BatchResponse) -> None:
     """Store the answer that a repeat of this batch will get."""
     execute(
         conn, STORE_RESPONSE, {"project_id": project_id, "key": key, "answer": answer.model_dump_json(by_alias=True)}
@@ -104,7 +104,7 @@ def _resolve(claim: Claim, owners: dict[tuple[int, str], _StoredKey]) -> ClaimRe
     owner = owners.get((claim.project_id, claim.key))
     if owner is None:
         raise Contention("an idempotency key expired just now")
-    answer = None if owner.answer is None else BatchAnswer.model_validate_json(owner.answer)
+    answer = None if owner.answer is None else BatchResponse.model_validate_json(owner.answer)
     if owner.event_id == claim.event_id:
         return ClaimResult(ClaimStatus.NEW, answer)
     return ClaimResult(ClaimStatus.REPLAY if owner.body_sha256 == claim.body_sha256 else ClaimStatus.CONFLICT, answer)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from contract.auth_events import AuthEventItem, DeviceType
-from contract.text import AcceptedText, ShortText, are_accepted, are_stripped
+from contract.text import ShortText, ValidatedText, all_stripped, all_valid
 from servicekit.errors import Invalid
 from servicekit.http.bodies import BadRequest
 from statistics_api.auth_events.accepting import read_event
-from statistics_api.auth_events.batches import Columns, plain_columns
+from statistics_api.auth_events.batches import Columns, parse_columns
 from tests.auth_events.words import DEVICE_TYPES, event
 
 # Everything that a JSON string can hold: no surrogates.
@@ -43,7 +43,7 @@ def one_by_one(items: list[Any]) -> list[AuthEventItem] | None:
 @settings(max_examples=500, deadline=None)
 @given(st.lists(_ITEMS | _VALUES, max_size=6))
 def test_whatever_is_read_in_columns_is_what_the_model_reads(items: list[Any]) -> None:
-    columns = plain_columns(items)
+    columns = parse_columns(items)
     if columns is not None:
         events = one_by_one(items)
         assert events is not None
@@ -59,27 +59,27 @@ def test_whatever_the_model_takes_as_it_is_is_read_in_columns(items: list[Any]) 
     as_it_is = events is not None and all(
         each.user_key == item["userKey"] for each, item in zip(events, items, strict=True)
     )
-    assert (plain_columns(items) is not None) == as_it_is
+    assert (parse_columns(items) is not None) == as_it_is
 
 
 @pytest.mark.parametrize("place", [0, 500, 999])
 @pytest.mark.parametrize("odd", [event(" u"), event("u", "Windows"), event("u", eventId="e"), "event", {}], ids=str)
 def test_one_odd_item_anywhere_sends_the_batch_the_other_way(place: int, odd: object) -> None:
     items: list[object] = [event(f"u-{index}", DEVICE_TYPES[index % 4]) for index in range(1_000)]
-    assert plain_columns(items) == Columns(
+    assert parse_columns(items) == Columns(
         [f"u-{index}" for index in range(1_000)], [DeviceType(DEVICE_TYPES[index % 4]) for index in range(1_000)]
     )
     items[place] = odd
-    assert plain_columns(items) is None
+    assert parse_columns(items) is None
 
 
 def test_of_every_character_there_is_the_bulk_rules_say_what_the_contract_says() -> None:
-    accepted = [character for character in _CHARACTERS if are_accepted([character])]
-    assert TypeAdapter(list[AcceptedText]).validate_python(accepted) == accepted
+    accepted = [character for character in _CHARACTERS if all_valid([character])]
+    assert TypeAdapter(list[ValidatedText]).validate_python(accepted) == accepted
     refused = set(_CHARACTERS) - set(accepted)
     assert refused == {character for character in _CHARACTERS if unicodedata.category(character) == "Cc"}
     for sides in ("{}a", "a{}", "a{}a"):
-        texts = [text for text in map(sides.format, accepted) if are_stripped([text])]
+        texts = [text for text in map(sides.format, accepted) if all_stripped([text])]
         assert TypeAdapter(list[ShortText]).validate_python(texts) == texts
         # ... and the other way round: nothing is taken for white space that the contract would keep.
         others = sorted(set(map(sides.format, accepted)) - set(texts))
@@ -90,11 +90,11 @@ def test_of_every_character_there_is_the_bulk_rules_say_what_the_contract_says()
 @given(st.lists(_TEXTS, max_size=4))
 def test_many_texts_are_accepted_if_each_is(texts: list[str]) -> None:
     try:
-        TypeAdapter(list[AcceptedText]).validate_python(texts)
+        TypeAdapter(list[ValidatedText]).validate_python(texts)
     except ValidationError:
-        assert not are_accepted(texts)
+        assert not all_valid(texts)
     else:
-        assert are_accepted(texts)
+        assert all_valid(texts)
 
 
 def test_a_field_is_known_by_its_name_on_the_wire_alone(public: httpx2.Client) -> None:

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from uuid_utils import uuid7
 
 from contract.auth_events import BATCH_ITEMS_MAX, BatchResult, DeviceType
-from contract.registrations import BatchForward, Registration
+from contract.registrations import ForwardedBatch, Registration
 from device_registration_api.auth_events import commands
 from device_registration_api.auth_events.copy_format import HEADER, copied
 
@@ -31,14 +31,14 @@ _ZONES = st.integers(-14, 14).map(lambda hours: timezone(timedelta(hours=hours))
 
 
 @st.composite
-def forwards(draw: st.DrawFn) -> tuple[BatchForward, set[int]]:
+def forwards(draw: st.DrawFn) -> tuple[ForwardedBatch, set[int]]:
     """A batch, and the rows of it that are not to be stored."""
     user_keys = draw(st.lists(_TEXTS, max_size=8))
     rows = st.integers(0, max(len(user_keys) - 1, 0))
     received_at = draw(_RECEIVED).astimezone(draw(_ZONES))
     ago = st.timedeltas(timedelta(minutes=-5), timedelta(days=30))
     occurred_at = draw(st.dictionaries(rows, st.tuples(ago, _ZONES))) if user_keys else {}
-    batch = BatchForward(
+    batch = ForwardedBatch(
         project_id=draw(st.integers(1, 2**31 - 1)),
         batch_id=str(uuid7()),
         received_at=received_at,
@@ -50,7 +50,7 @@ def forwards(draw: st.DrawFn) -> tuple[BatchForward, set[int]]:
     return batch, draw(st.sets(rows)) if user_keys else set()
 
 
-def kept(batch: BatchForward, without: set[int]) -> list[Registration]:
+def kept(batch: ForwardedBatch, without: set[int]) -> list[Registration]:
     return [batch.row(row) for row in range(len(batch.user_keys)) if row not in without]
 
 
@@ -94,13 +94,13 @@ def decoded(data: bytes) -> list[tuple[object, ...]]:
 
 @settings(max_examples=300, deadline=None)
 @given(forwards())
-def test_another_reader_finds_the_rows_and_nothing_else(forward: tuple[BatchForward, set[int]]) -> None:
+def test_another_reader_finds_the_rows_and_nothing_else(forward: tuple[ForwardedBatch, set[int]]) -> None:
     batch, without = forward
     assert decoded(copied(batch, without)) == facts(kept(batch, without))
 
 
-def fresh_batch(user_keys: list[str]) -> BatchForward:
-    return BatchForward(
+def fresh_batch(user_keys: list[str]) -> ForwardedBatch:
+    return ForwardedBatch(
         project_id=1,
         batch_id=str(uuid7()),
         received_at=datetime.now(UTC),
@@ -114,7 +114,7 @@ def fresh_batch(user_keys: list[str]) -> BatchForward:
 @given(forwards())
 @example((fresh_batch(_TRAPS), set()))
 def test_copy_stores_and_counts_exactly_what_insert_does(
-    conn: Connection, forward: tuple[BatchForward, set[int]]
+    conn: Connection, forward: tuple[ForwardedBatch, set[int]]
 ) -> None:
     batch, without = forward
     registrations = kept(batch, without)
@@ -139,7 +139,7 @@ def test_copy_stores_and_counts_exactly_what_insert_does(
 def test_a_batch_that_is_there_already_is_refused_whole_whatever_it_says_now(conn: Connection) -> None:
     """Our own retry: the ids are those of the first attempt, for they follow from what every attempt carries."""
     batch = fresh_batch(["a", "b", "c"])
-    again = BatchForward.model_validate_json(batch.model_dump_json(), strict=True)
+    again = ForwardedBatch.model_validate_json(batch.model_dump_json(), strict=True)
     commands.copy(conn, batch, {2})
     with conn.cursor() as cursor:
         cursor.execute("SAVEPOINT before")

@@ -96,7 +96,7 @@ class History:
         return sum(attempt.replayed for attempt in self.attempts)
 
     def unknown(self) -> list[tuple[str, str]]:
-        """Identity and group of each event in good order whose fate no answer has told yet."""
+        """IdempotencyKey and group of each event in good order whose fate no answer has told yet."""
         uncertain = {each.identity for each in self.attempts if each.ending is Ending.UNKNOWN and not each.refusable}
         return sorted((identity, self._invoked[identity]) for identity in uncertain - self._acknowledged)
 

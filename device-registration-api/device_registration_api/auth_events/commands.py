@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from contract.registrations import BatchForward, Registration
+from contract.registrations import ForwardedBatch, Registration
 from device_registration_api.auth_events.copy_format import copied
 from servicekit.database.sql import execute, fetch_all
 
@@ -87,7 +87,7 @@ def record(conn: Connection, registrations: Sequence[Registration]) -> list[PerM
     return fetch_all(conn, RECORD, {"registrations": rows.decode()}, PerMinute)
 
 
-def copy(conn: Connection, batch: BatchForward, without: Collection[int]) -> list[PerMinute]:
+def copy(conn: Connection, batch: ForwardedBatch, without: Collection[int]) -> list[PerMinute]:
     """Store the rows of a batch, none of which may be there yet, but for some; much faster than `record`.
 
     Raises:
@@ -98,7 +98,7 @@ def copy(conn: Connection, batch: BatchForward, without: Collection[int]) -> lis
     return _counted(batch, without)
 
 
-def _counted(batch: BatchForward, without: Collection[int]) -> list[PerMinute]:
+def _counted(batch: ForwardedBatch, without: Collection[int]) -> list[PerMinute]:
     """All rows as if received now, less those that were not, which are few: one pass that no Python code is run for."""
     now = _minute(batch.received_at)
     counted = Counter({(device_type, now): events for device_type, events in Counter(batch.device_types).items()})

@@ -10,7 +10,7 @@ from itertools import compress
 from uuid import UUID
 
 from contract.auth_events import BATCH_ITEMS_MAX
-from contract.registrations import EVENT_ID_DIGITS, BatchForward
+from contract.registrations import EVENT_ID_DIGITS, ForwardedBatch
 from contract.text import TEXT_CHARACTERS_MAX
 
 # Signature, no flags, no extension of the header; a row of -1 fields ends the data.
@@ -27,7 +27,7 @@ _NUMBERS = [row.to_bytes(_ROW_BYTES, "big") for row in range(BATCH_ITEMS_MAX)]
 _LENGTHS = [length.to_bytes(4, "big") for length in range(4 * TEXT_CHARACTERS_MAX + 1)]
 
 
-def copied(batch: BatchForward, without: Collection[int]) -> bytes:
+def copied(batch: ForwardedBatch, without: Collection[int]) -> bytes:
     """The rows of a batch, but for some, with the columns in the order that `commands.COPY` names them.
 
     In UTF-8, which is what the connection is told.

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 
-from contract.registrations import BatchForward, BatchReply, Outcome, Registration
+from contract.registrations import ForwardedBatch, ForwardedBatchResponse, Outcome, Registration
 from device_registration_api.auth_events.registering import register, register_batch, register_carefully
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.database.commit import commit
@@ -28,7 +28,7 @@ class GroupCommit:
             self._flush, batch_rows_max=BATCH_ROWS_MAX, queue_rows_max=QUEUE_ROWS_MAX, least_seconds=LEAST_SECONDS
         )
 
-    async def register_batch(self, batch: BatchForward, deadline: float) -> BatchReply:
+    async def register_batch(self, batch: ForwardedBatch, deadline: float) -> ForwardedBatchResponse:
         """Register a client's batch in a transaction of its own."""
         work = partial(
             commit,

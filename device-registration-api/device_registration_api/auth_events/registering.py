@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from contract.auth_events import BatchAnswer, BatchResult
-from contract.registrations import BatchForward, BatchReply, Outcome, OutcomeStatus, Registration
+from contract.auth_events import BatchResponse, BatchResult
+from contract.registrations import ForwardedBatch, ForwardedBatchResponse, Outcome, OutcomeStatus, Registration
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, ClaimStatus
@@ -52,7 +52,7 @@ def register_carefully(conn: Connection, registrations: Sequence[Registration], 
     return outcomes
 
 
-def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefully: bool) -> BatchReply:
+def register_batch(conn: Connection, batch: ForwardedBatch, slot: int, *, carefully: bool) -> ForwardedBatchResponse:
     """Register one client's batch and, if it has an identity, keep the answer for its repeats.
 
     At first every event is taken to be new, which is fast and fails as a whole when one is not, or breaks a rule
@@ -74,7 +74,7 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
         if result.status is ClaimStatus.CONFLICT or (result.status is ClaimStatus.REPLAY and result.answer is None):
             raise IdempotencyKeyReused(KEY_REUSED)
         if result.answer is not None:
-            return BatchReply(answer=result.answer, replayed=result.status is ClaimStatus.REPLAY)
+            return ForwardedBatchResponse(answer=result.answer, replayed=result.status is ClaimStatus.REPLAY)
     if carefully:
         registrations = [batch.row(row) for row in range(len(batch.user_keys))]
         outcomes = register_carefully(conn, registrations, slot) if registrations else []
@@ -84,10 +84,10 @@ def register_batch(conn: Connection, batch: BatchForward, slot: int, *, carefull
     answer = _answer(batch, others)
     if batch.identity is not None:
         idempotency.store_response(conn, batch.project_id, batch.identity.key, answer)
-    return BatchReply(answer=answer)
+    return ForwardedBatchResponse(answer=answer)
 
 
-def _register_fresh(conn: Connection, batch: BatchForward, slot: int) -> dict[int, Outcome]:
+def _register_fresh(conn: Connection, batch: ForwardedBatch, slot: int) -> dict[int, Outcome]:
     """The outcomes of the rows that were not registered."""
     keyed = sorted(batch.identities)
     outcomes = _outcomes_of_identities(conn, [batch.row(row) for row in keyed])
@@ -106,7 +106,7 @@ def _outcomes_of_identities(conn: Connection, registrations: Sequence[Registrati
     return [outcomes.get(each.event_id, _REGISTERED) for each in registrations]
 
 
-def _answer(batch: BatchForward, others: Mapping[int, Outcome]) -> BatchAnswer:
+def _answer(batch: ForwardedBatch, others: Mapping[int, Outcome]) -> BatchResponse:
     results = list(batch.rejected)
     duplicate = 0
     positions = batch.positions() if others else []
@@ -117,7 +117,7 @@ def _answer(batch: BatchForward, others: Mapping[int, Outcome]) -> BatchAnswer:
         else:
             results.append(BatchResult(index=positions[row], status="rejected", detail=outcome.detail))
     results.sort(key=lambda result: result.index)
-    return BatchAnswer(
+    return BatchResponse(
         registered=len(batch.user_keys) - len(others),
         duplicate=duplicate,
         rejected=len(results) - duplicate,

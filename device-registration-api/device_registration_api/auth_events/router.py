@@ -9,11 +9,11 @@ from uuid_utils import uuid7
 
 from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Registered, unknown_device_type
 from contract.registrations import (
-    BatchForward,
-    BatchReply,
     CoalescedOutcomes,
     CoalescedRegistrations,
-    Identity,
+    ForwardedBatch,
+    ForwardedBatchResponse,
+    IdempotencyKey,
     IndexedOutcome,
     Outcome,
     OutcomeStatus,
@@ -64,7 +64,9 @@ async def register(request: Request) -> Response:
         "project_id": DEFAULT_PROJECT_ID,
         "event_id": str(uuid7()),
         "received_at": datetime.now(UTC),
-        "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
+        "identity": None
+        if key is None
+        else IdempotencyKey(key=key, body_sha256=body_sha256(event.idempotency_fields())),
     }
     registration = validated(Registration, sent | added, "body")
     outcome = await _group_commit(request).coalescer.submit(registration, ends)
@@ -100,15 +102,15 @@ async def register_coalesced(request: Request) -> Response:
 
 @router.post(
     "/Device/register/batch",
-    response_model=BatchReply,
+    response_model=ForwardedBatchResponse,
     summary="Record one client's batch in one transaction",
     responses=refusals(401, 409, 413, 422, 503),
-    openapi_extra=json_body(BatchForward, headers=(deadline.HEADER,)),
+    openapi_extra=json_body(ForwardedBatch, headers=(deadline.HEADER,)),
 )
 async def register_batch(request: Request) -> Response:
     """All of it or nothing; a repeat under the batch's own key gets the stored answer."""
     ends = _deadline(request)
-    batch = _read(BatchForward, await read_bytes(request))
+    batch = _read(ForwardedBatch, await read_bytes(request))
     request.scope["log_fields"].update(events=len(batch.user_keys))
     reply = await _group_commit(request).register_batch(batch, ends)
     return Response(reply.model_dump_json(by_alias=True), media_type="application/json")

@@ -50,7 +50,7 @@ class AuthEvent(BaseModel):
         description="When the sign-in happened, if not now: up to 30 days ago, at most 5 minutes ahead.",
     )
 
-    def said(self) -> tuple[str, ...]:
+    def idempotency_fields(self) -> tuple[str, ...]:
         """What a repeat is compared by: all that the client said, and nothing that the server adds."""
         return ("auth-event", self.user_key, self.device_type, self.occurred_at.isoformat() if self.occurred_at else "")
 
@@ -83,7 +83,7 @@ class BatchResult(BaseModel):
     detail: str
 
 
-class BatchAnswer(BaseModel):
+class BatchResponse(BaseModel):
     """registered + duplicate + rejected is the number of items sent."""
 
     model_config = CAMEL_CASE
@@ -140,7 +140,7 @@ class TimeSeries(BaseModel):
     series: list[Series]
 
 
-def check_window(occurred_at: datetime, received_at: datetime) -> None:
+def validate_occurred_at(occurred_at: datetime, received_at: datetime) -> None:
     """Whether an event may have happened then.
 
     Raises:

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from contract.auth_events import BATCH_ITEMS_MAX, BatchAnswer, BatchResult, DeviceType, check_window
-from contract.text import AcceptedText
+from contract.auth_events import BATCH_ITEMS_MAX, BatchResponse, BatchResult, DeviceType, validate_occurred_at
+from contract.text import ValidatedText
 
 EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -28,7 +28,7 @@ DeviceTypes: TypeAlias = Annotated[list[DeviceType], PlainSerializer(list, retur
 EVENT_ID_DIGITS = 4
 
 
-class Identity(BaseModel):
+class IdempotencyKey(BaseModel):
     """The client's own identity for what it sends: a repeat with the same body counts nothing."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,18 +49,18 @@ class Registration(BaseModel):
     project_id: Annotated[int, Field(ge=1, lt=2**31)]
     event_id: EventId
     received_at: AwareDatetime
-    user_key: AcceptedText
+    user_key: ValidatedText
     device_type: DeviceType
     # The client's word: a refusal of its value names the field as the client wrote it.
     occurred_at: AwareDatetime | None = Field(default=None, alias="occurredAt")
-    identity: Identity | None = None
+    identity: IdempotencyKey | None = None
 
     @field_validator("occurred_at")
     @classmethod
     def _within_the_window(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         received_at = info.data.get("received_at")
         if value is not None and received_at is not None:
-            check_window(value, received_at)
+            validate_occurred_at(value, received_at)
         return value
 
 
@@ -104,7 +104,7 @@ class CoalescedOutcomes(BaseModel):
     others: list[IndexedOutcome]
 
 
-class BatchForward(BaseModel):
+class ForwardedBatch(BaseModel):
     """One client's batch: one transaction. Columns, because ten thousand rows are read many times faster so.
 
     What follows from something else does not travel: see `event_id` and `positions`. What the edge already rejected
@@ -114,13 +114,13 @@ class BatchForward(BaseModel):
     project_id: Annotated[int, Field(ge=1, lt=2**31)]
     batch_id: EventId
     received_at: AwareDatetime
-    identity: Identity | None = None
+    identity: IdempotencyKey | None = None
     # One entry an event.
-    user_keys: Annotated[list[AcceptedText], Field(max_length=BATCH_ITEMS_MAX)]
+    user_keys: Annotated[list[ValidatedText], Field(max_length=BATCH_ITEMS_MAX)]
     device_types: DeviceTypes
     # Only what the client gave, by the position in the columns.
     occurred_at: dict[int, AwareDatetime] = {}
-    identities: dict[int, Identity] = {}
+    identities: dict[int, IdempotencyKey] = {}
     rejected: list[BatchResult]
 
     @model_validator(mode="after")
@@ -134,7 +134,7 @@ class BatchForward(BaseModel):
         if any(not 0 <= row < length for row in (*self.occurred_at, *self.identities)):
             raise ValueError("must name rows that are there")
         for value in self.occurred_at.values():
-            check_window(value, self.received_at)
+            validate_occurred_at(value, self.received_at)
         return self
 
     def event_id(self, row: int) -> str:
@@ -163,8 +163,8 @@ class BatchForward(BaseModel):
         )
 
 
-class BatchReply(BaseModel):
+class ForwardedBatchResponse(BaseModel):
     """The answer to a batch, and whether it is the stored answer to an earlier one."""
 
-    answer: BatchAnswer
+    answer: BatchResponse
     replayed: bool = False

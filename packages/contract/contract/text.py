@@ -46,13 +46,13 @@ ShortText: TypeAlias = Annotated[
 ]
 
 # The same text once it was accepted: checked again by the writer, in one pass that no Python function slows down.
-AcceptedText: TypeAlias = Annotated[
+ValidatedText: TypeAlias = Annotated[
     str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
 ]
 
 
-def are_accepted(texts: list[str]) -> bool:
-    """Whether each is an AcceptedText, in a few passes over all of them that no Python code is run for."""
+def all_valid(texts: list[str]) -> bool:
+    """Whether each is an ValidatedText, in a few passes over all of them that no Python code is run for."""
     if not texts:
         return True
     lengths = set(map(len, texts))
@@ -63,7 +63,7 @@ def are_accepted(texts: list[str]) -> bool:
     return together.isprintable() or _CONTROL_CHARACTER.search(together) is None
 
 
-def are_stripped(texts: list[str]) -> bool:
+def all_stripped(texts: list[str]) -> bool:
     """Whether ShortText would take none of them for surrounded by white space."""
     # Python knows four separators more than pydantic, U+001C to U+001F: control characters, which are refused anyway.
     return texts == list(map(str.strip, texts))

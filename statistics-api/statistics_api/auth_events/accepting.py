@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid_utils import uuid7
 
 from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, unknown_device_type
-from contract.registrations import Identity, Registration
+from contract.registrations import IdempotencyKey, Registration
 from servicekit.http.bodies import Model, body_sha256, validated
 
 
@@ -34,7 +34,9 @@ def accept(event: AuthEvent, key: str | None, received_at: datetime, *where: str
             "user_key": event.user_key,
             "device_type": event.device_type,
             "occurredAt": event.occurred_at,
-            "identity": None if key is None else Identity(key=key, body_sha256=body_sha256(event.said())),
+            "identity": None
+            if key is None
+            else IdempotencyKey(key=key, body_sha256=body_sha256(event.idempotency_fields())),
         },
         *where,
     )

@@ -15,10 +15,10 @@ from contract.auth_events import (
     AuthEventItem,
     BatchResult,
     DeviceType,
-    check_window,
+    validate_occurred_at,
 )
-from contract.registrations import BatchForward, Identity
-from contract.text import are_accepted, are_stripped
+from contract.registrations import ForwardedBatch, IdempotencyKey
+from contract.text import all_stripped, all_valid
 from servicekit.errors import Invalid
 from servicekit.http.bodies import BadRequest, body_sha256, read_bytes, read_idempotency_key
 from servicekit.http.strict_json import MalformedJson, check, decode, parse
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
     device_types: list[DeviceType]
 
 
-async def read_batch(request: Request, received_at: datetime) -> BatchForward:
+async def read_batch(request: Request, received_at: datetime) -> ForwardedBatch:
     """The batch, validated item by item.
 
     Raises:
@@ -48,15 +48,15 @@ async def read_batch(request: Request, received_at: datetime) -> BatchForward:
     key = read_idempotency_key(request)
     body = await read_bytes(request)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    items, plain = _lines(body) if content_type in _NDJSON_TYPES else _array(body)
+    items, plain = _parse_ndjson(body) if content_type in _NDJSON_TYPES else _parse_array(body)
     if len(items) > BATCH_ITEMS_MAX:
         raise Invalid.single(f"at most {BATCH_ITEMS_MAX} items make a batch, not {len(items)}")
     # Constructed, not validated again: each part of it was.
-    batch = BatchForward.model_construct(
+    batch = ForwardedBatch.model_construct(
         project_id=DEFAULT_PROJECT_ID,
         batch_id=str(uuid7()),
         received_at=received_at,
-        identity=None if key is None else Identity(key=key, body_sha256=_digest(items)),
+        identity=None if key is None else IdempotencyKey(key=key, body_sha256=_digest(items)),
         user_keys=[] if plain is None else plain.user_keys,
         device_types=[] if plain is None else plain.device_types,
         occurred_at={},
@@ -64,11 +64,11 @@ async def read_batch(request: Request, received_at: datetime) -> BatchForward:
         rejected=[],
     )
     if plain is None:
-        _add_each(batch, items)
+        _parse_items(batch, items)
     return batch
 
 
-def plain_columns(items: list[Any]) -> Columns | None:
+def parse_columns(items: list[Any]) -> Columns | None:
     """The batch in columns, if each item is a valid event of a user key and a device type and nothing else.
 
     Most batches are, and are read many times faster so than item by item: in passes that run no Python code for an
@@ -80,13 +80,13 @@ def plain_columns(items: list[Any]) -> Columns | None:
     try:
         user_keys = list(map(_user_key, items))
         device_types = list(map(_device_type, map(_device_type_name, items)))
-        right = set(map(len, items)) == {2} and are_stripped(user_keys) and are_accepted(user_keys)
+        right = set(map(len, items)) == {2} and all_stripped(user_keys) and all_valid(user_keys)
     except (KeyError, TypeError):  # a field is missing, a device type unknown; no object, no string
         return None
     return Columns(user_keys, device_types) if right else None
 
 
-def _add_each(batch: BatchForward, items: list[Any]) -> None:
+def _parse_items(batch: ForwardedBatch, items: list[Any]) -> None:
     for index, event in enumerate(_events(items)):
         if isinstance(event, AuthEventItem):
             _add(batch, index, event)
@@ -112,24 +112,24 @@ def _event(item: Any) -> AuthEventItem | Invalid | BadRequest:  # noqa: ANN401 -
         return refusal
 
 
-def _add(batch: BatchForward, index: int, event: AuthEventItem) -> None:
+def _add(batch: ForwardedBatch, index: int, event: AuthEventItem) -> None:
     row = len(batch.user_keys)
     if event.occurred_at is not None:
         try:
-            check_window(event.occurred_at, batch.received_at)
+            validate_occurred_at(event.occurred_at, batch.received_at)
         except ValueError as error:
             batch.rejected.append(BatchResult(index=index, status="rejected", detail=f"occurredAt: {error}"))
             return
         batch.occurred_at[row] = event.occurred_at
     if event.event_id is not None:
-        batch.identities[row] = Identity(key=event.event_id, body_sha256=body_sha256(event.said()))
+        batch.identities[row] = IdempotencyKey(key=event.event_id, body_sha256=body_sha256(event.idempotency_fields()))
     batch.user_keys.append(event.user_key)
     batch.device_types.append(event.device_type)
 
 
-def _array(body: bytes) -> tuple[list[Any], Columns | None]:
+def _parse_array(body: bytes) -> tuple[list[Any], Columns | None]:
     items = decode(body)
-    plain = plain_columns(items) if isinstance(items, list) else None
+    plain = parse_columns(items) if isinstance(items, list) else None
     if plain is None:  # objects of two accepted strings cannot break a rule of ours
         check(body, items)
     if not isinstance(items, list):
@@ -137,7 +137,7 @@ def _array(body: bytes) -> tuple[list[Any], Columns | None]:
     return items, plain
 
 
-def _lines(body: bytes) -> tuple[list[Any], Columns | None]:
+def _parse_ndjson(body: bytes) -> tuple[list[Any], Columns | None]:
     """One value a line that is not blank; a line that is not JSON is rejected alone."""
     items: list[Any] = []
     for line in body.split(b"\n"):
@@ -147,7 +147,7 @@ def _lines(body: bytes) -> tuple[list[Any], Columns | None]:
             items.append(parse(line))
         except MalformedJson as error:
             items.append(error)
-    return items, plain_columns(items)
+    return items, parse_columns(items)
 
 
 def _digest(items: list[Any]) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from contract.registrations import (
-    BatchForward,
-    BatchReply,
     CoalescedOutcomes,
     CoalescedRegistrations,
+    ForwardedBatch,
+    ForwardedBatchResponse,
     Outcome,
     OutcomeStatus,
     Registration,
@@ -63,16 +63,16 @@ class Gateway:
         """
         return await self._coalescer.submit(_Item(registration, request_id), time.monotonic() + EVENT_SECONDS_MAX)
 
-    async def register_batch(self, batch: BatchForward, request_id: str) -> BatchReply:
+    async def register_batch(self, batch: ForwardedBatch, request_id: str) -> ForwardedBatchResponse:
         """Returns after COMMIT. Raises as `register`."""
         deadline = time.monotonic() + BATCH_SECONDS_MAX
         body = batch.model_dump_json().encode()
 
-        async def send(_: Sequence[BatchForward]) -> Sequence[BatchReply | DomainError]:
+        async def send(_: Sequence[ForwardedBatch]) -> Sequence[ForwardedBatchResponse | DomainError]:
             reply = await self._device_api.post(
                 "/Device/register/batch", body, deadline=deadline, request_id=request_id
             )
-            return [BatchReply.model_validate_json(reply)]
+            return [ForwardedBatchResponse.model_validate_json(reply)]
 
         (outcome,) = await self._retries.send([batch], send, deadline)
         if isinstance(outcome, DomainError):

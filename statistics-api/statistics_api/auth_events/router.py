@@ -15,7 +15,7 @@ from contract.auth_events import (
     DEFAULT_PROJECT_ID,
     AuthEvent,
     AuthEventItem,
-    BatchAnswer,
+    BatchResponse,
     DeviceType,
     DeviceTypeCount,
     Interval,
@@ -112,7 +112,7 @@ async def log_auth(request: Request) -> Response:
 
 @router.post(
     "/batch",
-    response_model=BatchAnswer,
+    response_model=BatchResponse,
     summary="Record up to 10,000 events in one transaction",
     response_description="Every item that was not plainly registered is listed",
     responses=refusals(408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
