@@ -132,7 +132,7 @@ class Lease:
         if self._expired.is_set():
             raise NotRecorded("the deadline passed before it was begun")
         try:
-            conn = self._database.take()
+            conn = self._database.acquire()
         except psycopg2.OperationalError as error:
             raise NotRecorded("the database cannot be reached") from error
         with self._lock:
@@ -158,7 +158,7 @@ class Lease:
         if self._expired.is_set():  # its socket may be shut down already
             conn.close()
         else:
-            self._database.give_back(conn)
+            self._database.release(conn)
 
     def _forget_socket(self) -> None:
         with self._lock:
@@ -211,12 +211,14 @@ class Database:
 
         seconds_left = seconds_max - (time.monotonic() - begun)
         expiry = loop.call_later(seconds_left, lease.expire)
-        patience = loop.call_later(min(_CONNECT_SECONDS_MAX, _CONNECT_SHARE_MAX * seconds_left), give_up_connecting)
+        connect_timer = loop.call_later(
+            min(_CONNECT_SECONDS_MAX, _CONNECT_SHARE_MAX * seconds_left), give_up_connecting
+        )
 
         def finish(future: "Future[Result]") -> None:
             # The slot is free when the thread is, which is later than this call if the caller gave up.
             expiry.cancel()
-            patience.cancel()
+            connect_timer.cancel()
             self._slots.release()
             if outcome.done():
                 return
@@ -234,7 +236,7 @@ class Database:
         self._threads.submit(work, lease).add_done_callback(when_done)
         return await outcome
 
-    def take(self) -> Connection:
+    def acquire(self) -> Connection:
         """An idle connection that is still up, else a new one.
 
         Raises:
@@ -254,7 +256,7 @@ class Database:
             conn.set_session(readonly=True, autocommit=True)
         return conn
 
-    def give_back(self, conn: Connection) -> None:
+    def release(self, conn: Connection) -> None:
         """Keep a connection for the next caller."""
         with self._lock:
             self._idle.append(conn)
