@@ -17,7 +17,7 @@ _BUDGET_SHARE = 0.1
 _BUDGET_MAX = 10.0
 _PAUSE_SECONDS = 0.1
 # A repeat with less time than this would only be given up on.
-_LEAST_SECONDS = 0.5
+REMAINING_SECONDS_MIN = 0.5
 
 
 class Retries:
@@ -56,7 +56,7 @@ class Retries:
         return outcomes
 
     def _may_repeat(self, deadline: float) -> bool:
-        if self._budget < 1 or deadline - time.monotonic() < _LEAST_SECONDS:
+        if self._budget < 1 or deadline - time.monotonic() < REMAINING_SECONDS_MIN:
             return False
         self._budget -= 1
         return True

@@ -134,7 +134,7 @@ class World:
             self._flush,
             batch_rows_max=self.schedule.batch_rows_max,
             queue_rows_max=self.schedule.queue_rows_max,
-            least_seconds=self.schedule.least * TICK_SECONDS,
+            remaining_seconds_min=self.schedule.least * TICK_SECONDS,
             clock=self._loop.time,
         )
         callers = [self._loop.create_task(self._call(call)) for call in self.schedule.calls]

@@ -48,7 +48,7 @@ def test_who_comes_again_at_once_shares_the_next_flush_with_those_who_waited() -
 
     async def program() -> None:
         coalescer: Coalescer[int, int] = Coalescer(
-            flush, batch_rows_max=LONG, queue_rows_max=LONG, least_seconds=0, clock=lambda: 0
+            flush, batch_rows_max=LONG, queue_rows_max=LONG, remaining_seconds_min=0, clock=lambda: 0
         )
         early = asyncio.create_task(client(coalescer))
         await first_flush.wait()
@@ -84,7 +84,7 @@ def test_a_refusal_of_many_fields_arrives_whole() -> None:
         async def flush(_: object, __: float) -> list[str | DomainError]:
             return [sent]
 
-        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, least_seconds=0)
+        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, remaining_seconds_min=0)
         with pytest.raises(Invalid) as refusal:
             await coalescer.submit("item", asyncio.get_running_loop().time() + 1)
         assert refusal.value.fields == sent.fields
@@ -175,7 +175,7 @@ def test_closing_before_the_first_flush_began_answers_all_the_same() -> None:
 
         time = asyncio.get_running_loop().time
         coalescer: Coalescer[str, str] = Coalescer(
-            flush, batch_rows_max=1, queue_rows_max=2, least_seconds=0, clock=time
+            flush, batch_rows_max=1, queue_rows_max=2, remaining_seconds_min=0, clock=time
         )
         submissions = [asyncio.create_task(coalescer.submit(item, 9.0)) for item in ("first", "second")]
         await asyncio.gather(coalescer.close(0), asyncio.wait(submissions))
@@ -196,7 +196,7 @@ def test_closing_twice_or_unused_is_harmless() -> None:
         async def flush(items: object, _: float) -> list[str | DomainError]:
             raise AssertionError(items)
 
-        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, least_seconds=0)
+        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, remaining_seconds_min=0)
         await coalescer.close(1)
         await coalescer.close(1)
         with pytest.raises(NotRecorded):

@@ -14,7 +14,7 @@ from servicekit.database.pool import Database
 _SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
 QUEUE_ROWS_MAX = 10_000
-LEAST_SECONDS = 0.05
+REMAINING_SECONDS_MIN = 0.05
 
 
 class GroupCommit:
@@ -25,7 +25,10 @@ class GroupCommit:
         # Writers that differ here touch different counter rows, so they never wait for each other's commit.
         self._slot = zlib.crc32(instance_id.encode()) % _SLOTS
         self.coalescer: Coalescer[Registration, Outcome] = Coalescer(
-            self._flush, batch_rows_max=BATCH_ROWS_MAX, queue_rows_max=QUEUE_ROWS_MAX, least_seconds=LEAST_SECONDS
+            self._flush,
+            batch_rows_max=BATCH_ROWS_MAX,
+            queue_rows_max=QUEUE_ROWS_MAX,
+            remaining_seconds_min=REMAINING_SECONDS_MIN,
         )
 
     async def register_batch(self, batch: ForwardedBatch, deadline: float) -> ForwardedBatchResponse:

@@ -24,7 +24,7 @@ BATCH_SECONDS_MAX = 10.0
 _FORWARD_ROWS_MAX = 1_000
 _QUEUE_ROWS_MAX = 4_000
 # With less time left than this, an event is refused rather than sent.
-_LEAST_SECONDS = 1.0
+REMAINING_SECONDS_MIN = 1.0
 
 _FAILURES: dict[OutcomeStatus, type[DomainError]] = {
     OutcomeStatus.CONFLICT: IdempotencyKeyReused,
@@ -50,7 +50,7 @@ class Gateway:
             self._flush,
             batch_rows_max=_FORWARD_ROWS_MAX,
             queue_rows_max=_QUEUE_ROWS_MAX,
-            least_seconds=_LEAST_SECONDS,
+            remaining_seconds_min=REMAINING_SECONDS_MIN,
         )
 
     async def register(self, registration: Registration, request_id: str) -> bool:

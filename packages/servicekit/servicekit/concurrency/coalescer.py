@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting(Generic[Item, Outcome]):
+class _PendingItem(Generic[Item, Outcome]):
     item: Item
     deadline: float
     outcome: "asyncio.Future[Outcome]"
@@ -42,7 +42,7 @@ class Coalescer(Generic[Item, Outcome]):
     exception, a wrong number of outcomes, or silence until the deadline leaves the whole batch unknown.
 
     Deadlines are readings of `clock`, in seconds. A batch is flushed under the earliest deadline in it, so nothing
-    is executed after its own; an item with less than `least_seconds` left is not sent at all, because it would
+    is executed after its own; an item with less than `remaining_seconds_min` left is not sent at all, because it would
     take its neighbours down with it.
     """
 
@@ -52,15 +52,15 @@ class Coalescer(Generic[Item, Outcome]):
         *,
         batch_rows_max: int,
         queue_rows_max: int,
-        least_seconds: float,
+        remaining_seconds_min: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flush = flush
         self._batch_rows_max = batch_rows_max
         self._queue_rows_max = queue_rows_max
-        self._least_seconds = least_seconds
+        self._remaining_seconds_min = remaining_seconds_min
         self._clock = clock
-        self._queue: deque[_Waiting[Item, Outcome]] = deque()
+        self._queue: deque[_PendingItem[Item, Outcome]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -112,70 +112,72 @@ class Coalescer(Generic[Item, Outcome]):
         elif len(self._queue) >= self._queue_rows_max:
             outcome.set_exception(Overloaded("too many requests are waiting"))
         else:
-            self._queue.append(_Waiting(item, deadline, outcome))
+            self._queue.append(_PendingItem(item, deadline, outcome))
             if self._flushing is None:
                 # A task of its own: a caller that goes away cannot take the batch with it.
                 self._flushing = asyncio.create_task(self._flush_until_empty())
         return outcome
 
     async def _flush_until_empty(self) -> None:
-        batch: list[_Waiting[Item, Outcome]] = []
+        batch: list[_PendingItem[Item, Outcome]] = []
         try:
-            while batch := self._take():
+            while batch := self._next_batch():
                 await self._flush_one(batch)
                 for _ in range(_TURNS_BETWEEN):
                     await asyncio.sleep(0)
         finally:
             # Empty unless this task was cancelled: at shutdown, everybody still gets an answer.
-            _answer(batch, OutcomeUnknown("the service shut down before the outcome was known"))
-            _answer(self._queue, NotRecorded("the service is shutting down"))
+            _fail(batch, OutcomeUnknown("the service shut down before the outcome was known"))
+            _fail(self._queue, NotRecorded("the service is shutting down"))
             self._queue.clear()
             self._flushing = None
 
-    def _take(self) -> list[_Waiting[Item, Outcome]]:
-        batch: list[_Waiting[Item, Outcome]] = []
-        latest_start = self._clock() + self._least_seconds
+    def _next_batch(self) -> list[_PendingItem[Item, Outcome]]:
+        batch: list[_PendingItem[Item, Outcome]] = []
+        latest_start = self._clock() + self._remaining_seconds_min
         while self._queue and len(batch) < self._batch_rows_max:
             waiting = self._queue.popleft()
             if waiting.outcome.done():
                 continue  # withdrawn by its caller
             if waiting.deadline < latest_start:
-                _answer([waiting], NotRecorded("it could not be stored in time"))
+                _fail([waiting], NotRecorded("it could not be stored in time"))
             else:
                 batch.append(waiting)
         return batch
 
-    async def _flush_one(self, batch: list[_Waiting[Item, Outcome]]) -> None:
+    async def _flush_one(self, batch: list[_PendingItem[Item, Outcome]]) -> None:
         deadline = min(waiting.deadline for waiting in batch)
         flush = asyncio.ensure_future(self._flush([waiting.item for waiting in batch], deadline))
         try:
             await asyncio.wait({flush}, timeout=max(0.0, deadline - self._clock()))
         except asyncio.CancelledError:
-            _abandon(flush)
+            _cancel_flush(flush)
             raise
         if not flush.done():
-            _abandon(flush)
-            _answer(batch, OutcomeUnknown("no outcome was known in time"))
+            _cancel_flush(flush)
+            _fail(batch, OutcomeUnknown("no outcome was known in time"))
             return
         error = asyncio.CancelledError() if flush.cancelled() else flush.exception()
         if isinstance(error, NotRecorded):
-            _answer(batch, error)
+            _fail(batch, error)
         elif error is not None:
             if not isinstance(error, OutcomeUnknown):
                 _log.error("a flush of %d failed", len(batch), exc_info=error)
-            _answer(batch, OutcomeUnknown(str(error) or "the outcome is unknown"))
+            _fail(batch, OutcomeUnknown(str(error) or "the outcome is unknown"))
         elif len(flush.result()) != len(batch):
             _log.error("a flush of %d returned %d outcomes", len(batch), len(flush.result()))
-            _answer(batch, OutcomeUnknown("the outcome is unknown"))
+            _fail(batch, OutcomeUnknown("the outcome is unknown"))
         else:
             for waiting, outcome in zip(batch, flush.result(), strict=True):
                 if isinstance(outcome, DomainError):
-                    _answer([waiting], outcome)
+                    _fail([waiting], outcome)
                 elif not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
 
 
-def _answer(batch: "Sequence[_Waiting[Item, Outcome]] | deque[_Waiting[Item, Outcome]]", error: DomainError) -> None:
+def _fail(
+    batch: "Sequence[_PendingItem[Item, Outcome]] | deque[_PendingItem[Item, Outcome]]", error: DomainError
+) -> None:
     for waiting in batch:
         if not waiting.outcome.done():
             waiting.outcome.set_exception(_copy(error))
@@ -192,13 +194,13 @@ def _copy(error: DomainError) -> DomainError:
     return copy
 
 
-def _abandon(flush: "asyncio.Future[Any]") -> None:
+def _cancel_flush(flush: "asyncio.Future[Any]") -> None:
     """Cancel a flush without awaiting it: one that ignores its cancellation must not hold up the next."""
     flush.cancel()
-    flush.add_done_callback(_forget)
+    flush.add_done_callback(_log_late_failure)
 
 
-def _forget(flush: "asyncio.Future[Any]") -> None:
+def _log_late_failure(flush: "asyncio.Future[Any]") -> None:
     """Its batch was answered long ago; only a bug is worth a line."""
     if not flush.cancelled() and (error := flush.exception()) is not None and not isinstance(error, DomainError):
         _log.error("a flush failed after its deadline", exc_info=error)
