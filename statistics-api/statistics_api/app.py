@@ -16,7 +16,7 @@ from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
-from servicekit.service.health import Need, health_routes
+from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.gateway import Gateway
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         description="Records events from devices and answers how many and when: at once, exactly, at any size.",
         lifespan=lifespan,
     )
-    needs: dict[str, Need] = {
+    needs: dict[str, ReadinessCheck] = {
         "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
         "device-registration-api": device_api.check,
     }

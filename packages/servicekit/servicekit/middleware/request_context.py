@@ -47,7 +47,7 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                if drain.has_begun():  # the next request of this client belongs on another instance
+                if drain.is_draining():  # the next request of this client belongs on another instance
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 

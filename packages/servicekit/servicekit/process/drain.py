@@ -11,7 +11,7 @@ from types import FrameType
 _begun = threading.Event()
 
 
-def has_begun() -> bool:
+def is_draining() -> bool:
     """Whether a balancer should send its requests elsewhere from now on."""
     return _begun.is_set()
 

@@ -99,7 +99,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     def _refuse(self) -> None:
         self._refusing = False
-        stays = self.parser.should_keep_alive() and not drain.has_begun()
+        stays = self.parser.should_keep_alive() and not drain.is_draining()
         self.transport.write(
             b"%sx-request-id: %s\r\n%s\r\n%s"
             % (
@@ -129,7 +129,7 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
 
 async def _refuse_in_task(scope: Scope, receive: Receive, send: Send) -> None:
     headers = dict(_refusal.headers) | {"x-request-id": request_id_of(scope)}
-    if drain.has_begun():
+    if drain.is_draining():
         headers["connection"] = "close"
     _refusals.increment(asyncio.get_running_loop())
     await Response(_refusal.body, _refusal.status_code, headers)(scope, receive, send)

@@ -10,7 +10,7 @@ from servicekit.errors import RETRY_AFTER_SECONDS, DomainError
 from servicekit.process import drain
 
 # A need is checked by awaiting it: it returns what it found, or raises a DomainError that says what is wrong.
-Need = Callable[[], Awaitable[str]]
+ReadinessCheck = Callable[[], Awaitable[str]]
 
 
 class Health(BaseModel):
@@ -31,7 +31,7 @@ class Readiness(BaseModel):
     needs: dict[str, str] = Field(description="For each thing the service needs, its state.")
 
 
-def health_routes(service: str, *, version: str, environment: str, needs: Mapping[str, Need]) -> APIRouter:
+def health_routes(service: str, *, version: str, environment: str, needs: Mapping[str, ReadinessCheck]) -> APIRouter:
     """`/health`, `/livez` and `/readyz`. All are async: liveness must not queue behind busy worker threads."""
     router = APIRouter(tags=["health"])
 
@@ -50,7 +50,7 @@ def health_routes(service: str, *, version: str, environment: str, needs: Mappin
     )
     async def readyz(response: Response) -> Readiness:
         states: dict[str, str] = {}
-        reason = "shutting down" if drain.has_begun() else None
+        reason = "shutting down" if drain.is_draining() else None
         for name, need in needs.items():
             try:
                 states[name] = await need()
