@@ -20,8 +20,8 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.gateway import Gateway
-from statistics_api.client_limits import ClientLimits
 from statistics_api.device_api import DeviceApi
+from statistics_api.rate_limit import RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
@@ -80,7 +80,7 @@ def _optional_middleware(settings: Settings) -> list[MiddlewareFactory]:
     chosen: list[MiddlewareFactory] = []
     if settings.rate_limit is not None:
         rate, proxies = settings.rate_limit, settings.trusted_proxies
-        chosen.append(partial(ClientLimits, rate=rate, trusted_proxies=proxies, render=render_detail))
+        chosen.append(partial(RateLimitMiddleware, rate=rate, trusted_proxies=proxies, render=render_detail))
     if settings.cors_origins:
         chosen.append(
             partial(

@@ -14,12 +14,12 @@ from servicekit.errors import TooManyRequests
 from servicekit.http.error_responses import Renderer
 
 Network = IPv4Network | IPv6Network
-_UNLIMITED = frozenset({"/health", "/livez", "/readyz"})
+_EXEMPT_PATHS = frozenset({"/health", "/livez", "/readyz"})
 # One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
 _IPV6_PREFIX = 64
 
 
-class ClientLimits:
+class RateLimitMiddleware:
     """Refuses with 429 whoever asks more often than `rate`."""
 
     def __init__(
@@ -33,7 +33,7 @@ class ClientLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"].rstrip("/") in _UNLIMITED:
+        if scope["type"] != "http" or scope["path"].rstrip("/") in _EXEMPT_PATHS:
             await self._app(scope, receive, send)
             return
         address = client_address(scope, self._trusted_proxies)

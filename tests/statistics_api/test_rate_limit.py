@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
 from servicekit.http.error_responses import render_detail
-from statistics_api.client_limits import ClientLimits, Network, client_address
+from statistics_api.rate_limit import Network, RateLimitMiddleware, client_address
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -60,7 +60,7 @@ class Clients:
     """Many clients of one limited application."""
 
     def __init__(self) -> None:
-        self._app = ClientLimits(
+        self._app = RateLimitMiddleware(
             PlainTextResponse("served"), rate=parse("2/hour"), trusted_proxies=PROXIES, render=render_detail
         )
 
