@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from servicekit.concurrency.retries import RETRIES_MAX, RetryBudget
 from servicekit.errors import DomainError, IdempotencyKeyReused, NotRecorded, OutcomeUnknown
-from statistics_api.retries import RETRIES_MAX, Retries
 from tests.servicekit.simulation import simulate
 
 LONG = 100.0
@@ -21,7 +21,7 @@ Told = str | DomainError
 @pytest.fixture(autouse=True)
 def simulated_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time())
-    monkeypatch.setattr("statistics_api.retries.time", clock)
+    monkeypatch.setattr("servicekit.concurrency.retries.time", clock)
 
 
 @dataclass
@@ -44,9 +44,9 @@ class Service:
         return [answer[item] for item in items]
 
 
-def send(service: Service, items: int = 1, *, deadline: float = LONG, retries: Retries | None = None) -> list[Told]:
+def send(service: Service, items: int = 1, *, deadline: float = LONG, retries: RetryBudget | None = None) -> list[Told]:
     async def program() -> list[Told]:
-        return await (retries or Retries()).send(range(items), service.send, deadline)
+        return await (retries or RetryBudget()).send(range(items), service.send, deadline)
 
     return simulate(program)
 
@@ -94,13 +94,13 @@ def test_a_bug_is_not_taken_for_an_outcome() -> None:
 
     async def program() -> None:
         with pytest.raises(ZeroDivisionError):
-            await Retries().send([1], bug, LONG)
+            await RetryBudget().send([1], bug, LONG)
 
     simulate(program)
 
 
 def test_an_outage_is_answered_with_at_most_a_tenth_more_load() -> None:
-    retries, services = Retries(), [Service([NOT_RECORDED]) for _ in range(1_000)]
+    retries, services = RetryBudget(), [Service([NOT_RECORDED]) for _ in range(1_000)]
     for service in services:
         send(service, retries=retries)
 
@@ -110,7 +110,7 @@ def test_an_outage_is_answered_with_at_most_a_tenth_more_load() -> None:
 
 
 def test_after_an_outage_the_budget_fills_up_again() -> None:
-    retries = Retries()
+    retries = RetryBudget()
     for _ in range(50):
         send(Service([NOT_RECORDED]), retries=retries)
     for _ in range(50):

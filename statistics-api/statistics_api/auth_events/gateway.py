@@ -14,9 +14,9 @@ from contract.registrations import (
     Registration,
 )
 from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
 from statistics_api.device_api import DeviceApi
-from statistics_api.retries import Retries
 
 # How long a client waits for an event or a batch at the most, in seconds.
 EVENT_SECONDS_MAX = 6.0
@@ -45,7 +45,7 @@ class Gateway:
         """`observe` is told of each flush that succeeded: how many events it carried, and its seconds."""
         self._device_api = device_api
         self._observe = observe
-        self._retries = Retries()
+        self._retries = RetryBudget()
         self._coalescer: Coalescer[_Item, bool] = Coalescer(
             self._flush,
             batch_rows_max=_FORWARD_ROWS_MAX,

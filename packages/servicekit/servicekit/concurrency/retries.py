@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 0.1
 REMAINING_SECONDS_MIN = 0.5
 
 
-class Retries:
+class RetryBudget:
     """A budget of retries, and the loop that spends it."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class Retries:
                     outcomes[index] = outcome
             pending = [index for index in pending if isinstance(outcomes[index], NotRecorded | OutcomeUnknown)]
             pause = random.uniform(0, _PAUSE_SECONDS * 2**attempt)  # noqa: S311 - not a secret
-            if not pending or attempt == RETRIES_MAX or not self._may_repeat(deadline - pause):
+            if not pending or attempt == RETRIES_MAX or not self._spend(deadline - pause):
                 break
             await asyncio.sleep(pause)
         return outcomes
 
-    def _may_repeat(self, deadline: float) -> bool:
+    def _spend(self, deadline: float) -> bool:
         if self._budget < 1 or deadline - time.monotonic() < REMAINING_SECONDS_MIN:
             return False
         self._budget -= 1
