@@ -19,29 +19,29 @@ class Figure:
     better: Literal["higher", "lower"]
     detail: str
     unit: str = ""
-    beyond: float | None = None
+    target: float | None = None
 
     @property
-    def kept(self) -> bool:
-        """Whether the floor was kept."""
+    def met(self) -> bool:
+        """Whether the floor was met."""
         return self.value >= self.floor if self.better == "higher" else self.value <= self.floor
 
 
 def table(figures: Sequence[Figure]) -> str:
     """The figures as a Markdown table."""
-    lines = ["| figure | measured | floor | beyond | made of |", "|---|---|---|---|---|"]
+    lines = ["| figure | measured | floor | target | made of |", "|---|---|---|---|---|"]
     for figure in figures:
         bound = "≥" if figure.better == "higher" else "≤"
-        beyond = "" if figure.beyond is None else f"{figure.beyond:g}{figure.unit}"
-        measured = f"**{figure.value:.2f}{figure.unit}**" + ("" if figure.kept else " (missed)")
+        target = "" if figure.target is None else f"{figure.target:g}{figure.unit}"
+        measured = f"**{figure.value:.2f}{figure.unit}**" + ("" if figure.met else " (missed)")
         lines.append(
-            f"| {figure.name} | {measured} | {bound} {figure.floor:g}{figure.unit} | {beyond} | {figure.detail} |"
+            f"| {figure.name} | {measured} | {bound} {figure.floor:g}{figure.unit} | {target} | {figure.detail} |"
         )
     return "\n".join(lines)
 
 
 def plot(figures: Sequence[Figure], file: Path) -> None:
-    """Each figure as a bar in units of its floor: beyond the line is good, whichever way it is measured."""
+    """Each figure as a bar in units of its floor: target the line is good, whichever way it is measured."""
     # Here, not above: the table must not need it.
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def plot(figures: Sequence[Figure], file: Path) -> None:
         for each in figures
     ]
     chart, axes = plt.subplots(figsize=(10, 0.5 * len(figures) + 1.5))
-    colours = ["#2a7f62" if each.kept else "#b3392f" for each in figures]
+    colours = ["#2a7f62" if each.met else "#b3392f" for each in figures]
     axes.barh([each.name for each in figures], scores, color=colours)
     axes.axvline(1, color="black", linewidth=1)
     for row, each in enumerate(figures):

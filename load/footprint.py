@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from load.bed import Bed, Product, free_port
+from load.environment import BenchEnvironment, Product, free_port
 from load.figures import Figure
 from load.wrk import wrk
 
@@ -21,9 +21,9 @@ _WARM_SECONDS = 30
 _STARTS = 3
 
 
-def memory(bed: Bed, seconds: int) -> list[Figure]:
+def memory(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Resident memory of every service process while 512 clients post through two workers."""
-    with bed.product("memory") as product, ThreadPoolExecutor(1) as pool:
+    with environment.product("memory") as product, ThreadPoolExecutor(1) as pool:
         product.restart_public(2)
         post = Path(__file__).parent / "post.lua"
         running = pool.submit(
@@ -54,7 +54,7 @@ def second_start() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         seconds = [_start_and_stop(Path(folder)) for _ in range(1 + _STARTS)][1:]
     detail = "starts " + ", ".join(f"{each:.1f} s" for each in seconds)
-    return [Figure("`make run`, second start to ready", median(seconds), 4, "lower", detail, " s", beyond=2)]
+    return [Figure("`make run`, second start to ready", median(seconds), 4, "lower", detail, " s", target=2)]
 
 
 def _start_and_stop(folder: Path) -> float:

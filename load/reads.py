@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from statistics import median
 from urllib.error import URLError
 
-from load.bed import Bed, Product, free_port
+from load.environment import BenchEnvironment, Product, free_port
 from load.figures import Figure
 from load.wrk import wrk
 from statistics_api.auth_events.queries import TOTALS
@@ -38,11 +38,11 @@ _COUNT = """
 _TIDY = "VACUUM (ANALYZE)"
 
 
-def against_an_empty_route(bed: Bed, seconds: int) -> list[Figure]:
+def against_an_empty_route(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """GET statistics by one process beside an empty FastAPI route on the same server, 64 clients each."""
     pairs = []
-    with bed.product("reads") as product, _empty_route() as empty:
-        bed.execute(product.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
+    with environment.product("reads") as product, _empty_route() as empty:
+        environment.execute(product.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
         for _ in range(ROUNDS):
             baseline = wrk(empty, connections=64, seconds=seconds)
             ours = wrk(_statistics(product), connections=64, seconds=seconds)
@@ -55,24 +55,24 @@ def against_an_empty_route(bed: Bed, seconds: int) -> list[Figure]:
             0.70,
             "higher",
             f"{ours_median:,.0f} ÷ {theirs:,.0f} requests/s; rounds " + ", ".join(f"{a / b:.2f}" for a, b in pairs),
-            beyond=0.9,
+            target=0.9,
         )
     ]
 
 
-def at_ten_million(bed: Bed, seconds: int) -> list[Figure]:
+def at_ten_million(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Latency of GET statistics at 10,000,000 events ÷ at 10,000, round by round, and the plans of both."""
-    with bed.product("small") as small, bed.product("large") as large:
-        bed.execute(small.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
-        bed.execute(large.name, *[_FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), _COUNT, _TIDY)
-        bed.settle()
+    with environment.product("small") as small, environment.product("large") as large:
+        environment.execute(small.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
+        environment.execute(large.name, *[_FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), _COUNT, _TIDY)
+        environment.settle()
         runs = []
         for turn in range(ROUNDS):
             # Each goes first as often as the other, but for one round: who is first may find the machine busier.
             products = (large, small) if turn % 2 else (small, large)
             seen = {each.name: wrk(_statistics(each), connections=8, seconds=seconds) for each in products}
             runs.append((seen[large.name], seen[small.name]))
-        plans = {product.name: _plan(bed, product) for product in (small, large)}
+        plans = {product.name: _plan(environment, product) for product in (small, large)}
     same = "the same plan and buffers" if plans["small"] == plans["large"] else f"plans differ: {plans}"
     medians = f"{median(a.p50 for a, _ in runs):.2f} ÷ {median(b.p50 for _, b in runs):.2f} ms; {same}"
     tails = f"{median(a.p99 for a, _ in runs):.2f} ÷ {median(b.p99 for _, b in runs):.2f} ms"
@@ -83,7 +83,7 @@ def at_ten_million(bed: Bed, seconds: int) -> list[Figure]:
             1.10,
             "lower",
             medians,
-            beyond=1.0,
+            target=1.0,
         ),
         Figure("GET p99 at 10,000,000 events ÷ at 10,000", median(a.p99 / b.p99 for a, b in runs), 1.5, "lower", tails),
     ]
@@ -93,9 +93,9 @@ def _statistics(product: Product) -> str:
     return f"{product.public.url}/Log/auth/statistics?deviceType=iOS"
 
 
-def _plan(bed: Bed, product: Product) -> list[str]:
+def _plan(environment: BenchEnvironment, product: Product) -> list[str]:
     explain = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) " + TOTALS.replace("%(project_id)s", "1")
-    rows = bed.execute(product.name, explain, explain)  # the first one warms the catalogue
+    rows = environment.execute(product.name, explain, explain)  # the first one warms the catalogue
     return [str(line) for (line,) in rows]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 
 from load.baselines import BATCH_ROWS, copied_rows_per_second, pgbench_inserts_per_second
-from load.bed import Bed
+from load.environment import BenchEnvironment
 from load.figures import Figure
 from load.wrk import Load, wrk
 
@@ -13,17 +13,17 @@ _HERE = Path(__file__).parent
 _COPY_BATCHES = 20
 
 
-def single_events(bed: Bed, seconds: int) -> list[Figure]:
+def single_events(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """POST /Log/auth by one process and by two workers, each beside pgbench in the same round."""
     ones: list[tuple[float, float]] = []
     twos: list[tuple[float, float]] = []
-    with bed.product("singles") as product:
+    with environment.product("singles") as product:
         for _ in range(ROUNDS):
             for workers, clients, pairs in ((1, 128, ones), (2, 512, twos)):
                 product.restart_public(workers)
-                bed.settle()
-                baseline = pgbench_inserts_per_second(bed.server, product.name, seconds=seconds)
-                bed.settle()
+                environment.settle()
+                baseline = pgbench_inserts_per_second(environment.server, product.name, seconds=seconds)
+                environment.settle()
                 load = wrk(
                     f"{product.public.url}/Log/auth", connections=clients, seconds=seconds, script=_HERE / "post.lua"
                 )
@@ -35,17 +35,17 @@ def single_events(bed: Bed, seconds: int) -> list[Figure]:
     ]
 
 
-def batches(bed: Bed, seconds: int) -> list[Figure]:
+def batches(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Batches of 10,000 over 4 connections, beside COPY over as many and over one."""
     against_four: list[tuple[float, float]] = []
     against_one: list[tuple[float, float]] = []
-    with bed.product("batches") as product:
+    with environment.product("batches") as product:
         for _ in range(ROUNDS):
-            bed.settle()
-            four = copied_rows_per_second(bed.server, product.name, connections=4, batches=_COPY_BATCHES)
-            bed.settle()
-            one = copied_rows_per_second(bed.server, product.name, connections=1, batches=_COPY_BATCHES)
-            bed.settle()
+            environment.settle()
+            four = copied_rows_per_second(environment.server, product.name, connections=4, batches=_COPY_BATCHES)
+            environment.settle()
+            one = copied_rows_per_second(environment.server, product.name, connections=1, batches=_COPY_BATCHES)
+            environment.settle()
             url = f"{product.public.url}/Log/auth/batch"
             load = wrk(url, connections=4, seconds=seconds, script=_HERE / "batch.lua")
             _all_answered(load)
@@ -58,11 +58,11 @@ def batches(bed: Bed, seconds: int) -> list[Figure]:
     ]
 
 
-def _ratio(name: str, pairs: list[tuple[float, float]], unit: str, floor: float, beyond: float) -> Figure:
+def _ratio(name: str, pairs: list[tuple[float, float]], unit: str, floor: float, target: float) -> Figure:
     """The median of the rounds' ratios: the machine's speed may drift between two rounds, not within one."""
     ours, theirs = (median(side) for side in zip(*pairs, strict=True))
     detail = f"{ours:,.0f} ÷ {theirs:,.0f} {unit}; rounds " + ", ".join(f"{a / b:.2f}" for a, b in pairs)
-    return Figure(name, median(a / b for a, b in pairs), floor, "higher", detail, beyond=beyond)
+    return Figure(name, median(a / b for a, b in pairs), floor, "higher", detail, target=target)
 
 
 def _all_answered(load: Load) -> None:

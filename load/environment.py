@@ -28,7 +28,7 @@ class Product:
         self.public.restart()
 
 
-class Bed:
+class BenchEnvironment:
     """One server for everything that is compared."""
 
     def __init__(self, server: Postgres, folder: Path) -> None:
