@@ -11,8 +11,8 @@ import httpx2
 import psycopg2
 import pytest
 
-from tests.auth_events.stored import administrator, assert_counts_are_exact, facts_of, rows
-from tests.auth_events.words import DEVICE_TYPES, NDJSON, WINDOWS, event
+from tests.auth_events.payloads import DEVICE_TYPES, NDJSON, WINDOWS, event
+from tests.database import administrator, assert_counts_are_exact, facts_of, rows
 from tests.servers import Product
 
 FORMS = pytest.mark.parametrize("form", ["array", "lines"])

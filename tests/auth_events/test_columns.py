@@ -17,7 +17,7 @@ from servicekit.errors import Invalid
 from servicekit.http.bodies import BadRequest
 from statistics_api.auth_events.accepting import read_event
 from statistics_api.auth_events.batches import Columns, parse_columns
-from tests.auth_events.words import DEVICE_TYPES, event
+from tests.auth_events.payloads import DEVICE_TYPES, event
 
 # Everything that a JSON string can hold: no surrogates.
 _CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]

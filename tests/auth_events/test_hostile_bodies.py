@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
 from tests.servers import Product
 
 EVENT = json.dumps(event("u")).encode()

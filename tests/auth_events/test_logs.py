@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from local.services import Service
-from tests.auth_events.logged import all_written, lines_of
-from tests.auth_events.stored import rows
-from tests.auth_events.words import NDJSON, event
+from tests.auth_events.payloads import NDJSON, event
+from tests.database import rows
+from tests.log_files import all_written, lines_of
 from tests.servers import READER, WRITER, Product, StartProduct
 
 FIELDS = {"time", "level", "service", "event", "request_id", "method", "path", "status", "milliseconds"}

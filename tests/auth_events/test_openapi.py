@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from local.services import ROOT, Service
-from tests.auth_events.logged import all_written, lines_of
-from tests.auth_events.words import event
+from tests.auth_events.payloads import event
+from tests.log_files import all_written, lines_of
 from tests.servers import Product
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")

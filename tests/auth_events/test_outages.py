@@ -11,8 +11,8 @@ import httpx2
 import psycopg2
 import pytest
 
-from tests.auth_events.stored import assert_counts_are_exact, facts_by_user, facts_of, rows
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
+from tests.database import assert_counts_are_exact, facts_by_user, facts_of, rows
 from tests.servers import Cluster, Product
 
 BACK_SECONDS_MAX = 10.0

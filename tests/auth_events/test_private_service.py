@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from contract.auth_events import DeviceType
-from tests.auth_events.stored import facts_of, rows
-from tests.auth_events.words import REGISTERED, WINDOWS, event
+from tests.auth_events.payloads import REGISTERED, WINDOWS, event
+from tests.database import facts_of, rows
 from tests.servers import Product, StartProduct
 
 WRITES = ["/Device/register", "/Device/register/coalesced", "/Device/register/batch"]

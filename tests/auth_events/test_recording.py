@@ -6,8 +6,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.auth_events.stored import facts_of, rows
-from tests.auth_events.words import DEVICE_TYPES, REGISTERED, WINDOWS, event
+from tests.auth_events.payloads import DEVICE_TYPES, REGISTERED, WINDOWS, event
+from tests.database import facts_of, rows
 from tests.servers import Product
 
 NOW_MARGIN = timedelta(seconds=30)

@@ -7,9 +7,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.auth_events.logged import all_written, lines_of
-from tests.auth_events.stored import assert_counts_are_exact, facts_by_user, facts_of, rows
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
+from tests.database import assert_counts_are_exact, facts_by_user, facts_of, rows
+from tests.log_files import all_written, lines_of
 from tests.servers import Product, StartProduct
 
 POISON = "refused-by-the-database"

@@ -8,7 +8,7 @@ import pytest
 
 from local.database import base_environment
 from local.services import Service, ServiceError, registration_service, statistics_service
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
 from tests.servers import Product, StartProduct, free_port
 
 ORIGIN = "https://dashboard.example"

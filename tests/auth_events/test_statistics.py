@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 
-from tests.auth_events.words import DEVICE_TYPES, WINDOWS, event
+from tests.auth_events.payloads import DEVICE_TYPES, WINDOWS, event
 from tests.servers import Product
 
 URL = "/Log/auth/statistics"

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
 
 GETS = ["/", "/health", "/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/Log/auth/statistics",
         "/Log/auth/statistics?deviceType=iOS", "/Log/auth/timeseries"]  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.auth_events.stored import rows
-from tests.auth_events.words import DEVICE_TYPES, WINDOWS, event
+from tests.auth_events.payloads import DEVICE_TYPES, WINDOWS, event
+from tests.database import rows
 from tests.servers import Product
 
 URL = "/Log/auth/timeseries"

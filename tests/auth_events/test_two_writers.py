@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from local.services import Service
-from tests.auth_events.stored import assert_counts_are_exact, facts_of, rows
-from tests.auth_events.words import REGISTERED, event
+from tests.auth_events.payloads import REGISTERED, event
+from tests.database import assert_counts_are_exact, facts_of, rows
 from tests.servers import Product, StartProduct
 
 SLOTS = 16

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from local.services import REGISTRATION_API, ROOT
+from tests.faults.client_churn import plain_calls
 from tests.faults.event_kinds import select
 from tests.faults.processes import confine, resident_bytes
 from tests.faults.stack import Stack
-from tests.faults.storm import plain_calls
 
 FACTORS = (2, 5, 10)
 FULL_SPEED_FACTOR = 2

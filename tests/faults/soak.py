@@ -18,13 +18,13 @@ from local.postgres import PostgresError
 from local.services import ROOT, ServiceError
 from tests.faults import overload, report
 from tests.faults.catalogue import EVERY_FAULT
+from tests.faults.client_churn import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 from tests.faults.cpu_share import NoCpuShare, cpu_share
 from tests.faults.event_kinds import AuthEventBatches, AuthEvents, EventKind
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
 from tests.faults.rolling import rolling_restarts, running_fleet
 from tests.faults.stack import Stack, running_stack
-from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 
 OUTPUT = ROOT / "build" / "soak"
 LOCK = OUTPUT.with_suffix(".lock")

@@ -26,7 +26,7 @@ DATABASE = "postgresql"
 SERVICES = (STATISTICS_API, REGISTRATION_API)
 # The rig takes every slot in one of its faults: few are taken sooner.
 CONNECTIONS_MAX = 40
-INSIDE = Path(__file__).parent / "inside"
+SABOTAGE = Path(__file__).parent / "inside"
 _POSTGRES_SETTINGS = MappingProxyType({"max_connections": str(CONNECTIONS_MAX), "shared_buffers": "64MB"})
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
@@ -58,7 +58,7 @@ class Stack:
 
     @property
     def clock_files(self) -> dict[str, Path]:
-        """For each service, where its clock's error stands in seconds (see inside/stepped_clock.py)."""
+        """For each service, where its clock's error stands in seconds (see sabotage/stepped_clock.py)."""
         return {name: self.folder / f"clock-{name}" for name in SERVICES}
 
     async def start(self, name: str) -> None:
@@ -184,7 +184,7 @@ def _environment(stack: Stack, name: str, inside: Sequence[str]) -> dict[str, st
     clock.write_bytes(bytes(8))  # a double: 0.0
     return base_environment() | {
         "LOG_FORMAT": "json",
-        "PYTHONPATH": str(INSIDE),
-        "INSIDE_MODULES": ",".join(inside),
+        "PYTHONPATH": str(SABOTAGE),
+        "SABOTAGE_MODULES": ",".join(inside),
         "CLOCK_FILE": str(clock),
     }

@@ -1,6 +1,6 @@
 """Real sabotage, really noticed: a checker that could not see these would prove nothing by its silence.
 
-Each test breaks the private service from inside (see inside/) or the database, and lets a fault bring it to light.
+Each test breaks the private service from inside (see sabotage/) or the database, and lets a fault bring it to light.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ RESET_BEFORE_THE_REPLY = _BY_NAME["reset before the reply, link"]
 
 @asynccontextmanager
 async def sabotaged(stack: Stack, module: str) -> AsyncIterator[None]:
-    """The private service with one of the modules in inside/, and sound again afterwards."""
+    """The private service with one of the modules in sabotage/, and sound again afterwards."""
     service = stack.services[REGISTRATION_API]
-    sound = service.env["INSIDE_MODULES"]
+    sound = service.env["SABOTAGE_MODULES"]
     try:
-        service.env["INSIDE_MODULES"] = f"{sound},{module}"
+        service.env["SABOTAGE_MODULES"] = f"{sound},{module}"
         await stack.restart(REGISTRATION_API)
         yield
     finally:
-        service.env["INSIDE_MODULES"] = sound
+        service.env["SABOTAGE_MODULES"] = sound
         await stack.restart(REGISTRATION_API)
 
 

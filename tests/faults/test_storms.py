@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from tests.faults.client_churn import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 from tests.faults.stack import Stack
-from tests.faults.storm import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.auth_events.stored import assert_counts_are_exact, facts_by_user
-from tests.auth_events.words import DEVICE_TYPES, event
+from tests.auth_events.payloads import DEVICE_TYPES, event
+from tests.database import assert_counts_are_exact, facts_by_user
 from tests.servers import Cluster, Product, StartProduct
 
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))

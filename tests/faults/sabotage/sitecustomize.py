@@ -9,7 +9,7 @@ import sys
 import traceback
 
 try:
-    for _name in os.environ.get("INSIDE_MODULES", "").split(","):
+    for _name in os.environ.get("SABOTAGE_MODULES", "").split(","):
         if _name:
             importlib.import_module(_name)
 except BaseException:  # noqa: BLE001 - Python itself would print it and start the service all the same
