@@ -19,7 +19,7 @@ class Installation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
-    def occupy(self) -> None:
+    def lock(self) -> None:
         """Make the folder (0700) if needed, and keep every other run out of it until this process ends.
 
         Raises InstallationError.

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
+from local.child_process import spawn
 from local.files import private_folder, secret
-from local.left_over import end_left_over, kill_all, lock_file
 from local.socket_folder import make_socket_folder, remove_socket_folder
-from local.tether import spawn
+from local.stale_server import kill_all, lock_file, stop_stale_server
 
 SUPERUSER = "postgres"
 READY_SECONDS_MAX = 180.0  # recovery after a crash replays up to max_wal_size
@@ -132,7 +132,7 @@ class Postgres:
             return
         private_folder(self.folder)
         self._check_runnable()
-        end_left_over(self.data, STOP_SECONDS_MAX)
+        stop_stale_server(self.data, STOP_SECONDS_MAX)
         self._check_version()
         if not self.data.exists():
             self._initialise()
@@ -145,7 +145,7 @@ class Postgres:
             # Fast shutdown (SIGINT) when this process is killed: the next start needs no recovery.
             self._process = spawn(
                 [
-                    *_with_a_name(),
+                    *_user_namespace(),
                     str(self.binaries / "postgres"),
                     "-D",
                     str(self.data),
@@ -187,7 +187,7 @@ class Postgres:
             self._process = None
 
     def _check_runnable(self) -> None:
-        namespace = _with_a_name()
+        namespace = _user_namespace()
         if not namespace:
             return
         who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}, who has no name on this system"
@@ -227,7 +227,7 @@ class Postgres:
         _ = self.password  # the file that initdb reads
         outcome = _run(
             [
-                *_with_a_name(),
+                *_user_namespace(),
                 str(self.binaries / "initdb"),
                 f"--pgdata={unfinished}",
                 f"--username={SUPERUSER}",
@@ -269,7 +269,7 @@ class Postgres:
         raise PostgresError(f"PostgreSQL did not start: {reason} (see {self.data / 'log'}).")
 
 
-def _with_a_name() -> list[str]:
+def _user_namespace() -> list[str]:
     """What to put before a command of PostgreSQL's, which refuses root, and initdb every user without a name.
 
     In a user namespace of its own this user's id reads as another one's, a known one's; the files still belong

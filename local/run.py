@@ -20,7 +20,7 @@ from local.installation import Installation, InstallationError
 from local.postgres import Postgres, PostgresError, wheel_binaries
 from local.services import Child, Service, ServiceError, registration_service, statistics_service
 from local.settings import Settings, SettingsError, read_settings
-from local.supervision import Watched, watch
+from local.supervision import Supervised, watch
 
 PORT_SECONDS_MAX = 3.0  # a run that was just killed may still be closing
 CHECK_SECONDS = 0.2
@@ -60,22 +60,22 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except EXPECTED as error:
-        _tell(str(error))
+        _print_error(str(error))
         return 1
 
 
 def _run(settings: Settings, begun: float) -> NoReturn:
     installation = Installation(settings.data_dir)
-    installation.occupy()
+    installation.lock()
     _check_port("STATISTICS_PORT", settings.statistics_port)
     _check_port("REGISTRATION_PORT", settings.registration_port)
     with _server(settings, installation) as (server, server_url):
         admin_url, exists = find(server_url)
         bring_up_to_date = partial(migrate, admin_url, installation.writer, installation.reader, _environment())
         private, public, maintenance = _children(settings, installation, admin_url)
-        with _stopped_in_the_end(public, private, maintenance):
+        with _stop_on_exit(public, private, maintenance):
             if not exists:
-                _say("Making the database ...")
+                _print("Making the database ...")
                 bring_up_to_date()
             private.start()
             public.start()
@@ -87,10 +87,10 @@ def _run(settings: Settings, begun: float) -> NoReturn:
             public.wait_ready()
             maintenance.start()
             seconds = time.monotonic() - begun
-            _say(READY.format(seconds=seconds, data=installation.folder, public=public.url, private=private.url))
-            watched = [Watched(each.name, each, _tell) for each in (private, public, maintenance)]
+            _print(READY.format(seconds=seconds, data=installation.folder, public=public.url, private=private.url))
+            watched = [Supervised(each.name, each, _print_error) for each in (private, public, maintenance)]
             if server is not None:
-                watched.insert(0, Watched("PostgreSQL", server, _tell))
+                watched.insert(0, Supervised("PostgreSQL", server, _print_error))
             watch(watched, CHECK_SECONDS)
 
 
@@ -103,7 +103,7 @@ def _server(settings: Settings, installation: Installation) -> Iterator[tuple[Po
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # meant for another server: PGHOSTADDR would lead every client there
     server = Postgres(installation.postgres_folder, wheel_binaries())
-    with _stopped_in_the_end(server):
+    with _stop_on_exit(server):
         server.start()
         yield server, server.url(NAME)
 
@@ -138,7 +138,7 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _stopped_in_the_end(*started: Child | Postgres) -> Iterator[None]:
+def _stop_on_exit(*started: Child | Postgres) -> Iterator[None]:
     try:
         yield
     finally:
@@ -175,11 +175,11 @@ def _ignore_signals() -> None:
         signal.signal(number, lambda _number, _frame: None)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.tether import spawn
+from local.child_process import spawn
 
 ROOT = Path(__file__).resolve().parent.parent
 STATISTICS_API = "statistics-api"
@@ -143,7 +143,7 @@ class Service(Child):
                 raise ServiceError(f"{self.name} was not ready within {seconds_max:.0f} seconds: {reason}.")
             time.sleep(POLL_SECONDS)
         if self.exit_status is not None:
-            reason = f"it ended with status {self.exit_status}{self._last_words()}"
+            reason = f"it ended with status {self.exit_status}{self._last_log_line()}"
         raise ServiceError(f"{self.name} is not ready: {reason}.")
 
     def restart(self) -> None:
@@ -164,7 +164,7 @@ class Service(Child):
         finally:
             connection.close()
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log else []
         return f", after {lines[-1].strip()!r}" if lines else ""
 

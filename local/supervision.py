@@ -22,13 +22,13 @@ class Process(Protocol):
         """Start it again."""
 
 
-class Watched:
+class Supervised:
     """One process under supervision. `tell` is given each sentence for the operator."""
 
     def __init__(self, name: str, process: Process, tell: Callable[[str], None]) -> None:
         self._name = name
         self._process = process
-        self._tell = tell
+        self._print_error = tell
         self._delay_seconds = DELAY_SECONDS_MIN
         self._started_at = 0.0
         self._start_due: float | None = None
@@ -40,7 +40,7 @@ class Watched:
         if self._start_due is None:
             if now - self._started_at > STABLE_SECONDS:
                 self._delay_seconds = DELAY_SECONDS_MIN
-            self._tell(f"{self._name} ended by itself: it starts again in {self._delay_seconds:g} seconds.")
+            self._print_error(f"{self._name} ended by itself: it starts again in {self._delay_seconds:g} seconds.")
             self._start_due = now + self._delay_seconds
             self._delay_seconds = min(self._delay_seconds * 2, DELAY_SECONDS_MAX)
         elif now >= self._start_due:
@@ -49,10 +49,10 @@ class Watched:
             try:
                 self._process.start()
             except PostgresError as error:
-                self._tell(str(error))
+                self._print_error(str(error))
 
 
-def watch(watched: Sequence[Watched], every_seconds: float) -> NoReturn:
+def watch(watched: Sequence[Supervised], every_seconds: float) -> NoReturn:
     """Look after everything until a signal's exception ends it."""
     while True:
         for each in watched:

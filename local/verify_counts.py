@@ -8,8 +8,8 @@ from psycopg2.extensions import make_dsn
 
 from local.database import NAME, DatabaseError, base_environment, find
 from local.installation import Installation
-from local.left_over import lock_file
 from local.settings import Settings, SettingsError, read_settings
+from local.stale_server import lock_file
 
 COMMAND = [sys.executable, "-m", "device_registration_api", "verify-counts"]
 

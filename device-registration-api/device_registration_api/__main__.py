@@ -71,7 +71,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
     stop = threading.Event()
 
     def one_round() -> bool:
-        return maintain(database, retention_days, _say, stopping=stop.is_set)
+        return maintain(database, retention_days, _print, stopping=stop.is_set)
 
     if chosen.every is None:
         return one_round()
@@ -136,7 +136,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

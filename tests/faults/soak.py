@@ -70,7 +70,7 @@ class Soaking:
                         await self._fault_run(stack, *next(plans))
             except* (AssertionError, OSError, PostgresError, ServiceError) as errors:
                 # A stack that did not come back is a finding, too; the next runs get a new one.
-                self._say("the stack broke", [repr(each) for each in errors.exceptions])
+                self._print("the stack broke", [repr(each) for each in errors.exceptions])
 
     def _plans(self) -> Iterator[tuple[list[Planned], int]]:
         for _ in range(SEEDS):
@@ -89,7 +89,7 @@ class Soaking:
         if finished.complaints:
             finished.history.save(self._output / f"history-{len(self.found.runs)}.jsonl")
         self.found.add(finished)
-        self._say(
+        self._print(
             f"{finished.name}: seed {seed}, {kind.name}, {verdict.acknowledged} acknowledged, {verdict.unknown} "
             f"unknown, {verdict.suppressed} suppressed, {verdict.troubled} in trouble",
             finished.complaints,
@@ -116,7 +116,7 @@ class Soaking:
     def _step(self, step: overload.Step, complaints: list[str]) -> None:
         self.found.overload.append(step)
         said = f"{step.name} capacity: {step.goodput:.0f}/s recorded, p99 {step.accepted_p99:.1f} ms"
-        self._say(said, complaints)
+        self._print(said, complaints)
 
     async def _storms(self) -> None:
         async with self._stack() as stack:
@@ -175,9 +175,9 @@ class Soaking:
 
     def _other(self, name: str, how: str, complaints: list[str]) -> None:
         self.found.others.append((name, how))
-        self._say(f"{name}: {how}", complaints)
+        self._print(f"{name}: {how}", complaints)
 
-    def _say(self, line: str, complaints: list[str]) -> None:
+    def _print(self, line: str, complaints: list[str]) -> None:
         self.found.complaints.extend(
             f"{line}: {each}" for each in complaints if not any(each in known for known in self.found.complaints)
         )

@@ -1,7 +1,7 @@
 """Whatever keeps dying is started again ever more slowly."""
 
 from local.postgres import PostgresError
-from local.supervision import DELAY_SECONDS_MAX, STABLE_SECONDS, Watched
+from local.supervision import DELAY_SECONDS_MAX, STABLE_SECONDS, Supervised
 
 
 class Mortal:
@@ -18,7 +18,7 @@ class Mortal:
         self.pid = 1
 
 
-def seconds_until_started(watched: Watched, mortal: Mortal, now: float) -> float:
+def seconds_until_started(watched: Supervised, mortal: Mortal, now: float) -> float:
     mortal.pid = None
     begun, starts = now, mortal.starts
     while mortal.starts == starts:
@@ -29,7 +29,7 @@ def seconds_until_started(watched: Watched, mortal: Mortal, now: float) -> float
 
 def test_each_death_after_a_short_life_waits_longer_than_the_last() -> None:
     mortal = Mortal()
-    watched = Watched("mortal", mortal, lambda _: None)
+    watched = Supervised("mortal", mortal, lambda _: None)
 
     waits = [seconds_until_started(watched, mortal, now) for now in range(1000, 1050, 10)]
 
@@ -39,7 +39,7 @@ def test_each_death_after_a_short_life_waits_longer_than_the_last() -> None:
 
 def test_after_a_long_life_the_first_delay_is_short_again() -> None:
     mortal = Mortal()
-    watched = Watched("mortal", mortal, lambda _: None)
+    watched = Supervised("mortal", mortal, lambda _: None)
     first = seconds_until_started(watched, mortal, 1000)
     assert seconds_until_started(watched, mortal, 1010) > first
 
@@ -48,7 +48,7 @@ def test_after_a_long_life_the_first_delay_is_short_again() -> None:
 
 def test_a_start_that_fails_is_told_and_tried_again() -> None:
     mortal, told = Mortal(), list[str]()
-    watched = Watched("mortal", mortal, told.append)
+    watched = Supervised("mortal", mortal, told.append)
     mortal.fails = True
     seconds_until_started(watched, mortal, 1000)
     mortal.fails = False

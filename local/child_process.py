@@ -27,7 +27,7 @@ def spawn(
     Should this process die, however it dies, the kernel sends the child `death_signal`. Output goes to
     `output`, or where this process writes to.
     """
-    argv = [*_tether(death_signal), *command]
+    argv = [*_parent_death_signal(death_signal), *command]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - an argument list of our own, no shell
@@ -43,7 +43,7 @@ def spawn(
     return _SPAWNER.submit(start).result()
 
 
-def _tether(death_signal: signal.Signals) -> list[str]:
+def _parent_death_signal(death_signal: signal.Signals) -> list[str]:
     # setpriv (util-linux, always there on Debian) sets the signal and becomes the command. Python's
     # preexec_fn could do it too, but is not safe beside threads. Without setpriv, only an orderly end works.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None

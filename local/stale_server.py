@@ -22,7 +22,7 @@ def lock_file(data: Path) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-def end_left_over(data: Path, seconds_max: float) -> None:
+def stop_stale_server(data: Path, seconds_max: float) -> None:
     """End a server that outlived whoever started it: fast shutdown first, SIGKILL after `seconds_max`."""
     lock = lock_file(data)
     if not lock:
