@@ -26,7 +26,7 @@ DATABASE = "postgresql"
 SERVICES = (STATISTICS_API, REGISTRATION_API)
 # The rig takes every slot in one of its faults: few are taken sooner.
 CONNECTIONS_MAX = 40
-SABOTAGE = Path(__file__).parent / "inside"
+SABOTAGE = Path(__file__).parent / "sabotage"
 _POSTGRES_SETTINGS = MappingProxyType({"max_connections": str(CONNECTIONS_MAX), "shared_buffers": "64MB"})
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
@@ -130,7 +130,7 @@ async def running_stack(
     folder: Path,
     *,
     public_workers: int = 2,
-    inside: Sequence[str] = (),
+    sabotage: Sequence[str] = (),
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
     postgres_folder: Path | None = None,
     bare: bool = False,
@@ -138,7 +138,7 @@ async def running_stack(
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
-    `inside` names modules of the folder of that name, for the private service. `bare`: no proxies between the parts
+    `sabotage` names modules of the folder of that name, for the private service. `bare`: no proxies between the parts
     and no clocks to step, for figures of speed. `public_settings` are environment variables of the public service.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
@@ -158,7 +158,7 @@ async def running_stack(
         clock = [] if bare else ["stepped_clock"]
         by_proxy = {"DB_PORT": str(database_link.port)} if not bare else {}
         stack.services[REGISTRATION_API] = registration_service(
-            _environment(stack, REGISTRATION_API, [*clock, *inside]),
+            _environment(stack, REGISTRATION_API, [*clock, *sabotage]),
             port=private_port,
             database=WRITER.environment(stack.admin_url) | by_proxy,
             service_token=token,
@@ -179,12 +179,12 @@ async def running_stack(
         yield stack
 
 
-def _environment(stack: Stack, name: str, inside: Sequence[str]) -> dict[str, str]:
+def _environment(stack: Stack, name: str, sabotage: Sequence[str]) -> dict[str, str]:
     clock = stack.clock_files[name]
     clock.write_bytes(bytes(8))  # a double: 0.0
     return base_environment() | {
         "LOG_FORMAT": "json",
         "PYTHONPATH": str(SABOTAGE),
-        "SABOTAGE_MODULES": ",".join(inside),
+        "SABOTAGE_MODULES": ",".join(sabotage),
         "CLOCK_FILE": str(clock),
     }
