@@ -11,7 +11,7 @@ from typing import NamedTuple
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic_core import to_json
 
-from contract.auth_events import BatchResponse
+from contract.delivery import BatchResponse
 from servicekit.database.pool import Contention
 from servicekit.database.sql import execute, fetch_all
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from contract.auth_events import AuthEventItem, DeviceType
+from contract.auth_events.events import AuthEvent, DeviceType
 from contract.text import ShortText, ValidatedText, all_stripped, all_valid
 from servicekit.errors import Invalid
 from servicekit.http.bodies import BadRequest
@@ -32,10 +32,10 @@ _ITEMS = st.fixed_dictionaries(
 )
 
 
-def one_by_one(items: list[Any]) -> list[AuthEventItem] | None:
+def one_by_one(items: list[Any]) -> list[AuthEvent] | None:
     """Every item as the contract's model has it, or None if one is refused."""
     try:
-        return [read_event(AuthEventItem, item) for item in items]
+        return [read_event(AuthEvent, item) for item in items]
     except (BadRequest, Invalid):
         return None
 

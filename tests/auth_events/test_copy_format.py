@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from uuid_utils import uuid7
 
-from contract.auth_events import BATCH_ITEMS_MAX, BatchResult, DeviceType
+from contract.auth_events.events import DeviceType
+from contract.delivery import BATCH_ITEMS_MAX, BatchResult
 from contract.registrations import ForwardedBatch, Registration
 from device_registration_api.auth_events import commands
 from device_registration_api.auth_events.copy_format import HEADER, copied

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from contract.auth_events import DeviceType
+from contract.auth_events.events import DeviceType
 from tests.auth_events.payloads import REGISTERED, WINDOWS, event
 from tests.database import facts_of, rows
 from tests.servers import Product, StartProduct

@@ -203,7 +203,7 @@ def test_what_is_no_time_is_refused(public: httpx2.Client, value: object) -> Non
 
 
 def test_unknown_fields_are_ignored(public: httpx2.Client, product: Product) -> None:
-    body = event("unknown-fields", eventId=7, user_id="x", nested={"a": [1, {"b": None}]})
+    body = event("unknown-fields", event_id=7, user_id="x", nested={"a": [1, {"b": None}]})
     assert public.post("/Log/auth", json=body).json() == REGISTERED
     assert facts_of(product.database, "unknown-fields") == 1
 

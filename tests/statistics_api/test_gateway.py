@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contract.auth_events import AuthEvent, DeviceType
+from contract.auth_events.events import AuthEvent, DeviceType
 from servicekit.errors import IdempotencyKeyReused, NotRecorded
 from statistics_api.auth_events.accepting import accept
 from statistics_api.auth_events.gateway import Gateway

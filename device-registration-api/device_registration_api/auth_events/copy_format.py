@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress
 from uuid import UUID
 
-from contract.auth_events import BATCH_ITEMS_MAX
+from contract.delivery import BATCH_ITEMS_MAX
 from contract.registrations import EVENT_ID_DIGITS, ForwardedBatch
 from contract.text import TEXT_CHARACTERS_MAX
 

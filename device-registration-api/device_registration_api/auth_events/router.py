@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from uuid_utils import uuid7
 
-from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, Registered, unknown_device_type
+from contract.auth_events.events import AuthEvent, Registered, unknown_device_type
+from contract.projects import DEFAULT_PROJECT_ID
 from contract.registrations import (
     CoalescedOutcomes,
     CoalescedRegistrations,

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from contract.auth_events import BATCH_ITEMS_MAX, BatchResponse, BatchResult, DeviceType, validate_occurred_at
+from contract.auth_events.events import DeviceType
+from contract.delivery import BATCH_ITEMS_MAX, BatchResponse, BatchResult, validate_occurred_at
 from contract.text import ValidatedText
 
 EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]

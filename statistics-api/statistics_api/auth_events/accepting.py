@@ -4,7 +4,8 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from contract.auth_events import DEFAULT_PROJECT_ID, AuthEvent, unknown_device_type
+from contract.auth_events.events import AuthEvent, unknown_device_type
+from contract.projects import DEFAULT_PROJECT_ID
 from contract.registrations import IdempotencyKey, Registration
 from servicekit.http.bodies import Model, body_sha256, validated
 

@@ -9,14 +9,9 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils import uuid7
 
-from contract.auth_events import (
-    BATCH_ITEMS_MAX,
-    DEFAULT_PROJECT_ID,
-    AuthEventItem,
-    BatchResult,
-    DeviceType,
-    validate_occurred_at,
-)
+from contract.auth_events.events import AuthEvent, DeviceType
+from contract.delivery import BATCH_ITEMS_MAX, BatchResult, validate_occurred_at
+from contract.projects import DEFAULT_PROJECT_ID
 from contract.registrations import ForwardedBatch, IdempotencyKey
 from contract.text import all_stripped, all_valid
 from servicekit.errors import Invalid
@@ -25,7 +20,7 @@ from servicekit.http.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 
 NDJSON = "application/x-ndjson"
-_ITEMS = TypeAdapter(list[AuthEventItem])
+_ITEMS = TypeAdapter(list[AuthEvent])
 _NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
 _user_key = itemgetter("userKey")
 _device_type_name = itemgetter("deviceType")
@@ -72,7 +67,7 @@ def parse_columns(items: list[Any]) -> Columns | None:
     """The batch in columns, if each item is a valid event of a user key and a device type and nothing else.
 
     Most batches are, and are read many times faster so than item by item: in passes that run no Python code for an
-    item. The rules are AuthEventItem's; whatever it might see in another way (white space to strip, a field more) is
+    item. The rules are AuthEvent's; whatever it might see in another way (white space to strip, a field more) is
     left to it.
     """
     if not items:
@@ -88,13 +83,13 @@ def parse_columns(items: list[Any]) -> Columns | None:
 
 def _parse_items(batch: ForwardedBatch, items: list[Any]) -> None:
     for index, event in enumerate(_events(items)):
-        if isinstance(event, AuthEventItem):
+        if isinstance(event, AuthEvent):
             _add(batch, index, event)
         else:
             batch.rejected.append(BatchResult(index=index, status="rejected", detail=str(event)))
 
 
-def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadRequest]:
+def _events(items: list[Any]) -> Iterable[AuthEvent | Invalid | BadRequest]:
     """Each item as an event or as the reason why it is none."""
     try:
         # All at once is twice as fast, and all are right as a rule. By the wire's names only, as in `validated`.
@@ -103,16 +98,16 @@ def _events(items: list[Any]) -> Iterable[AuthEventItem | Invalid | BadRequest]:
         return map(_event, items)
 
 
-def _event(item: Any) -> AuthEventItem | Invalid | BadRequest:  # noqa: ANN401 - any JSON value
+def _event(item: Any) -> AuthEvent | Invalid | BadRequest:  # noqa: ANN401 - any JSON value
     if isinstance(item, MalformedJson):
         return item
     try:
-        return read_event(AuthEventItem, item)
+        return read_event(AuthEvent, item)
     except (Invalid, BadRequest) as refusal:
         return refusal
 
 
-def _add(batch: ForwardedBatch, index: int, event: AuthEventItem) -> None:
+def _add(batch: ForwardedBatch, index: int, event: AuthEvent) -> None:
     row = len(batch.user_keys)
     if event.occurred_at is not None:
         try:

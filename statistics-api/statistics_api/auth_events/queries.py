@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import LiteralString, NamedTuple
 
-from contract.auth_events import DeviceType, Interval
+from contract.auth_events.events import DeviceType
+from contract.time_series import Interval
 from servicekit.database.pool import Lease
 from servicekit.database.sql import fetch_all
 

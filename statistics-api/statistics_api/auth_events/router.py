@@ -10,22 +10,19 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from pydantic_core import to_json
 
-from contract.auth_events import (
-    BATCH_ITEMS_MAX,
-    DEFAULT_PROJECT_ID,
+from contract.auth_events.events import (
     AuthEvent,
-    AuthEventItem,
-    BatchResponse,
     DeviceType,
     DeviceTypeCount,
-    Interval,
-    Point,
     Registered,
     Series,
     Statistics,
     TimeSeries,
     invalid_device_type,
 )
+from contract.delivery import BATCH_ITEMS_MAX, BatchResponse
+from contract.projects import DEFAULT_PROJECT_ID
+from contract.time_series import Interval, Point
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.http.bodies import KEY_HEADER, BadRequest, read_idempotency_key, read_json
@@ -103,7 +100,7 @@ async def log_auth(request: Request) -> Response:
     """The same user may register any number of times. With an `Idempotency-Key`, a repeat counts nothing."""
     key = read_idempotency_key(request)
     event = read_event(AuthEvent, await read_json(request), "body")
-    registration = accept(event, key, datetime.now(UTC), "body")
+    registration = accept(event, key or event.event_id, datetime.now(UTC), "body")
     gateway: Gateway = request.state.gateway
     # Resolves after the private service committed: a 200 means durable.
     replayed = await gateway.register(registration, request.scope["request_id"])
@@ -117,7 +114,7 @@ async def log_auth(request: Request) -> Response:
     response_description="Every item that was not plainly registered is listed",
     responses=refusals(408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
     openapi_extra=json_body(
-        Annotated[list[AuthEventItem], Field(max_length=BATCH_ITEMS_MAX, examples=[_BATCH])],
+        Annotated[list[AuthEvent], Field(max_length=BATCH_ITEMS_MAX, examples=[_BATCH])],
         headers=(KEY_HEADER,),
         extra_content={
             NDJSON: {

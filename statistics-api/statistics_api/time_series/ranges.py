@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
-from contract.auth_events import Interval
 from contract.text import Instant
+from contract.time_series import Interval
 from servicekit.errors import Invalid
 from servicekit.http.bodies import BadRequest
 from servicekit.http.error_responses import invalid
