@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic_core import to_json
 
 from contract.auth_events import BatchResponse
+from servicekit.database import Connection
 from servicekit.database.pool import Contention
 from servicekit.database.sql import execute, fetch_all
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+from servicekit.database import Connection
 from servicekit.database.commit import commit
 from servicekit.database.pool import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, make_dsn
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+from servicekit.database import Connection
 from servicekit.errors import NotRecorded, OutcomeUnknown
 
 Result = TypeVar("Result")
