@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from contract.auth_events import BatchResponse
 from servicekit.database import Connection
-from servicekit.database.pool import Contention
+from servicekit.database.lease import Contention
 from servicekit.database.sql import execute, fetch_all
 
 # Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,

@@ -12,7 +12,7 @@ from psycopg2 import errors
 
 from servicekit.database import Connection
 from servicekit.database.commit import commit
-from servicekit.database.pool import Contention, Lease
+from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 from tests.servicekit.commit_relay import CommitRelay, Loss
 from tests.servicekit.conftest import MakeDatabase, Probe

@@ -10,7 +10,8 @@ import pytest
 from psycopg2 import errors
 
 from servicekit.database import Connection
-from servicekit.database.pool import Contention, Database, Lease
+from servicekit.database.lease import Contention, Lease
+from servicekit.database.pool import Database
 from servicekit.errors import NotRecorded
 from tests.servers import free_port
 from tests.servicekit.conftest import MakeDatabase, Probe

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import LiteralString, NamedTuple
 
 from contract.auth_events import DeviceType, Interval
-from servicekit.database.pool import Lease
+from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
 TOTALS = """

@@ -8,7 +8,7 @@ from typing import TypeVar
 import psycopg2
 
 from servicekit.database import Connection
-from servicekit.database.pool import Contention, Lease
+from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 
 Result = TypeVar("Result")
