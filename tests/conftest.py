@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from local.database import base_environment, migrate
 from local.postgres import Postgres, wheel_binaries
 from local.services import registration_service, statistics_service
+from servicekit.database import Connection
 from tests.servers import READER, WRITER, Cluster, MigratedDatabase, Product, StartProduct, free_port
 
 

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from local.database import base_environment
+from servicekit.database import Connection
 from tests.servers import MigratedDatabase, Product
 
 

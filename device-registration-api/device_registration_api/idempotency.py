@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic_core import to_json
 
 from contract.delivery import BatchResponse
-from servicekit.database.pool import Contention
+from servicekit.database import Connection
+from servicekit.database.lease import Contention
 from servicekit.database.sql import execute, fetch_all
 
 # Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,

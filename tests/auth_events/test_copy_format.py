@@ -9,7 +9,6 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from uuid_utils import uuid7
 
 from contract.auth_events.events import DeviceType
@@ -17,6 +16,7 @@ from contract.delivery import BATCH_ITEMS_MAX, BatchResult
 from contract.registrations import ForwardedBatch, Registration
 from device_registration_api.auth_events import commands
 from device_registration_api.auth_events.copy_format import HEADER, copied
+from servicekit.database import Connection
 
 _STORED = """
     SELECT project_id, received_at, event_id::text, occurred_at, device_type::text, user_key

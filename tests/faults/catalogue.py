@@ -10,9 +10,9 @@ from functools import partial
 from random import Random
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from local.services import REGISTRATION_API, STATISTICS_API
+from servicekit.database import Connection
 from tests.faults.experiment import Fault
 from tests.faults.processes import children, command
 from tests.faults.proxy import Break, Network, TcpProxy

@@ -10,11 +10,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from device_registration_api.__main__ import main
 from local.database import base_environment
+from servicekit.database import Connection
 
 LOGINS = {
     "WRITER_DB_USER": "schema_writer",

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Session  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.database import base_environment
 from local.services import Child
-from servicekit.database.pool import Database, dsn
+from servicekit.database import Connection as Session
+from servicekit.database.connection_string import dsn
+from servicekit.database.pool import Database
 from servicekit.process.request_log import WRITE_SECONDS
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection

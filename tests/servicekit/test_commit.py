@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+from servicekit.database import Connection
 from servicekit.database.commit import commit
-from servicekit.database.pool import Contention, Lease
+from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 from tests.servicekit.commit_relay import CommitRelay, Loss
 from tests.servicekit.conftest import MakeDatabase, Probe

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.database.pool import Contention, Database, Lease
+from servicekit.database import Connection
+from servicekit.database.lease import Contention, Lease
+from servicekit.database.pool import Database
 from servicekit.errors import NotRecorded
 from tests.servers import free_port
 from tests.servicekit.conftest import MakeDatabase, Probe

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from contract.registrations import ForwardedBatch, Registration
 from device_registration_api.auth_events.copy_format import copied
+from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
 # A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that

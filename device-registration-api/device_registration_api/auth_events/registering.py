@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from contract.delivery import BatchResponse, BatchResult
 from contract.registrations import ForwardedBatch, ForwardedBatchResponse, Outcome, OutcomeStatus, Registration
 from device_registration_api import idempotency
 from device_registration_api.auth_events import commands
 from device_registration_api.idempotency import Claim, ClaimStatus
+from servicekit.database import Connection
 from servicekit.database.sql import execute
 from servicekit.errors import IdempotencyKeyReused
 

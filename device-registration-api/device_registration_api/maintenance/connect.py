@@ -1,9 +1,9 @@
 """One connection for one command, with the service's login and bounds that fit long statements."""
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from device_registration_api.maintenance.settings import DatabaseSettings
+from servicekit.database import Connection
 
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:

@@ -5,13 +5,13 @@ from contextlib import closing
 from datetime import datetime
 
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.partitions import Made, make_weeks, rows_in_default
 from device_registration_api.maintenance.retention import retire_weeks
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.windows import delete_old_keys, delete_old_minutes
+from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 STATEMENT_SECONDS_MAX = 600

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-
+from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 WEEKS_AHEAD = 4

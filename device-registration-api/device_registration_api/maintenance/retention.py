@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-
 from device_registration_api.maintenance.partitions import WEEK, week_of
+from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 WEEKS = """

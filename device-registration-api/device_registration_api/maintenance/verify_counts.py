@@ -5,8 +5,8 @@ from datetime import date
 from typing import NamedTuple
 
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
 STATEMENT_SECONDS_MAX = 3600

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import LiteralString
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-
+from servicekit.database import Connection
 from servicekit.database.sql import execute
 
 MINUTES_KEPT = timedelta(days=35)

@@ -4,9 +4,9 @@ from typing import LiteralString
 
 import psycopg2
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000

@@ -8,12 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from device_registration_api.schema.connect import TRANSACTION_LOCK, Refused, be_alone
 from device_registration_api.schema.roles import act_as_owner
+from servicekit.database import Connection
 
 SCHEMA_FOLDER = Path(__file__).resolve().parent
 INIT_SQL = SCHEMA_FOLDER.parents[2] / "init.sql"

@@ -5,12 +5,12 @@ login and one database, so that two installations on one server do not see each 
 """
 
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extensions import encrypt_password
 
 from device_registration_api.schema.connect import Refused
 from device_registration_api.schema.settings import LoginSettings
+from servicekit.database import Connection
 
 OWNER = "stats_owner"
 READER = "stats_reader"

@@ -6,7 +6,7 @@ from typing import LiteralString, NamedTuple
 
 from contract.auth_events.events import DeviceType
 from contract.time_series import Interval
-from servicekit.database.pool import Lease
+from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
 TOTALS = """

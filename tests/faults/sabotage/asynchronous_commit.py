@@ -1,9 +1,9 @@
 """Sabotage: COMMIT returns before the write-ahead log is on disk."""
 
-from servicekit.database import pool as database
+from servicekit.database import connection_string
 
 # ruff: noqa: SLF001 - sabotage has no public entrance
 
 _durable = "synchronous_commit=on"
-assert _durable in database._SESSION, "nothing to sabotage"
-database._SESSION = database._SESSION.replace(_durable, "synchronous_commit=off")
+assert _durable in connection_string._SESSION, "nothing to sabotage"
+connection_string._SESSION = connection_string._SESSION.replace(_durable, "synchronous_commit=off")

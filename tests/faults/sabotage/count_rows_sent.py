@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-
 from contract.registrations import Registration
 from device_registration_api.auth_events import commands
+from servicekit.database import Connection
 
 _record = commands.record
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from servicekit.database.pool import Contention, Lease
+from servicekit.database import Connection
+from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 
 Result = TypeVar("Result")

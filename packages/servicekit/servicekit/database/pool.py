@@ -1,170 +1,28 @@
-"""psycopg2 connections, bounded in number and every use of them bounded in time.
-
-psycopg2 has no time-outs of its own: a peer that stops answering blocks its thread for minutes in spite of
-`statement_timeout`. So work runs in a worker thread under a deadline, and at the deadline the event loop shuts the
-connection's socket down under the thread, which then fails like on any lost connection.
-"""
+"""psycopg2 connections, bounded in number and every use of them bounded in time."""
 
 import asyncio
-import logging
-import os
 import select
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 import psycopg2
-from psycopg2 import errors
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, make_dsn
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from servicekit.errors import NotRecorded, OutcomeUnknown
+from servicekit.database import Connection
+from servicekit.database.lease import Lease
+from servicekit.errors import NotRecorded
 
 Result = TypeVar("Result")
 
-_log = logging.getLogger(__name__)
-
-# Sources: libpq's connection parameters, PostgreSQL's client settings; seconds unless the name says otherwise.
-# tcp_user_timeout bounds data that is sent and not acknowledged, keepalives a peer that went away in silence.
-_CONNECT = {
-    "client_encoding": "UTF8",  # whatever the environment says: what COPY is given, nobody converts
-    "connect_timeout": 2,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 8000,  # milliseconds
-}
-_SESSION_MILLISECONDS = {
-    "statement_timeout": 2000,
-    "lock_timeout": 500,
-    "idle_in_transaction_session_timeout": 5000,
-}
 # Name resolution comes before connect_timeout begins, has no bound that we could set, and takes ten seconds where no
 # name server answers. So nobody waits for a connection longer than this, nor for a larger share of the time there is:
 # what was never begun is to be told as such before the deadline makes it an unknown outcome.
 _CONNECT_SECONDS_MAX = 2.5
 _CONNECT_SHARE_MAX = 0.8
-# A 200 means durable: whatever the server's default is, this session waits for the write-ahead log.
-_SESSION = "-c synchronous_commit=on " + " ".join(f"-c {k}={v}" for k, v in _SESSION_MILLISECONDS.items())
-
-
-class Contention(NotRecorded):
-    """Rolled back because another transaction was in the way; worth an immediate repeat."""
-
-
-class Lease:
-    """The right to use one connection until a deadline. Belongs to one worker thread."""
-
-    def __init__(self, database: "Database") -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._was_connected = False
-        self._expired = threading.Event()
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One transaction, committed at the end of the block (a reader's statements each stand alone).
-
-        Raises:
-            NotRecorded: no connection, or lost before COMMIT was sent: nothing is stored.
-            Contention: a deadlock or a lock time-out: nothing is stored.
-            OutcomeUnknown: the connection was lost while COMMIT was under way.
-            psycopg2.DataError, psycopg2.IntegrityError: the data was refused: nothing is stored.
-        """
-        conn = self._connect()
-        committing = False
-        try:
-            yield conn
-            committing = True
-            conn.commit()
-        except (psycopg2.DataError, psycopg2.IntegrityError):
-            self._roll_back(conn)
-            raise
-        except (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable) as error:
-            self._roll_back(conn)
-            raise Contention("another transaction was in the way") from error
-        except errors.QueryCanceled as error:
-            self._roll_back(conn)
-            raise NotRecorded("the database was too slow") from error
-        except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError) as error:
-            self._forget_socket()
-            self._database.discard(conn)
-            if committing:
-                raise OutcomeUnknown("the database did not confirm the commit") from error
-            raise NotRecorded("the database cannot be used right now") from error
-        except psycopg2.ProgrammingError as error:
-            # Before the migration, or with a role that lacks a grant: an operator's matter, not the client's.
-            self._roll_back(conn)
-            _log.exception("a statement does not fit the schema")
-            raise NotRecorded("the database schema is not ready") from error
-        except BaseException:
-            self._roll_back(conn)
-            raise
-        else:
-            self._release(conn)
-
-    def has_expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._expired.is_set()
-
-    def expire(self) -> None:
-        """Called by the event loop at the deadline: whatever the thread waits for ends now."""
-        with self._lock:
-            self._expired.set()
-            if self._socket is not None:
-                with suppress(OSError):  # already closed by the server
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def expire_unless_connected(self) -> bool:
-        """Called by the event loop: whether the lease ended before it had a connection, so that nothing was begun."""
-        with self._lock:
-            if not self._was_connected:
-                self._expired.set()
-            return not self._was_connected
-
-    def _connect(self) -> Connection:
-        if self._expired.is_set():
-            raise NotRecorded("the deadline passed before it was begun")
-        try:
-            conn = self._database.acquire()
-        except psycopg2.OperationalError as error:
-            raise NotRecorded("the database cannot be reached") from error
-        with self._lock:
-            # A duplicate of the descriptor: libpq may close its own while the event loop shuts this one down.
-            self._socket = socket.socket(fileno=os.dup(conn.fileno()))
-            self._was_connected = True
-        if self._expired.is_set():
-            self._release(conn)
-            raise NotRecorded("the deadline passed before it was begun")
-        return conn
-
-    def _roll_back(self, conn: Connection) -> None:
-        try:
-            conn.rollback()
-        except psycopg2.Error:
-            self._forget_socket()
-            self._database.discard(conn)
-        else:
-            self._release(conn)
-
-    def _release(self, conn: Connection) -> None:
-        self._forget_socket()
-        if self._expired.is_set():  # its socket may be shut down already
-            conn.close()
-        else:
-            self._database.release(conn)
-
-    def _forget_socket(self) -> None:
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
 
 
 class Database:
@@ -275,21 +133,6 @@ class Database:
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
-
-
-def dsn(*, host: str, port: int, name: str, user: str, password: str, application: str) -> str:
-    """A libpq connection string with every time-out this product relies on."""
-    parameters: dict[str, Any] = _CONNECT | {"options": _SESSION}
-    made: str = make_dsn(
-        host=host,
-        port=port,
-        dbname=name,
-        user=user,
-        password=password,
-        application_name=application,
-        **parameters,
-    )
-    return made
 
 
 def _is_up(conn: Connection) -> bool:

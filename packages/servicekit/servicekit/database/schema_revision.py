@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from servicekit.database.pool import Database, Lease
+from servicekit.database.lease import Lease
+from servicekit.database.pool import Database
 from servicekit.database.sql import fetch_all
 from servicekit.errors import NotRecorded
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import LiteralString, TypeVar
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from servicekit.database import Connection
 
 Row = TypeVar("Row")
 

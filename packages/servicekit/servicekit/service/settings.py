@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from servicekit.database.pool import dsn
+from servicekit.database.connection_string import dsn
 from servicekit.process.logs import LogFormat
 
 # Printed in .env.example: good for a laptop, refused in production.
