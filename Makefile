@@ -59,8 +59,8 @@ verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run
 k8s-secrets:  ## Write the secrets that are missing; FROM=cluster reads them there; ROTATE=service-token|logins renews
 	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
 
-k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets hidden; OVERLAY=local|eks|rds prints another one
-	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/hide_secrets.py
+k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds prints another one
+	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/redact_secrets.py
 
 test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Manifests and infrastructure again, with every scanner
 	DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY_VENV)/bin $(BIN)/python -m pytest tests/deploy

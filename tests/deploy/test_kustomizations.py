@@ -132,21 +132,21 @@ def test_karpenter_disturbs_one_node_at_a_time_and_has_an_end() -> None:
     assert all(device["ebs"]["encrypted"] for device in node["blockDeviceMappings"])
 
 
-def test_rendering_hides_secrets(kubectl: str, manifests: Path) -> None:
+def test_rendering_redacts_secrets(kubectl: str, manifests: Path) -> None:
     plain = subprocess.run([kubectl, "kustomize", manifests], check=True, capture_output=True, text=True).stdout
-    hidden = subprocess.run(
-        ["python3", ROOT / "k8s/hide_secrets.py"], input=plain, check=True, capture_output=True, text=True
+    redacted = subprocess.run(
+        ["python3", ROOT / "k8s/redact_secrets.py"], input=plain, check=True, capture_output=True, text=True
     ).stdout
     secret = {value for each in of_kind(list(yaml.safe_load_all(plain)), "Secret") for value in each["data"].values()}
     assert secret
-    assert not [value for value in secret if value in hidden]
-    shown = [each for each in yaml.safe_load_all(hidden) if each["kind"] != "Secret"]
+    assert not [value for value in secret if value in redacted]
+    shown = [each for each in yaml.safe_load_all(redacted) if each["kind"] != "Secret"]
     assert shown == [each for each in yaml.safe_load_all(plain) if each["kind"] != "Secret"]
 
 
-def test_whoever_stops_reading_what_is_rendered_sees_no_complaint(kubectl: str, manifests: Path) -> None:
-    hide = f"{sys.executable} {ROOT / 'k8s/hide_secrets.py'}"
+def test_leaving_the_rendered_manifests_early_prints_no_error(kubectl: str, manifests: Path) -> None:
+    redact = f"{sys.executable} {ROOT / 'k8s/redact_secrets.py'}"
     more = "seq --format='# %.0f' 200000"  # so that there is something left to write
-    command = f"set -o pipefail; {{ {kubectl} kustomize {manifests}; echo ---; {more}; }} | {hide} | head -1"
+    command = f"set -o pipefail; {{ {kubectl} kustomize {manifests}; echo ---; {more}; }} | {redact} | head -1"
     done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "apiVersion: v1\n", "")

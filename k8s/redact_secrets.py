@@ -1,4 +1,4 @@
-"""Copies manifests from standard input to standard output, without what is in their Secrets."""
+"""Copies manifests from standard input to standard output, with the values of their Secrets redacted."""
 
 import os
 import re
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 
 
-def hide(manifests: Iterable[str]) -> Iterator[str]:
-    """Every line as it came, but for the values under `data` or `stringData` of a Secret."""
+def redact(manifests: Iterable[str]) -> Iterator[str]:
+    """Yield every line unchanged, except the values under `data` or `stringData` of a Secret."""
     for document in _documents(manifests):
         secret = "kind: Secret\n" in document
         inside = False
@@ -18,7 +18,7 @@ def hide(manifests: Iterable[str]) -> Iterator[str]:
             elif not inside:
                 yield line
             elif found := re.match(r"  (?=\S)([^:]+):", line):  # what follows more deeply is the value's
-                yield f"  {found[1]}: (hidden)\n"
+                yield f"  {found[1]}: (redacted)\n"
 
 
 def _documents(manifests: Iterable[str]) -> Iterator[list[str]]:
@@ -32,12 +32,12 @@ def _documents(manifests: Iterable[str]) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """From standard input to standard output, as far as anybody reads it."""
+    """Redact standard input to standard output, until the reader closes the pipe."""
     try:
-        sys.stdout.writelines(hide(sys.stdin))
+        sys.stdout.writelines(redact(sys.stdin))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever leaves `less` early wants no traceback, nor a complaint of kubectl's that nobody takes the rest.
+        # `less` was left early: no traceback; and read the rest, or kubectl would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for _ in sys.stdin:
             continue
