@@ -1,4 +1,4 @@
-"""Proves a deployment from inside the cluster: an event makes the round trip, and closed doors are closed.
+"""Proves a deployment from inside the cluster: an event makes the round trip, and closed endpoints are closed.
 
 Standard library only: it runs in the public service's image, from a ConfigMap. Exits with 0 or 1.
 """
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 READY_SECONDS_MAX = 90.0
-# A new pod's policies arrive some seconds after it does; until then every door is open.
+# A new pod's policies arrive some seconds after it does; until then every endpoint is open.
 POLICY_SECONDS_MAX = 45.0
 # In a row: one refusal alone may have been a packet that was lost.
 REFUSALS_NEEDED = 3
@@ -35,8 +35,8 @@ def main(environment: Mapping[str, str]) -> int:
     try:
         wait_until_ready(base)
         round_trip(base)
-        for door in environment["CLOSED_DOORS"].split():
-            host, _, port = door.rpartition(":")
+        for endpoint in environment["CLOSED_ENDPOINTS"].split():
+            host, _, port = endpoint.rpartition(":")
             must_be_closed(host, int(port), seconds_max=POLICY_SECONDS_MAX)
     except Failed as failure:
         print(f"FAILED: {failure}")
@@ -46,7 +46,7 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 def wait_until_ready(base: str) -> None:
-    """Both services and the database are there: a door found closed later is not closed because nobody is behind it."""
+    """Wait for both services and the database: what is found closed later is closed although somebody listens."""
     deadline = time.monotonic() + READY_SECONDS_MAX
     while True:
         status, answer = call(f"{base}/readyz")
@@ -75,23 +75,23 @@ def round_trip(base: str) -> None:
 
 
 def must_be_closed(host: str, port: int, *, seconds_max: float) -> None:
-    """Nobody answers at this door, once policies have had their time to arrive."""
-    door = f"{host}:{port}"
+    """Wait until connections to this endpoint are refused; policies get `seconds_max` to arrive."""
+    endpoint = f"{host}:{port}"
     begun, refused = time.monotonic(), 0
     while refused < REFUSALS_NEEDED:
-        found = knock(host, port)
+        found = probe_port(host, port)
         if found == "unknown":
-            print(f"closed: {door} (there is no such name in this cluster)")
+            print(f"closed: {endpoint} (there is no such name in this cluster)")
             return
         refused = 0 if found == "open" else refused + 1
         if found == "open":
             if time.monotonic() - begun > seconds_max:
-                raise Failed(f"{door} is open to a stranger: this cluster does not enforce its NetworkPolicies")
+                raise Failed(f"{endpoint} is open to a stranger: this cluster does not enforce its NetworkPolicies")
             time.sleep(PAUSE_SECONDS)
-    print(f"closed: {door} (found closed after {time.monotonic() - begun:.0f} s)")
+    print(f"closed: {endpoint} (found closed after {time.monotonic() - begun:.0f} s)")
 
 
-def knock(host: str, port: int) -> str:
+def probe_port(host: str, port: int) -> str:
     """`open`, `closed`, or `unknown` when the name leads nowhere. Raises Failed when names cannot be asked for."""
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

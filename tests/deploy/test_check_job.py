@@ -1,4 +1,4 @@
-"""The check Job's program against real services: it passes when doors are closed, and fails when one is open."""
+"""The check Job's program against real services: it passes when endpoints are closed, and fails when one is open."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from tests.servers import Product, free_port
 AT_ONCE = "import check; check.POLICY_SECONDS_MAX = 1.0; check.READY_SECONDS_MAX = 2.0; import os, sys; "
 
 
-def run_check(url: str, doors: str) -> subprocess.CompletedProcess[str]:
+def run_check(url: str, endpoints: str) -> subprocess.CompletedProcess[str]:
     code = f"{AT_ONCE} sys.exit(check.main(os.environ))"
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "k8s/check",
-        env={"STATISTICS_URL": url, "CLOSED_DOORS": doors, "PATH": "/usr/bin:/bin"},
+        env={"STATISTICS_URL": url, "CLOSED_ENDPOINTS": endpoints, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
@@ -30,10 +30,10 @@ def test_a_deployment_that_holds(product: Product) -> None:
     assert done.stdout.endswith("the deployment holds\n")
 
 
-def test_an_open_door_to_the_private_service(product: Product) -> None:
-    door = product.private_url.removeprefix("http://").rstrip("/")
+def test_an_open_endpoint_of_the_private_service(product: Product) -> None:
+    endpoint = product.private_url.removeprefix("http://").rstrip("/")
 
-    done = run_check(product.public_url, door)
+    done = run_check(product.public_url, endpoint)
 
     assert done.returncode == 1
     assert "does not enforce its NetworkPolicies" in done.stdout

@@ -246,7 +246,7 @@ BROKEN: dict[str, tuple[Rule, Break]] = {
         lambda d: container_of(d, "postgres", "StatefulSet").update(args=["-c", "max_connections=100"]),
     ),
     "nothing denied": (matrix, lambda d: policy(d, "default-deny").update(policyTypes=["Ingress"])),
-    "everybody at the private door": (
+    "everybody at the private endpoint": (
         matrix,
         lambda d: policy(d, "device-registration-api-takes-statistics-api")["ingress"][0]["from"].append(
             {"podSelector": {}}
