@@ -24,8 +24,8 @@ DATABASE = "device_statistics"
 Values = dict[str, str]
 
 
-class Refused(Exception):
-    """Nothing was changed; the message is one sentence for the operator."""
+class CommandError(Exception):
+    """The command changed nothing; the message is one sentence for the operator."""
 
 
 class SecretFiles:
@@ -68,7 +68,7 @@ class SecretFiles:
             else:
                 partial.replace(path)
         except FileExistsError as error:
-            raise Refused(f"{path.name} is there by now, and stays as it is") from error
+            raise CommandError(f"{path.name} is there by now, and stays as it is") from error
         finally:
             partial.unlink(missing_ok=True)
         print(f"{path.relative_to(self._folder.parent)}: written")
@@ -85,7 +85,7 @@ def make(files: SecretFiles, administrator_url: str | None) -> None:
         print("every file is there")
         return
     if _in_cluster("administrator"):
-        raise Refused(
+        raise CommandError(
             "the cluster has secrets already, and new ones would not open its database: "
             "use `make k8s-secrets FROM=cluster`"
         )
@@ -137,7 +137,7 @@ def read_from_cluster(files: SecretFiles) -> None:
         if values is None and name == "postgres":
             print("postgres: the cluster has no server of its own")
         elif values is None:
-            raise Refused(f"the cluster has no secret for {name}")
+            raise CommandError(f"the cluster has no secret for {name}")
         else:
             files.write(name, values, new=True)
 
@@ -163,7 +163,7 @@ def rotate_service_token(files: SecretFiles) -> None:
         files.write("device-registration-api", private, new=False)
         print("step 3 of 3: apply; from then on the old token is refused")
     else:
-        raise Refused("the two services' files do not belong together: no token is both shown and accepted")
+        raise CommandError("the two services' files do not belong together: no token is both shown and accepted")
 
 
 def rotate_logins(files: SecretFiles) -> None:
@@ -190,7 +190,7 @@ def _other(login: str) -> str:
 def _need_all(files: SecretFiles) -> None:
     needed = [name for name in files.missing() if name != "postgres"]
     if needed:
-        raise Refused(
+        raise CommandError(
             f"there is no file yet for {', '.join(needed)}: `make k8s-secrets` first, FROM=cluster if it runs"
         )
 
@@ -216,13 +216,13 @@ def _secret(name: str) -> Values | None:
 def _in_cluster(name: str) -> bool:
     try:
         return _kubectl("get", "secret", name) is not None
-    except Refused as error:
+    except CommandError as error:
         print(f"not compared with a cluster: {error}")
         return False
 
 
 def _kubectl(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON the cluster has
-    """One object as the cluster has it, None when it has none. Raises Refused when it cannot be asked."""
+    """One object as the cluster has it, None when it has none. Raises CommandError when it cannot be asked."""
     command = ["kubectl", *arguments, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=json"]
     try:
         done = subprocess.run(  # noqa: S603 - fixed words and the names above
@@ -233,9 +233,9 @@ def _kubectl(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON the cluste
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Refused(f"kubectl does not answer ({type(error).__name__})") from error
+        raise CommandError(f"kubectl does not answer ({type(error).__name__})") from error
     if done.returncode != 0:
-        raise Refused((done.stderr.strip().splitlines() or ["kubectl failed"])[-1])
+        raise CommandError((done.stderr.strip().splitlines() or ["kubectl failed"])[-1])
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str], folder: Path 
         return 2
     try:
         command()
-    except Refused as error:
+    except CommandError as error:
         print(f"k8s-secrets: {error}", file=sys.stderr)
         return 1
     return 0
