@@ -67,8 +67,8 @@ def connect(url: str, database: str | None = None) -> Connection:
     return conn
 
 
-def be_alone(conn: Connection, lock_statement: LiteralString, lock: int) -> None:
-    """Wait until no other migrate holds the lock, then hold it until the session or the transaction ends.
+def acquire_lock(conn: Connection, lock_statement: LiteralString, lock: int) -> None:
+    """Acquire an advisory lock, which is held until the session or the transaction ends; one migrate holds it.
 
     Raises Refused when another one has been at work for LOCK_WAIT_SECONDS_MAX.
     """

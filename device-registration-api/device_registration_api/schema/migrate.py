@@ -7,7 +7,7 @@ from psycopg2 import sql
 
 from device_registration_api.maintenance import partitions
 from device_registration_api.schema import revise, roles
-from device_registration_api.schema.connect import SESSION_LOCK, be_alone, connect, database_name
+from device_registration_api.schema.connect import SESSION_LOCK, acquire_lock, connect, database_name
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 
 # Any number will do that no other program locks in database `postgres`.
@@ -65,7 +65,7 @@ def _prepare_server(url: str, database: str, logins: LoginSettings) -> None:
     with closing(connect(url, "postgres")) as conn:
         # CREATE DATABASE refuses a transaction. The lock is the session's: it ends with this connection.
         conn.autocommit = True
-        be_alone(conn, SESSION_LOCK, _ROLE_LOCK)
+        acquire_lock(conn, SESSION_LOCK, _ROLE_LOCK)
         with conn.cursor() as cur:
             with conn:
                 roles.ensure_roles(conn, logins)

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from device_registration_api.schema.connect import TRANSACTION_LOCK, Refused, be_alone
+from device_registration_api.schema.connect import TRANSACTION_LOCK, Refused, acquire_lock
 from device_registration_api.schema.roles import act_as_owner
 from servicekit.database import Connection
 
@@ -51,7 +51,7 @@ def schema_transaction(conn: Connection) -> Iterator[Config]:
     # leaves the connection open afterwards: it is the caller's.
     engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
     with engine.begin() as shared:
-        be_alone(conn, TRANSACTION_LOCK, _SCHEMA_LOCK)
+        acquire_lock(conn, TRANSACTION_LOCK, _SCHEMA_LOCK)
         config = _config()
         config.attributes["connection"] = shared
         yield config
