@@ -16,7 +16,7 @@ from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.schema import migrate
-from device_registration_api.schema.connect import Refused
+from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 
 Command = Callable[[argparse.Namespace], bool]
@@ -100,7 +100,7 @@ def _explained(name: str, work: Callable[[], bool]) -> bool:
     """Run a command; what an operator can mend is told in one sentence instead of a traceback."""
     try:
         return work()
-    except Refused as error:
+    except CommandError as error:
         reason = str(error)
     except ValidationError as error:
         reason = _unusable_settings(error)

@@ -131,7 +131,7 @@ def test_a_migrate_does_not_wait_for_ever_for_another_one_and_says_so(
     logins = {name.lower(): value for name, value in LOGINS.items()}
     with session(fresh_database) as holder, holder.cursor() as cur:
         cur.execute("SELECT pg_advisory_lock(7302001)")
-        with pytest.raises(connect.Refused, match="another migrate"):
+        with pytest.raises(connect.CommandError, match="another migrate"):
             migration.migrate(
                 settings.AdministratorSettings(database_url=fresh_database), settings.LoginSettings(**logins)
             )

@@ -31,21 +31,21 @@ _BOUNDS = {
 }
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """The command cannot do what it was asked; the message is one sentence for the operator."""
 
 
 def database_name(url: str) -> str:
-    """The database that an administrator's URL names. Raises Refused when it is no URL or names none."""
+    """The database that an administrator's URL names. Raises CommandError when it is no URL or names none."""
     try:
         name = parse_dsn(url).get("dbname")
     except psycopg2.ProgrammingError as error:
         # The driver's message repeats the URL, and with it the password.
-        raise Refused(
+        raise CommandError(
             "DATABASE_URL is not a PostgreSQL connection URL (postgresql://user:password@host/name)"
         ) from error
     if not name:
-        raise Refused("DATABASE_URL names no database (postgresql://user:password@host/name)")
+        raise CommandError("DATABASE_URL names no database (postgresql://user:password@host/name)")
     return str(name)
 
 
@@ -53,7 +53,7 @@ def connect(url: str, database: str | None = None) -> Connection:
     """Connect as the administrator, to another database of the same server if one is named.
 
     Raises:
-        Refused: the server is older than PostgreSQL 16.
+        CommandError: the server is older than PostgreSQL 16.
         psycopg2.OperationalError: it cannot be reached, or refuses the login.
     """
     named = {} if database is None else {"dbname": database}
@@ -61,7 +61,7 @@ def connect(url: str, database: str | None = None) -> Connection:
     if conn.server_version < OLDEST_SERVER_VERSION:
         found = conn.info.parameter_status("server_version")
         conn.close()
-        raise Refused(f"PostgreSQL 16 or newer is needed, and this server is {found}")
+        raise CommandError(f"PostgreSQL 16 or newer is needed, and this server is {found}")
     with conn:
         fetch_all(conn, SESSION_SETTINGS, {}, str)
     return conn
@@ -70,13 +70,15 @@ def connect(url: str, database: str | None = None) -> Connection:
 def acquire_lock(conn: Connection, lock_statement: LiteralString, lock: int) -> None:
     """Acquire an advisory lock, which is held until the session or the transaction ends; one migrate holds it.
 
-    Raises Refused when another one has been at work for LOCK_WAIT_SECONDS_MAX.
+    Raises CommandError when another one has been at work for LOCK_WAIT_SECONDS_MAX.
     """
     _limit_lock_wait(conn, LOCK_WAIT_SECONDS_MAX)
     try:
         fetch_all(conn, lock_statement, {"lock": lock}, str)
     except errors.LockNotAvailable as error:
-        raise Refused(f"another migrate is still at work after {LOCK_WAIT_SECONDS_MAX:g} seconds; try later") from error
+        raise CommandError(
+            f"another migrate is still at work after {LOCK_WAIT_SECONDS_MAX:g} seconds; try later"
+        ) from error
     _limit_lock_wait(conn, TABLE_LOCK_WAIT_SECONDS_MAX)
 
 

@@ -18,7 +18,7 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings) -> str:
     """Make or renew roles, database, schema and the coming weeks; return one line that says what was done.
 
     Raises:
-        Refused: the server is too old, a login's name is taken, or the database is newer than this release.
+        CommandError: the server is too old, a login's name is taken, or the database is newer than this release.
         psycopg2.Error: the server cannot be reached or lacks a right.
     """
     url = administrator.database_url.get_secret_value()

@@ -7,11 +7,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.util import CommandError as AlembicCommandError
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from device_registration_api.schema.connect import TRANSACTION_LOCK, Refused, acquire_lock
+from device_registration_api.schema.connect import TRANSACTION_LOCK, CommandError, acquire_lock
 from device_registration_api.schema.roles import act_as_owner
 from servicekit.database import Connection
 
@@ -68,7 +68,7 @@ def install(conn: Connection) -> None:
 def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
     """Run the revisions that are missing up to `revision`. The caller owns the transaction.
 
-    Raises Refused when the database is at a revision that this release does not know.
+    Raises CommandError when the database is at a revision that this release does not know.
     """
     act_as_owner(conn)
     with _explained(conn):
@@ -78,14 +78,14 @@ def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
 def downgrade(conn: Connection, config: Config) -> None:
     """Take back the newest revision, with the data that only it can hold. The caller owns the transaction.
 
-    Raises Refused when nothing is installed or only the first revision is.
+    Raises CommandError when nothing is installed or only the first revision is.
     """
     script = ScriptDirectory.from_config(_config())
     revision = current_revision(conn)
     if revision is None:
-        raise Refused("nothing is installed in this database, so there is nothing to take back")
+        raise CommandError("nothing is installed in this database, so there is nothing to take back")
     if revision == script.get_base():
-        raise Refused(f"revision {revision} is the first: taking it back means dropping the database, by hand")
+        raise CommandError(f"revision {revision} is the first: taking it back means dropping the database, by hand")
     act_as_owner(conn)
     with _explained(conn):
         command.downgrade(config, "-1")
@@ -96,8 +96,8 @@ def _explained(conn: Connection) -> Iterator[None]:
     revision = current_revision(conn)
     try:
         yield
-    except CommandError as error:
-        raise Refused(
+    except AlembicCommandError as error:
+        raise CommandError(
             f"the database is at revision {revision}, unknown to this release, whose newest is {newest_revision()}"
         ) from error
 

@@ -8,7 +8,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extensions import encrypt_password
 
-from device_registration_api.schema.connect import Refused
+from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.settings import LoginSettings
 from servicekit.database import Connection
 
@@ -22,7 +22,7 @@ def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
     """Make the groups and this installation's two logins where they are absent; set the logins' passwords.
 
     Logins of an earlier run stay as they are: while passwords rotate, two names are in use. The caller owns the
-    transaction. Raises Refused when a login's name belongs to an administrator or a group.
+    transaction. Raises CommandError when a login's name belongs to an administrator or a group.
     """
     with conn.cursor() as cur:
         for group in GROUPS:
@@ -82,9 +82,9 @@ def _let_me_act_as_owner(cur: Cursor) -> None:
 
 def _ensure_login(cur: Cursor, name: str, password: str, group: str) -> None:
     if name in GROUPS:
-        raise Refused(f"{name!r} is the name of a group of rights; choose another login name")
+        raise CommandError(f"{name!r} is the name of a group of rights; choose another login name")
     if _administers(cur, name):
-        raise Refused(f"{name!r} is an administrator's role; a service needs a login of its own")
+        raise CommandError(f"{name!r} is an administrator's role; a service needs a login of its own")
     role = sql.Identifier(name)
     # The server, its log and its activity view get a SCRAM verifier: the password itself never leaves this process.
     verifier = sql.Literal(encrypt_password(password, name, cur.connection, "scram-sha-256"))
