@@ -25,7 +25,7 @@ Command = Callable[[argparse.Namespace], bool]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     chosen = _parser().parse_args(arguments)
-    return 0 if _explained(chosen.name, lambda: bool(chosen.command(chosen))) else 1
+    return 0 if _reporting_errors(chosen.name, lambda: bool(chosen.command(chosen))) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +79,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
         # A round that failed has said so; the next one may find the database again.
-        _explained(chosen.name, one_round)
+        _reporting_errors(chosen.name, one_round)
         stop.wait(chosen.every)
     return True
 
@@ -96,7 +96,7 @@ def _verify_counts(_: argparse.Namespace) -> bool:
     return not verdict.drifts
 
 
-def _explained(name: str, work: Callable[[], bool]) -> bool:
+def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
     """Run a command; what an operator can mend is told in one sentence instead of a traceback."""
     try:
         return work()

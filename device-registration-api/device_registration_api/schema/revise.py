@@ -71,7 +71,7 @@ def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
     Raises CommandError when the database is at a revision that this release does not know.
     """
     act_as_owner(conn)
-    with _explained(conn):
+    with _reporting_errors(conn):
         command.upgrade(config, revision)
 
 
@@ -87,12 +87,12 @@ def downgrade(conn: Connection, config: Config) -> None:
     if revision == script.get_base():
         raise CommandError(f"revision {revision} is the first: taking it back means dropping the database, by hand")
     act_as_owner(conn)
-    with _explained(conn):
+    with _reporting_errors(conn):
         command.downgrade(config, "-1")
 
 
 @contextmanager
-def _explained(conn: Connection) -> Iterator[None]:
+def _reporting_errors(conn: Connection) -> Iterator[None]:
     revision = current_revision(conn)
     try:
         yield
