@@ -28,7 +28,7 @@ def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
         for group in GROUPS:
             if not _exists(cur, group):
                 cur.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
-        _let_me_act_as_owner(cur)
+        _grant_owner_membership(cur)
         for name, password, group in (
             (logins.writer_db_user, logins.writer_db_password, WRITER),
             (logins.reader_db_user, logins.reader_db_password, READER),
@@ -70,8 +70,8 @@ def _exists(cur: Cursor, role: str) -> bool:
     return cur.fetchone() == (True,)
 
 
-def _let_me_act_as_owner(cur: Cursor) -> None:
-    # Whoever makes a role without being a superuser may administer it, but not act as it until it says so.
+def _grant_owner_membership(cur: Cursor) -> None:
+    # A role that makes another one without being a superuser may administer it, but not act as it without this grant.
     cur.execute(
         "SELECT pg_has_role(%(owner)s, 'SET') AND pg_has_role(%(owner)s, 'USAGE')",
         {"owner": OWNER},
