@@ -10,7 +10,7 @@ from schema_steps import LOGINS, finished, migrate, rows, run, session, start
 
 from device_registration_api.schema import connect, settings
 from device_registration_api.schema import migrate as migration
-from device_registration_api.schema.revise import newest_revision
+from device_registration_api.schema.migrations import newest_revision
 
 if TYPE_CHECKING:
     from conftest import Cluster

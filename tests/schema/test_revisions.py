@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from schema_steps import LOGINS, dump, migrate, rows, run
 
-from device_registration_api.schema import revise, roles
+from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import connect, database_name
 from device_registration_api.schema.settings import LoginSettings
 
@@ -20,9 +20,9 @@ LOGIN_SETTINGS = LoginSettings(**{name.lower(): value for name, value in LOGINS.
 
 def install_first_revision(url: str) -> None:
     """As the first release did it; the roles exist already."""
-    with closing(connect(url)) as conn, revise.schema_transaction(conn) as config:
+    with closing(connect(url)) as conn, migrations.schema_transaction(conn) as config:
         roles.grant_database(conn, database_name(url), LOGIN_SETTINGS)
-        revise.upgrade(conn, config, "0001")
+        migrations.upgrade(conn, config, "0001")
 
 
 @pytest.mark.parametrize("server", ["cluster", "postgres16"])

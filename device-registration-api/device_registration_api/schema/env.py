@@ -1,4 +1,4 @@
-"""Run by Alembic, with the connection and the transaction that `revise` gives it."""
+"""Run by Alembic, with the connection and the transaction that `migrations` gives it."""
 
 from alembic import context
 

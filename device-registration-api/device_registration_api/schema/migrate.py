@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from psycopg2 import sql
 
 from device_registration_api.maintenance import partitions
-from device_registration_api.schema import revise, roles
+from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import SESSION_LOCK, acquire_lock, connect, database_name
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 
@@ -25,15 +25,15 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings) -> str:
     database = database_name(url)
     _prepare_server(url, database, logins)
     with closing(connect(url)) as conn:
-        with revise.schema_transaction(conn) as config:
+        with migrations.schema_transaction(conn) as config:
             roles.grant_database(conn, database, logins)
-            before = revise.current_revision(conn)
+            before = migrations.current_revision(conn)
             if before is None:
-                revise.install(conn)
+                migrations.install(conn)
             else:
-                revise.upgrade(conn, config)
+                migrations.upgrade(conn, config)
         with conn:
-            after = revise.current_revision(conn)
+            after = migrations.current_revision(conn)
         list(partitions.make_weeks(conn, datetime.now(UTC)))
     if before == after:
         return f"database {database!r} is at revision {after} already"
@@ -45,10 +45,10 @@ def downgrade(administrator: AdministratorSettings) -> str:
     url = administrator.database_url.get_secret_value()
     database = database_name(url)
     with closing(connect(url)) as conn:
-        with revise.schema_transaction(conn) as config:
-            before = revise.current_revision(conn)
-            revise.downgrade(conn, config)
-        after = revise.current_revision(conn)
+        with migrations.schema_transaction(conn) as config:
+            before = migrations.current_revision(conn)
+            migrations.downgrade(conn, config)
+        after = migrations.current_revision(conn)
     return f"database {database!r} is at revision {after} (before: {before})"
 
 
@@ -57,8 +57,8 @@ def current(administrator: AdministratorSettings) -> str:
     url = administrator.database_url.get_secret_value()
     database = database_name(url)
     with closing(connect(url)) as conn:
-        revision = revise.current_revision(conn)
-    return f"database {database!r} is at revision {revision or 'empty'}; the newest is {revise.newest_revision()}"
+        revision = migrations.current_revision(conn)
+    return f"database {database!r} is at revision {revision or 'empty'}; the newest is {migrations.newest_revision()}"
 
 
 def _prepare_server(url: str, database: str, logins: LoginSettings) -> None:
