@@ -6,26 +6,20 @@ python3 k8s/secret_files.py rotate service-token    one step of three, each foll
 python3 k8s/secret_files.py rotate logins           new names and passwords, followed by a migration
 """
 
-import base64
-import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-NAMESPACE = "device-statistics"
-KUBECTL_SECONDS_MAX = 20
+import cluster
+import terraform_component
+from cluster import CommandError
+
 DATABASE = "device_statistics"
 
 Values = dict[str, str]
-
-
-class CommandError(Exception):
-    """The command changed nothing; the message is one sentence for the operator."""
 
 
 class SecretFiles:
@@ -33,7 +27,7 @@ class SecretFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.bucket = folder / "components/backup-to-s3/bucket.env"
+        self.component = folder / terraform_component.PATH
         self.paths = {
             "administrator": folder / "components/secrets/administrator.env",
             "statistics-api": folder / "components/secrets/statistics-api.env",
@@ -54,13 +48,20 @@ class SecretFiles:
         return {key: value for key, value in pairs if not key.startswith("#")}
 
     def write(self, name: str, values: Mapping[str, str], *, new: bool) -> None:
-        """Whole or not at all, readable by its owner alone. A `new` file takes nobody's place."""
-        path = self.paths[name]
+        """Whole or not at all, readable by its owner alone. A `new` file replaces no other."""
+        self._write(self.paths[name], "".join(f"{key}={value}\n" for key, value in values.items()), 0o600, new=new)
+
+    def write_component(self, text: str) -> None:
+        """The component of Terraform, which holds no secret; one that is there stays."""
+        self.component.parent.mkdir(parents=True, exist_ok=True)
+        self._write(self.component, text, 0o644, new=True)
+
+    def _write(self, path: Path, text: str, mode: int, *, new: bool) -> None:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with os.fdopen(descriptor, "w") as file:
-                file.writelines(f"{key}={value}\n" for key, value in values.items())
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             if new:
@@ -76,15 +77,10 @@ class SecretFiles:
 
 def make(files: SecretFiles, administrator_url: str | None) -> None:
     """Write what is missing. What several files say is taken from those that are there."""
-    if not files.bucket.exists():
-        print("components/backup-to-s3/bucket.env is not there: `terraform apply` writes it")
     missing = files.missing()
     if administrator_url is not None and "postgres" in missing:
         missing.remove("postgres")  # a server that is managed by somebody else
-    if not missing:
-        print("every file is there")
-        return
-    if _in_cluster("administrator"):
+    if missing and _in_cluster("administrator"):
         raise CommandError(
             "the cluster has secrets already, and new ones would not open its database: "
             "use `make k8s-secrets FROM=cluster`"
@@ -92,6 +88,10 @@ def make(files: SecretFiles, administrator_url: str | None) -> None:
     made = _new_values(files, administrator_url)
     for name in missing:
         files.write(name, made[name], new=True)
+    if not missing:
+        print("every secret is there")
+    if not files.component.exists():
+        _write_component(files)
 
 
 def _new_values(files: SecretFiles, administrator_url: str | None) -> dict[str, Values]:
@@ -130,16 +130,18 @@ def read_from_cluster(files: SecretFiles) -> None:
     """Write what is missing, as the running deployment has it."""
     missing = files.missing()
     if not missing:
-        print("every file is there")
+        print("every secret is there")
     for name in missing:
-        secret = _name_in_use(name)
-        values = _secret(secret) if secret is not None else None
+        secret = name if name in {"administrator", "postgres"} else cluster.secret_in_use(name)
+        values = cluster.secret(secret) if secret is not None else None
         if values is None and name == "postgres":
             print("postgres: the cluster has no server of its own")
         elif values is None:
             raise CommandError(f"the cluster has no secret for {name}")
         else:
             files.write(name, values, new=True)
+    if not files.component.exists():
+        files.write_component(terraform_component.content(cluster.bucket_in_use()))
 
 
 def rotate_service_token(files: SecretFiles) -> None:
@@ -195,48 +197,22 @@ def _need_all(files: SecretFiles) -> None:
         )
 
 
-def _name_in_use(name: str) -> str | None:
-    """A service's secret is named after its content: the one that its Deployment refers to."""
-    if name in {"administrator", "postgres"}:
-        return name
-    deployment = _kubectl("get", "deployment", name)
-    if deployment is None:
-        return None
-    sources = deployment["spec"]["template"]["spec"]["containers"][0]["envFrom"]
-    return next((str(each["secretRef"]["name"]) for each in sources if "secretRef" in each), None)
-
-
-def _secret(name: str) -> Values | None:
-    found = _kubectl("get", "secret", name)
-    if found is None:
-        return None
-    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
-
-
 def _in_cluster(name: str) -> bool:
     try:
-        return _kubectl("get", "secret", name) is not None
+        return cluster.get("secret", name) is not None
     except CommandError as error:
         print(f"not compared with a cluster: {error}")
         return False
 
 
-def _kubectl(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON the cluster has
-    """One object as the cluster has it, None when it has none. Raises CommandError when it cannot be asked."""
-    command = ["kubectl", *arguments, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=json"]
+def _write_component(files: SecretFiles) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words and the names above
-            [*command, "--request-timeout=10s"],
-            capture_output=True,
-            text=True,
-            timeout=KUBECTL_SECONDS_MAX,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CommandError(f"kubectl does not answer ({type(error).__name__})") from error
-    if done.returncode != 0:
-        raise CommandError((done.stderr.strip().splitlines() or ["kubectl failed"])[-1])
-    return json.loads(done.stdout) if done.stdout.strip() else None
+        bucket = cluster.bucket_in_use()
+    except CommandError:
+        bucket = None  # `_in_cluster` has said that no cluster answers, or all secrets are there
+    if bucket is None:
+        print("dumps stay in the cluster: `terraform apply` has not named a bucket here")
+    files.write_component(terraform_component.content(bucket))
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str], folder: Path = Path(__file__).parent) -> int:

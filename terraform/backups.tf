@@ -7,9 +7,12 @@ module "backups" {
   delete_on_destroy = var.delete_backups_on_destroy
 }
 
-# kustomize reads it: k8s/components/backup-to-s3. git ignores it.
-resource "local_file" "bucket" {
-  filename        = "${path.module}/../k8s/components/backup-to-s3/bucket.env"
+# Names the kustomize components that need what is built here; git ignores the file.
+resource "local_file" "components" {
+  filename        = "${path.module}/../k8s/components/from-terraform/kustomization.yaml"
   file_permission = "0644"
-  content         = "S3_BUCKET=${module.backups.bucket}\nAWS_REGION=${var.region}\n"
+  content = templatefile("${path.module}/templates/components.yaml.tftpl", {
+    bucket = module.backups.bucket
+    region = var.region
+  })
 }

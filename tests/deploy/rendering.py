@@ -33,14 +33,28 @@ class Pod(NamedTuple):
 
 
 def copy_with_secrets(folder: Path) -> Path:
-    """A copy of k8s/ as an operator has it: with secrets of its own and a bucket."""
-    copy = Path(shutil.copytree(ROOT / "k8s", folder / "k8s", ignore=shutil.ignore_patterns("*.env")))
-    shutil.copy(ROOT / "k8s/overlays/rds/database.env", copy / "overlays/rds")
-    bucket = copy / "components/backup-to-s3"
-    shutil.copy(bucket / "bucket.env.example", bucket / "bucket.env")
+    """A copy of k8s/ as an operator has it after `terraform apply` and `make k8s-secrets`."""
+    copy = copy_of_a_clone(folder)
+    component = copy / "components/from-terraform"
+    shutil.copy(component / "kustomization.example.yaml", component / "kustomization.yaml")
+    make_secrets(copy)
+    return copy
+
+
+def copy_of_a_clone(folder: Path) -> Path:
+    """A copy of what git has of k8s/, and nothing that it ignores."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "k8s"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
+        if (ROOT / name).exists():  # not one that is deleted and still in the index
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder / "k8s"
+
+
+def make_secrets(copy: Path) -> None:
+    """What `make k8s-secrets` does, where no cluster can be asked."""
     nowhere = {"PATH": "/usr/bin:/bin", "KUBECONFIG": "/dev/null"}
     subprocess.run([sys.executable, copy / "secret_files.py", "make"], check=True, env=nowhere, capture_output=True)
-    return copy
 
 
 def render(kubectl: str, folder: Path) -> list[Document]:

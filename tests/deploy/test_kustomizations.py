@@ -7,10 +7,22 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.deploy.network_matrix import LOAD_BALANCER
-from tests.deploy.rendering import ROOT, Document, environment, named, of_kind, pods, render
+from tests.deploy.network_matrix import EXPECTED, LOAD_BALANCER, Pair, deviations
+from tests.deploy.rendering import (
+    INSTALLATIONS,
+    ROOT,
+    Document,
+    copy_of_a_clone,
+    environment,
+    make_secrets,
+    named,
+    of_kind,
+    pods,
+    render,
+)
 
 
 def _read(path: str) -> str:
@@ -38,7 +50,7 @@ def test_git_ignores_what_is_written_for_an_operator() -> None:
         "k8s/components/secrets/statistics-api.env",
         "k8s/components/secrets/device-registration-api.env",
         "k8s/components/postgres/postgres.env",
-        "k8s/components/backup-to-s3/bucket.env",
+        "k8s/components/from-terraform/kustomization.yaml",
         "k8s/karpenter/ec2nodeclass.yaml",
         "terraform/terraform.tfvars",
         "terraform/terraform.tfstate",
@@ -108,6 +120,44 @@ def test_the_load_balancers_subnets_are_terraforms(rendered: dict[str, list[Docu
     assert re.findall(r'"([^"]+)"', default[1]) == LOAD_BALANCER
     [public] = [pod for pod in pods(rendered["."]) if pod.name == "statistics-api"]
     assert environment(public.containers[0])["TRUSTED_PROXIES"]["value"].split(",") == LOAD_BALANCER
+
+
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_a_clean_clone_needs_the_secrets_and_nothing_of_terraforms(
+    kubectl: str, tmp_path: Path, installation: str
+) -> None:
+    clone = copy_of_a_clone(tmp_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        render(kubectl, clone / installation)
+    make_secrets(clone)
+
+    documents = render(kubectl, clone / installation)
+
+    to_s3 = {
+        Pair("backup", "calls", "0.0.0.0/0 less private ranges", "TCP 443"),
+        Pair("backup", "calls", "169.254.170.23/32", "TCP 80"),
+    }
+    assert deviations(documents, EXPECTED[installation] - to_s3) == []
+    [backup] = [pod for pod in pods(documents) if pod.name == "backup"]
+    assert [container["name"] for container in backup.containers] == ["backup"]
+
+
+def test_terraforms_file_names_the_bucket_and_the_upload(rendered: dict[str, list[Document]]) -> None:
+    for installation in (".", "overlays/eks", "overlays/rds"):
+        [backup] = [pod for pod in pods(rendered[installation]) if pod.name == "backup"]
+        assert [container["name"] for container in backup.containers] == ["backup", "upload"]
+        [source] = [each for container in backup.containers for each in container.get("envFrom", [])]
+        bucket = named(rendered[installation], "ConfigMap", source["configMapRef"]["name"])
+        assert set(bucket["data"]) == {"S3_BUCKET", "AWS_REGION"}
+
+
+def test_the_example_of_the_component_is_what_terraform_would_write() -> None:
+    template = _read("terraform/templates/components.yaml.tftpl")
+    written = template.replace("${bucket}", "device-statistics-backups-example").replace("${region}", "us-east-1")
+    assert yaml.safe_load(written) == yaml.safe_load(_read("k8s/components/from-terraform/kustomization.example.yaml"))
+    assert 'filename        = "${path.module}/../k8s/components/from-terraform/kustomization.yaml"' in _read(
+        "terraform/backups.tf"
+    )
 
 
 def test_the_example_of_a_node_class_is_what_terraform_would_write() -> None:

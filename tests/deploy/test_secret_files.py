@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.rendering import ROOT
 
@@ -21,9 +22,10 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "k8s"
-        for name in (SECRETS, "components/postgres", "components/backup-to-s3"):
+        for name in (SECRETS, "components/postgres"):
             (self.folder / name).mkdir(parents=True)
-        (self.folder / "secret_files.py").write_bytes((ROOT / "k8s/secret_files.py").read_bytes())
+        for program in (ROOT / "k8s").glob("*.py"):
+            (self.folder / program.name).write_bytes(program.read_bytes())
         self._path = folder / "bin"
         self._path.mkdir()
         self.cluster("", code=1, complaint="no cluster")
@@ -55,8 +57,14 @@ class Checkout:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that was written, half-written ones included."""
-        return sorted(path for path in (self.folder / "components").rglob("*") if path.is_file())
+        """Every file of secrets that was written, half-written ones included."""
+        written = (path for path in (self.folder / "components").rglob("*") if path.is_file())
+        return sorted(path for path in written if path != self.component)
+
+    @property
+    def component(self) -> Path:
+        """The file that names what Terraform has built."""
+        return self.folder / "components/from-terraform/kustomization.yaml"
 
 
 @pytest.fixture
@@ -114,6 +122,7 @@ def test_new_secrets_are_not_made_for_a_cluster_that_has_some(checkout: Checkout
     assert refused.returncode == 1
     assert "FROM=cluster" in refused.stderr
     assert checkout.files == []
+    assert not checkout.component.exists()
 
 
 def test_they_are_read_again_from_the_cluster_as_its_deployments_use_them(checkout: Checkout) -> None:
@@ -139,7 +148,57 @@ def test_they_are_read_again_from_the_cluster_as_its_deployments_use_them(checko
     assert checkout.run("read").returncode == 0
 
     assert {path: path.read_text() for path in checkout.files} == before
-    assert "every file is there" in checkout.run("read").stdout
+    assert "every secret is there" in checkout.run("read").stdout
+
+
+UPLOADING = {
+    "cronjob/backup": {
+        "spec": {
+            "jobTemplate": {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "initContainers": [{"name": "backup"}],
+                            "containers": [{"name": "upload", "envFrom": [{"configMapRef": {"name": "bucket-x"}}]}],
+                        }
+                    }
+                }
+            }
+        }
+    },
+    "configmap/bucket-x": {"data": {"S3_BUCKET": "dumps-1", "AWS_REGION": "eu-west-1"}},
+}
+
+
+def test_what_terraform_wrote_stays(checkout: Checkout) -> None:
+    checkout.component.parent.mkdir()
+    checkout.component.write_text("# Written by `terraform apply`\n")
+
+    assert checkout.run("make").returncode == 0
+
+    assert checkout.component.read_text() == "# Written by `terraform apply`\n"
+
+
+def test_without_terraform_the_component_names_nothing(checkout: Checkout) -> None:
+    made = checkout.run("make")
+
+    assert "dumps stay in the cluster" in made.stdout
+    assert "components" not in yaml.safe_load(checkout.component.read_text())
+
+
+@pytest.mark.parametrize("command", ["make", "read"])
+def test_a_bucket_that_the_cluster_uploads_to_is_not_forgotten(checkout: Checkout, command: str) -> None:
+    """On another machine, or in a checkout that has just been upgraded, the next apply would end the upload."""
+    checkout.run("make")
+    checkout.component.unlink()
+    checkout.cluster(json.dumps(UPLOADING))
+
+    assert checkout.run(command).returncode == 0
+
+    written = yaml.safe_load(checkout.component.read_text())
+    assert written["components"] == ["../backup-to-s3"]
+    [bucket] = written["configMapGenerator"]
+    assert bucket == {"name": "bucket", "literals": ["S3_BUCKET=dumps-1", "AWS_REGION=eu-west-1"]}
 
 
 def test_at_every_step_of_a_rotation_the_shown_token_is_accepted_before_and_after(checkout: Checkout) -> None:
