@@ -69,7 +69,9 @@ resource "helm_release" "karpenter" {
     }
   })]
 
-  depends_on = [helm_release.karpenter_crd, module.karpenter]
+  # After the load balancer controller: its webhooks answer before this chart makes its Service, and in `destroy` they still
+  # do when that Service goes.
+  depends_on = [helm_release.karpenter_crd, helm_release.load_balancer_controller, module.karpenter]
 }
 
 # `kubectl apply -f k8s/karpenter/ec2nodeclass.yaml` is the operator's; git ignores the file.

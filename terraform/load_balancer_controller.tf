@@ -29,6 +29,9 @@ resource "helm_release" "load_balancer_controller" {
     region = var.region
     vpcId  = module.vpc.vpc_id
 
+    # It would refuse every new Service of the cluster while no controller runs, and none of ours is of type LoadBalancer.
+    enableServiceMutatorWebhook = false
+
     serviceAccount = { create = true, name = "aws-load-balancer-controller" }
     nodeSelector   = { "karpenter.sh/controller" = "true" }
     replicaCount   = 2

@@ -76,6 +76,25 @@ def karpenter(text: str) -> Iterator[str]:
         yield "the identity is another namespace's"
 
 
+def load_balancer_controller(text: str) -> Iterator[str]:
+    """No webhook of the controller's stands between the cluster and a new Service."""
+    release = block(_code(text), 'resource "helm_release" "load_balancer_controller" {')
+    if not re.search(r"enableServiceMutatorWebhook\s*=\s*false", release):
+        yield "nobody can make a Service while the controller is away"
+
+
+def after_the_controller(text: str) -> Iterator[str]:
+    """A chart that makes a Service is installed when the load balancer controller's webhooks answer."""
+    code = _code(text)
+    for name in re.findall(r'(?m)^resource "helm_release" "(\w+)"', code):
+        # One brings definitions alone, the other is the controller.
+        if name in {"karpenter_crd", "load_balancer_controller"}:
+            continue
+        needed = re.search(r"depends_on\s*=\s*\[([^\]]*)\]", block(code, f'resource "helm_release" "{name}" {{'))
+        if not needed or "helm_release.load_balancer_controller" not in needed[1]:
+            yield f"{name} is installed beside the load balancer controller, whose webhook may refuse its Service"
+
+
 def network(text: str) -> Iterator[str]:
     """In production the way out of a zone does not lead through another."""
     code = _code(text)

@@ -33,12 +33,15 @@ RULES: list[tuple[Rule, str, str, str]] = [
     (rules.metadata_service, "eks.tf", "http_put_response_hop_limit = 1", "http_put_response_hop_limit = 2"),
     (rules.karpenter, "karpenter.tf", "iam:ListInstanceProfiles", "iam:GetInstanceProfile"),
     (rules.karpenter, "karpenter.tf", '"1.9.2"', '"1.x"'),
+    (rules.load_balancer_controller, "load_balancer_controller.tf", "enableServiceMutatorWebhook = false", ""),
+    (rules.load_balancer_controller, "load_balancer_controller.tf", "Webhook = false", "Webhook = true"),
+    (rules.after_the_controller, "karpenter.tf", "helm_release.load_balancer_controller, ", ""),
     (rules.network, "vpc.tf", 'one_nat_gateway_per_az = var.environment == "production"', ""),
     (rules.pinned, "vpc.tf", '"~> 5.21"', '">= 5"'),
     (rules.described, "variables.tf", "type        = string", ""),
     (rules.described, "outputs.tf", "description", "comment"),
 ]
-EVERY_FILE: list[Rule] = [rules.pinned, rules.described]
+EVERY_FILE: list[Rule] = [rules.pinned, rules.described, rules.after_the_controller]
 
 
 @pytest.mark.parametrize(("rule", "file"), list(dict.fromkeys((r, f) for r, f, *_ in RULES)))
