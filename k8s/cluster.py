@@ -60,3 +60,9 @@ def bucket_in_use() -> dict[str, str] | None:
         if settings is not None:
             return {key: str(value) for key, value in settings["data"].items()}
     return None
+
+
+def has_database_nodes() -> bool:
+    """Whether PostgreSQL runs on nodes of a pool of its own."""
+    found = get("statefulset", "postgres")
+    return found is not None and "karpenter.sh/nodepool" in found["spec"]["template"]["spec"].get("nodeSelector", {})

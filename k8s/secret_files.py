@@ -141,7 +141,7 @@ def read_from_cluster(files: SecretFiles) -> None:
         else:
             files.write(name, values, new=True)
     if not files.component.exists():
-        files.write_component(terraform_component.content(cluster.bucket_in_use()))
+        files.write_component(_component_in_use())
 
 
 def rotate_service_token(files: SecretFiles) -> None:
@@ -207,12 +207,16 @@ def _in_cluster(name: str) -> bool:
 
 def _write_component(files: SecretFiles) -> None:
     try:
-        bucket = cluster.bucket_in_use()
+        text = _component_in_use()
     except CommandError:
-        bucket = None  # `_in_cluster` has said that no cluster answers, or all secrets are there
-    if bucket is None:
-        print("dumps stay in the cluster: `terraform apply` has not named a bucket here")
-    files.write_component(terraform_component.content(bucket))
+        # No cluster answers: `_in_cluster` has said so, unless every secret was there.
+        print("what Terraform has built is not known here: dumps stay in the cluster until `terraform apply`")
+        text = terraform_component.content(None, database_nodes=False)
+    files.write_component(text)
+
+
+def _component_in_use() -> str:
+    return terraform_component.content(cluster.bucket_in_use(), database_nodes=cluster.has_database_nodes())
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str], folder: Path = Path(__file__).parent) -> int:

@@ -18,13 +18,14 @@ _NOTHING = f"""\
 """
 
 
-def content(bucket: Mapping[str, str] | None) -> str:
-    """The component's text: the upload to this bucket, or nothing."""
-    if bucket is None:
+def content(bucket: Mapping[str, str] | None, *, database_nodes: bool) -> str:
+    """The component's text: the upload to this bucket and the nodes of PostgreSQL, as far as there are such."""
+    names = ["../backup-to-s3"] * (bucket is not None) + ["../database-nodes"] * database_nodes
+    if not names:
         return _NOTHING
-    literals = "".join(f"      - {key}={value}\n" for key, value in sorted(bucket.items(), reverse=True))
-    return (
-        "# Written by `make k8s-secrets`, as the cluster has it. `terraform apply` replaces it.\n"
-        f"{_HEAD}components:\n  - ../backup-to-s3\n"
-        f"configMapGenerator:\n  - name: bucket\n    literals:\n{literals}"
-    )
+    text = "# Written by `make k8s-secrets`, as the cluster has it. `terraform apply` replaces it.\n" + _HEAD
+    text += "components:\n" + "".join(f"  - {name}\n" for name in names)
+    if bucket is not None:
+        text += "configMapGenerator:\n  - name: bucket\n    literals:\n"
+        text += "".join(f"      - {key}={value}\n" for key, value in sorted(bucket.items(), reverse=True))
+    return text

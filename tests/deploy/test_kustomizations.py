@@ -169,10 +169,20 @@ def test_the_example_of_a_node_class_is_what_terraform_would_write() -> None:
     assert yaml.safe_load(written) == yaml.safe_load(_read("k8s/karpenter/ec2nodeclass.example.yaml"))
 
 
+def _pools() -> dict[str, Document]:
+    pools = yaml.safe_load_all(_read("k8s/karpenter/nodepool.yaml"))
+    return {pool["metadata"]["name"]: pool["spec"] for pool in pools}
+
+
 def test_karpenter_disturbs_one_node_at_a_time_and_has_an_end() -> None:
-    pool = yaml.safe_load(_read("k8s/karpenter/nodepool.yaml"))["spec"]
-    assert pool["disruption"]["budgets"] == [{"nodes": "1"}]
-    assert set(pool["limits"]) == {"cpu", "memory"}
+    assert set(_pools()) == {"default", "database"}
+    for pool in _pools().values():
+        assert pool["disruption"]["budgets"] == [{"nodes": "1"}]
+        assert set(pool["limits"]) == {"cpu", "memory"}
+        [capacity] = [
+            each for each in pool["template"]["spec"]["requirements"] if each["key"] == "karpenter.sh/capacity-type"
+        ]
+        assert capacity["values"] == ["on-demand"]
     node = yaml.safe_load(_read("k8s/karpenter/ec2nodeclass.example.yaml"))["spec"]
     assert node["metadataOptions"] == {
         "httpEndpoint": "enabled",
@@ -180,6 +190,31 @@ def test_karpenter_disturbs_one_node_at_a_time_and_has_an_end() -> None:
         "httpPutResponseHopLimit": 1,
     }
     assert all(device["ebs"]["encrypted"] for device in node["blockDeviceMappings"])
+
+
+@pytest.mark.parametrize("installation", [".", "overlays/eks"])
+def test_the_database_is_on_nodes_that_nothing_takes_away(
+    installation: str, rendered: dict[str, list[Document]]
+) -> None:
+    """`terminationGracePeriod` would override do-not-disrupt, and budgets do not hold back an expiry."""
+    [database] = [pod for pod in pods(rendered[installation]) if pod.kind == "StatefulSet"]
+    assert database.spec["nodeSelector"] == {"karpenter.sh/nodepool": "database"}
+    pool = _pools()["database"]["template"]["spec"]
+    assert pool["expireAfter"] == "Never"
+    assert "terminationGracePeriod" not in pool
+    [taint] = pool["taints"]
+    assert database.spec["tolerations"] == [{**taint, "operator": "Equal"}]
+    others = [pod for pod in pods(rendered[installation]) if pod.kind != "StatefulSet"]
+    assert not [pod.name for pod in others if "tolerations" in pod.spec]
+
+
+def test_without_karpenter_the_database_goes_anywhere(kubectl: str, tmp_path: Path) -> None:
+    clone = copy_of_a_clone(tmp_path)
+    make_secrets(clone)
+
+    [database] = [pod for pod in pods(render(kubectl, clone)) if pod.kind == "StatefulSet"]
+
+    assert not {"nodeSelector", "tolerations", "affinity"} & set(database.spec)
 
 
 def test_rendering_redacts_secrets(kubectl: str, manifests: Path) -> None:

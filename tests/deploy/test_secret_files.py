@@ -168,6 +168,9 @@ UPLOADING = {
     },
     "configmap/bucket-x": {"data": {"S3_BUCKET": "dumps-1", "AWS_REGION": "eu-west-1"}},
 }
+ON_NODES_OF_ITS_OWN = {
+    "statefulset/postgres": {"spec": {"template": {"spec": {"nodeSelector": {"karpenter.sh/nodepool": "database"}}}}}
+}
 
 
 def test_what_terraform_wrote_stays(checkout: Checkout) -> None:
@@ -182,21 +185,22 @@ def test_what_terraform_wrote_stays(checkout: Checkout) -> None:
 def test_without_terraform_the_component_names_nothing(checkout: Checkout) -> None:
     made = checkout.run("make")
 
-    assert "dumps stay in the cluster" in made.stdout
+    assert "dumps stay in the cluster until `terraform apply`" in made.stdout
     assert "components" not in yaml.safe_load(checkout.component.read_text())
 
 
 @pytest.mark.parametrize("command", ["make", "read"])
-def test_a_bucket_that_the_cluster_uploads_to_is_not_forgotten(checkout: Checkout, command: str) -> None:
+@pytest.mark.parametrize("on_nodes_of_its_own", [True, False])
+def test_what_the_cluster_uses_is_not_forgotten(checkout: Checkout, command: str, *, on_nodes_of_its_own: bool) -> None:
     """On another machine, or in a checkout that has just been upgraded, the next apply would end the upload."""
     checkout.run("make")
     checkout.component.unlink()
-    checkout.cluster(json.dumps(UPLOADING))
+    checkout.cluster(json.dumps(UPLOADING | (ON_NODES_OF_ITS_OWN if on_nodes_of_its_own else {})))
 
     assert checkout.run(command).returncode == 0
 
     written = yaml.safe_load(checkout.component.read_text())
-    assert written["components"] == ["../backup-to-s3"]
+    assert written["components"] == ["../backup-to-s3"] + ["../database-nodes"] * on_nodes_of_its_own
     [bucket] = written["configMapGenerator"]
     assert bucket == {"name": "bucket", "literals": ["S3_BUCKET=dumps-1", "AWS_REGION=eu-west-1"]}
 
