@@ -66,8 +66,19 @@ def load_balancer(documents: list[Document]) -> Iterator[str]:
             yield "a target leaves later than its pod does"
         if said.get("healthcheck-path") != "/readyz" or said.get("target-type") != "ip":
             yield "the load balancer does not ask the pods themselves whether they can serve"
-        if json.loads(said["listen-ports"]) != [{"HTTP": 80}]:
+        yield from _listeners(said)
+
+
+def _listeners(said: dict[str, str]) -> Iterator[str]:
+    ports = json.loads(said["listen-ports"])
+    if "certificate-arn" not in said:
+        if ports != [{"HTTP": 80}]:
             yield "the documents' address is http on port 80"
+        return
+    if ports != [{"HTTP": 80}, {"HTTPS": 443}] or said.get("ssl-redirect") != "443":
+        yield "there is a certificate, and clients are not led to it"
+    if not said.get("ssl-policy", "").startswith("ELBSecurityPolicy-TLS13-1-2-"):
+        yield "TLS older than 1.2 is admitted"
 
 
 def autoscaling(documents: list[Document]) -> Iterator[str]:

@@ -171,6 +171,12 @@ BROKEN: dict[str, tuple[Rule, Break]] = {
             {"alb.ingress.kubernetes.io/target-type": "instance"}
         ),
     ),
+    "a certificate that no listener has": (
+        service_rules.load_balancer,
+        lambda d: metadata_of(d, "Ingress", S)["annotations"].update(
+            {"alb.ingress.kubernetes.io/certificate-arn": "arn:aws:acm:us-east-1:1:certificate/1"}
+        ),
+    ),
     "replicas": (service_rules.autoscaling, lambda d: named(d, "Deployment", S)["spec"].update(replicas=3)),
     "two of three zones": (
         service_rules.autoscaling,
