@@ -43,8 +43,8 @@ def limit(documents: list[Document]) -> int:
         said = " ".join(server["spec"]["template"]["spec"]["containers"][0]["args"])
         found = re.search(r"max_connections=(\d+)", said)
         return int(found[1]) if found else 100
-    [settings] = [each for each in of_kind(documents, "ConfigMap") if "DB_MAX_CONNECTIONS" in each["data"]]
-    return int(settings["data"]["DB_MAX_CONNECTIONS"])
+    [said_elsewhere] = {each["data"].get("DB_MAX_CONNECTIONS", "") for each in of_kind(documents, "ConfigMap")} - {""}
+    return int(said_elsewhere)
 
 
 def table(documents: list[Document]) -> str:
