@@ -67,6 +67,8 @@ def test_one_release_is_named_everywhere() -> None:
         images = _images(f"k8s/{kustomization}kustomization.yaml")
         assert set(images.values()) == {version}, kustomization
         assert images.items() <= root.items()
+    workflow = yaml.safe_load(_read(".github/workflows/deployment.yml"))
+    assert workflow["jobs"]["kind"]["env"]["RELEASE"] == version
     # Whatever stands behind the first hyphen of the Job's name is replaced twice.
     assert "-" not in version
 
