@@ -1,9 +1,10 @@
-# Two commands do it all on a machine with Python 3.11 and make: `make run` and `make test`.
+# `make run` and `make test` set up everything they need on a machine with Python 3.11 and make.
 SHELL := /bin/bash
+.DEFAULT_GOAL := help
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Each of them starts a PostgreSQL server of its own.
+# Each test process starts a PostgreSQL server of its own.
 TEST_PROCESSES ?= 2
 SOAK_MINUTES ?= 20
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
@@ -15,27 +16,38 @@ PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e dev
 
 DEPLOY_VENV := .venv-deploy
 
-.PHONY: run test soak lint bench lock verify-counts clean test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench lock verify-counts clean test-compose test-deploy k8s-secrets k8s-render
+
+help:  ## Print this list
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+.DEFAULT:
+	@echo "There is no target '$@'. The targets are:" >&2; $(MAKE) --no-print-directory help >&2; exit 2
 
 run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops everything
 	@exec $(BIN)/python -m local.run
 
-test: $(VENV)/.test-ready lint  ## Everything that can be tested without Docker, on real PostgreSQL
+test: $(VENV)/.test-ready lint  ## Run every test that needs no Docker, on real PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-soak: $(VENV)/.soak-ready  ## Every fault, mixed, for SOAK_MINUTES (20); the report is build/soak/report.md
+soak: $(VENV)/.soak-ready  ## Test under every fault, mixed, for SOAK_MINUTES (20); report: build/soak/report.md
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
-lint: $(VENV)/.test-ready
+lint: $(VENV)/.test-ready  ## Check style, formatting, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test-ready  ## Measure every figure of the README (needs wrk), on a machine that does nothing else
+coverage: $(VENV)/.test-ready  ## Run the tests and report branch coverage, child processes included (build/coverage/html)
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS); status=$$?; \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage report --sort=cover && $(BIN)/coverage html --quiet; exit $$status
+
+bench: $(VENV)/.test-ready  ## Measure every figure of docs/performance.md (needs wrk and an otherwise idle machine)
 	@exec $(BIN)/python -m load.bench
 
-lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the pyproject.toml files
+lock: $(VENV)/.test-ready  ## Renew the hash-locked requirements files from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements/dev.txt
 	$(UV) --group pyproject.toml:local -c requirements/dev.txt -o requirements/local.txt
 	$(UV) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
@@ -45,7 +57,7 @@ lock: $(VENV)/.test-ready  ## Renew every hash-locked requirements file from the
 	$(UV) statistics-api/pyproject.toml -c requirements/dev.txt -o statistics-api/requirements.txt
 	$(UV) device-registration-api/pyproject.toml -c requirements/dev.txt -o device-registration-api/requirements.txt
 
-test-compose: $(VENV)/.test-ready  ## Build and start the Compose stack, use it, break it, restore it, remove it (needs Docker)
+test-compose: $(VENV)/.test-ready  ## Build, use, break, restore and remove a Compose stack (needs Docker)
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
 		$(BIN)/python -m pytest tests/compose --timeout 900 -v; \
 	else \
@@ -53,24 +65,24 @@ test-compose: $(VENV)/.test-ready  ## Build and start the Compose stack, use it,
 		echo "\`docker compose version\` fails here: these tests need a running Docker with Compose v2."; \
 	fi
 
-verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with its facts
+verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with the stored events
 	@exec $(BIN)/python -m local.verify_counts
 
-k8s-secrets:  ## Write the secrets that are missing; FROM=cluster reads them there; ROTATE=service-token|logins renews
+k8s-secrets:  ## Write missing secrets; FROM=cluster reads them from there; ROTATE=service-token|logins renews
 	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
 
-k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds prints another one
+k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds
 	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/redact_secrets.py
 
-test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Manifests and infrastructure again, with every scanner
+test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Test manifests and infrastructure with every scanner
 	DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY_VENV)/bin $(BIN)/python -m pytest tests/deploy
 	$(BIN)/python -m tests.deploy.tables
 
-clean:
+clean:  ## Remove the virtual environments
 	rm -rf $(VENV) $(DEPLOY_VENV)
 
 $(DEPLOY_VENV)/.ready: requirements/deploy.txt
-	@echo "Installing what reads manifests, images and infrastructure ..."
+	@echo "Installing the scanners of manifests, images and infrastructure ..."
 	@test -x $(DEPLOY_VENV)/bin/pip || $(PYTHON) -m venv $(DEPLOY_VENV)
 	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -1,4 +1,4 @@
-"""`make bench`: every figure of the README, measured in one run, as a table and a plot.
+"""`make bench`: every figure of docs/performance.md, measured in one run, as a table and a plot.
 
 BENCH_SECONDS (8) is the length of one measurement, BENCH_MEMORY_SECONDS (300) that of the memory run. Takes about
 twelve minutes and five gigabytes; run it on a machine that does nothing else.

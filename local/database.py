@@ -105,5 +105,6 @@ def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]
 
 def base_environment() -> dict[str, str]:
     """What a child needs of this process's environment and nothing that configures it."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+    # The last one is set by `make coverage` alone, so that child processes are measured, too.
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "COVERAGE_PROCESS_CONFIG")
     return {name: os.environ[name] for name in kept if name in os.environ}

@@ -1,11 +1,12 @@
 """The documents as their readers use them: commands to type, files to open, objects to look at."""
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
-NAMES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+from tests.deploy.rendering import ROOT
+
+_TOP = [name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md") if (ROOT / name).exists()]
+NAMES = [*_TOP, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
 _TOP_FOLDERS = "k8s|terraform|docs|tests|load|packages|local|requirements|statistics-api|device-registration-api"
 _PATH = re.compile(rf"(?<![\w./$-])(?:{_TOP_FOLDERS}|\.github|\.ci)/[\w./*-]*")
 

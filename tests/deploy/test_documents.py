@@ -10,12 +10,28 @@ import pytest
 import yaml
 
 from device_registration_api.__main__ import main
+from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from device_registration_api.settings import Settings as PrivateSettings
+from local.settings import Settings as LauncherSettings
+from statistics_api.settings import Settings as PublicSettings
 from tests.deploy import documents
 from tests.deploy.rendering import INSTALLATIONS, ROOT, TOOLS, Document, of_kind
 from tests.journeys.documents_curl import LINES
 
 EVERY = pytest.mark.parametrize("name", documents.NAMES)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+README_LINES_MAX = 200
+SETTINGS = [
+    LauncherSettings,
+    PublicSettings,
+    PrivateSettings,
+    AdministratorSettings,
+    LoginSettings,
+    DatabaseSettings,
+    RetentionSettings,
+]
+OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_PORT"}
 # How kubectl may call what the manifests call by its kind.
 KINDS = {
     "deployment": "Deployment",
@@ -119,25 +135,30 @@ def test_every_output_of_terraform_is_there(name: str) -> None:
         assert output in known, f"{name}: {output}"
 
 
-def test_the_images_of_the_readme_are_those_of_the_kustomization() -> None:
-    [shown] = [block for block in documents.blocks(documents.read("README.md")) if block.language == "yaml"]
+def test_the_images_that_are_shown_are_those_of_the_kustomization() -> None:
+    [shown] = [
+        block
+        for name in documents.NAMES
+        for block in documents.blocks(documents.read(name))
+        if block.language == "yaml" and "newTag" in block.text
+    ]
     real = yaml.safe_load(documents.read("k8s/kustomization.yaml"))["images"]
     tags = {each["name"]: each["newTag"] for each in yaml.safe_load(shown.text)["images"]}
     assert tags == {each["name"]: each["newTag"] for each in real}
 
 
 @pytest.mark.parametrize(
-    ("title", "base", "lines"),
+    ("name", "title", "base", "lines"),
     [
-        ("Step 4 — Test the APIs", "http://localhost:8000", [*LINES[:4], LINES[5]]),
-        ("Step 9 — Test the APIs", "http://$ALB", LINES),
+        ("docs/compose.md", "Step 4 — Test the APIs", "http://localhost:8000", [*LINES[:4], LINES[5]]),
+        ("docs/eks.md", "Step 9 — Test the APIs", "http://$ALB", LINES),
     ],
 )
 def test_the_curl_lines_are_the_documents_and_so_are_their_answers(
-    title: str, base: str, lines: list[tuple[str, str]]
+    name: str, title: str, base: str, lines: list[tuple[str, str]]
 ) -> None:
     """The same lines are typed into a shell by tests/journeys and, in Compose, by tests/compose."""
-    found = documents.blocks(documents.chapter(documents.read("README.md"), title))
+    found = documents.blocks(documents.chapter(documents.read(name), title))
     shown = "".join(block.text for block in found if block.language == "bash")
     said = [json.loads(line) for block in found if block.language == "json" for line in block.text.splitlines()]
     asked = re.findall(r"(?m)^curl (?:.*\\\n)*.*$", shown)
@@ -147,11 +168,39 @@ def test_the_curl_lines_are_the_documents_and_so_are_their_answers(
     assert said == expected or said == [each for index, each in enumerate(expected) if each not in expected[:index]]
 
 
-def test_the_steps_are_all_there_and_in_order() -> None:
+GUIDES = [
+    ("Running locally with Docker Compose", "docs/compose.md", 5),
+    ("Running on Kubernetes (EKS + Terraform)", "docs/eks.md", 10),
+]
+
+
+@pytest.mark.parametrize(("title", "name", "last"), GUIDES)
+def test_the_readme_leads_to_each_guide_whose_steps_are_all_there_and_in_order(
+    title: str, name: str, last: int
+) -> None:
+    assert name in documents.links(documents.chapter(documents.read("README.md"), title))
+    steps = re.findall(r"(?m)^### Step (\d+) — ", documents.chapter(documents.read(name), title))
+    assert steps == [str(number) for number in range(1, last + 1)]
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
     readme = documents.read("README.md")
-    for title, last in (("Running locally with Docker Compose", 5), ("Running on Kubernetes (EKS + Terraform)", 10)):
-        steps = re.findall(r"(?m)^### Step (\d+) — ", documents.chapter(readme, title))
-        assert steps == [str(number) for number in range(1, last + 1)]
+    assert len(readme.splitlines()) <= README_LINES_MAX
+    pages = {name for name in documents.NAMES if "decisions/0" not in name} - {"README.md"}
+    assert pages <= {link.partition("#")[0] for link in documents.links(readme)}
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = re.findall(r"(?m)^\| (`.+?) \| (.*?) \|", documents.read("docs/configuration.md"))
+    shown = {setting: default for names, default in rows for setting in re.findall(r"`([A-Z_]+)`", names)}
+    for kind in SETTINGS:
+        for name, field in kind.model_fields.items():
+            default = shown[name.upper()]
+            if field.is_required():
+                assert "required" in default, name
+            elif isinstance(field.default, int | str) and field.default != "":
+                assert str(field.default) in default, name
+    assert set(shown) <= {name.upper() for kind in SETTINGS for name in kind.model_fields} | OF_COMPOSE
 
 
 def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.verify_counts import Verdict, verify_counts
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 # An event with everything that is counted in its transaction, as the service does it.
 RECORD = """

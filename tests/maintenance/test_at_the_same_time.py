@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from rounds import as_administrator, as_writer, make_week, places, record, run_round, settings, verify
 
 from device_registration_api.maintenance.connect import connect
+from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, settings, verify
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 OLD = datetime(2024, 1, 10, tzinfo=UTC)
 THIS_WEEK = datetime.now(UTC).date() - timedelta(days=datetime.now(UTC).weekday())

@@ -11,13 +11,13 @@ from typing import IO, TYPE_CHECKING, cast
 from unittest.mock import patch
 
 import pytest
-from rounds import as_administrator, as_writer
 
 from device_registration_api.__main__ import main
 from local.database import base_environment
+from tests.maintenance.rounds import as_administrator, as_writer
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 
 def run(environment: dict[str, str], *arguments: str) -> tuple[int, list[str]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from psycopg2 import errors
-from rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
 
 from device_registration_api.maintenance import windows
+from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 # The week of Monday 2024-01-08 ends, and so becomes 400 days old, exactly 400 days before this.
 NOW = datetime(2024, 1, 15, tzinfo=UTC) + timedelta(days=400)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from rounds import as_administrator, record, verify
 
 from local.database import base_environment
+from tests.maintenance.rounds import as_administrator, record, verify
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 from psycopg2 import errors
-from rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
 
 from device_registration_api.maintenance.partitions import week_of
+from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 MICROSECOND = timedelta(microseconds=1)
 # A Monday far from the weeks that the template was made with.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from psycopg2.extensions import make_dsn
-from schema_steps import LOGINS, migrate, rows, run
 
 from local.postgres import Postgres, wheel_binaries
+from tests.schema.schema_steps import LOGINS, migrate, rows, run
 
 ADMINISTRATOR = {"user": "managed_admin", "password": "managed"}
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from schema_steps import LOGINS, finished, migrate, rows, run, session, start
 
 from device_registration_api.schema import connect, settings
 from device_registration_api.schema import migrate as migration
 from device_registration_api.schema.migrations import newest_revision
+from tests.schema.schema_steps import LOGINS, finished, migrate, rows, run, session, start
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from tests.servers import Cluster
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 

@@ -8,7 +8,8 @@ from contextlib import closing
 
 import pytest
 from psycopg2.extensions import make_dsn
-from schema_steps import LOGINS, run
+
+from tests.schema.schema_steps import LOGINS, run
 
 
 def refusal(environment: dict[str, str], command: str = "migrate") -> str:

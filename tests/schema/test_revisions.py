@@ -6,14 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from schema_steps import LOGINS, dump, migrate, rows, run
 
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import connect, database_name
 from device_registration_api.schema.settings import LoginSettings
+from tests.schema.schema_steps import LOGINS, dump, migrate, rows, run
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from tests.servers import Cluster
 
 LOGIN_SETTINGS = LoginSettings(**{name.lower(): value for name, value in LOGINS.items()})
 

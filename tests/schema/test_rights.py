@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import psycopg2
 import pytest
 from psycopg2 import errors
-from schema_steps import LOGINS, migrate, rows
+
+from tests.schema.schema_steps import LOGINS, migrate, rows
 
 if TYPE_CHECKING:
-    from conftest import Cluster, MigratedDatabase
+    from tests.servers import Cluster, MigratedDatabase
 
 Environment: TypeAlias = dict[str, str]
 

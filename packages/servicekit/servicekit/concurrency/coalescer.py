@@ -20,7 +20,7 @@ Outcome = TypeVar("Outcome")
 
 # Turns of the event loop between two flushes: in the first, whoever was answered writes to its client, in the second
 # the sockets are read, in the third those requests submit their items. Microseconds when there is nothing to do; when
-# there is much, the next flush carries twice as many (docs/decisions/coalescing.md has the measurement).
+# there is much, the next flush carries twice as many (docs/decisions/0013-coalescer-turns.md has the measurement).
 _TURNS_BETWEEN = 3
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ class AdaptiveConcurrencyLimit:
     patient. Once that is too little, the process is overloaded. A longer queue would not get more done now, only
     later, so for the next `OVERLOAD_SECONDS` the limit follows the flushes: it falls while they take more than
     `LATENCY_RATIO_MAX` times what a nearly empty one usually takes, and rises while they take less
-    (docs/decisions/shedding.md). Readings of `clock` are in seconds.
+    (docs/decisions/0014-adaptive-concurrency-limit.md). Readings of `clock` are in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

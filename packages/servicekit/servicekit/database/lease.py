@@ -3,6 +3,7 @@
 psycopg2 has no time-outs of its own: a peer that stops answering blocks its thread for minutes in spite of
 `statement_timeout`. So work runs in a worker thread under a deadline, and at the deadline the event loop shuts the
 connection's socket down under the thread, which then fails like on any lost connection.
+docs/decisions/0002-cut-the-socket-at-the-deadline.md has what was tried instead.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """One system call for a whole answer.
 
 uvicorn writes the head of an answer and its body separately, and uvloop hands each write to the kernel at once: two
-system calls, two packets, and a client that wakes up twice (docs/decisions/request-plumbing.md has the measurement).
+system calls, two packets, and a client that wakes up twice (measured in docs/decisions/0012-one-write-one-timer.md).
 """
 
 from functools import partial

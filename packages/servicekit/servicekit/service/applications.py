@@ -29,7 +29,7 @@ MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 
 # Young objects between two looks for garbage cycles. A request makes hardly any cycles, and with Python's own 700 the
-# collector took a twelfth of the instructions of a request (docs/decisions/request-plumbing.md).
+# collector took a twelfth of the instructions of a request (docs/decisions/0012-one-write-one-timer.md).
 _GC_THRESHOLD = 20_000
 
 
