@@ -19,8 +19,8 @@ from contract.auth_events import (
 )
 from contract.registrations import ForwardedBatch, IdempotencyKey
 from contract.text import all_stripped, all_valid
-from servicekit.errors import Invalid
-from servicekit.http.bodies import BadRequest, body_sha256, read_bytes, read_idempotency_key
+from servicekit.errors import BadRequest, Invalid
+from servicekit.http.bodies import body_sha256, read_bytes, read_idempotency_key
 from servicekit.http.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 

@@ -28,7 +28,8 @@ from contract.auth_events import (
 )
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
-from servicekit.http.bodies import KEY_HEADER, BadRequest, read_idempotency_key, read_json
+from servicekit.errors import BadRequest
+from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json
 from servicekit.http.headers import header
 from servicekit.http.openapi import json_body, query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX

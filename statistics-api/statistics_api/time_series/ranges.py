@@ -9,8 +9,7 @@ from starlette.datastructures import QueryParams
 
 from contract.auth_events import Interval
 from contract.text import Instant
-from servicekit.errors import Invalid
-from servicekit.http.bodies import BadRequest
+from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
