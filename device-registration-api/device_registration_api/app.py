@@ -14,6 +14,7 @@ from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
+from servicekit.http.error_responses import ErrorShape
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
@@ -23,6 +24,8 @@ from servicekit.service.health import health_routes
 SERVICE = "device-registration-api"
 # What the statements in this release need; a newer schema is fine.
 SCHEMA_NEEDED = "0002"
+# What statistics-api alone calls. Family 1's own path has its document's `{"detail": ...}`.
+ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -49,6 +52,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         version=__version__,
         description="Private: the only writer. Every route but health needs the service token.",
         lifespan=lifespan,
+        error_shapes=ERROR_SHAPES,
     )
     needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))

@@ -1,21 +1,13 @@
 """Only statistics-api may call: it shows a token that both services got from their operator."""
 
 import hmac
-from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from device_registration_api.settings import Settings
-from servicekit.errors import DomainError
-
-
-class NotAuthenticated(DomainError):
-    """No service token, or not the right one."""
-
-    code = "not-authenticated"
-    status = HTTPStatus.UNAUTHORIZED
+from servicekit.errors import NotAuthenticated
 
 
 class ServiceToken(SecurityBase):

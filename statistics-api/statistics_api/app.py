@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
-from servicekit.http.error_responses import render_detail
+from servicekit.http.error_responses import ErrorShape, render
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
@@ -27,6 +27,8 @@ from statistics_api.settings import Settings
 SERVICE = "statistics-api"
 # What the queries in this release need; a newer schema is fine.
 SCHEMA_NEEDED = "0002"
+# Family 1 has its document's `{"detail": ...}`; the others have RFC 9457, and family 3's clients read `error`, too.
+ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 _ALLOWED_HEADERS = ["Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"]
@@ -59,6 +61,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         version=__version__,
         description="Records events from devices and answers how many and when: at once, exactly, at any size.",
         lifespan=lifespan,
+        error_shapes=ERROR_SHAPES,
     )
     needs: dict[str, ReadinessCheck] = {
         "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
@@ -80,7 +83,7 @@ def _optional_middleware(settings: Settings) -> list[MiddlewareFactory]:
     chosen: list[MiddlewareFactory] = []
     if settings.rate_limit is not None:
         rate, proxies = settings.rate_limit, settings.trusted_proxies
-        chosen.append(partial(RateLimitMiddleware, rate=rate, trusted_proxies=proxies, render=render_detail))
+        chosen.append(partial(RateLimitMiddleware, rate=rate, trusted_proxies=proxies, render=render))
     if settings.cors_origins:
         chosen.append(
             partial(

@@ -13,8 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from contract.auth_events.events import AuthEvent, DeviceType
 from contract.text import ShortText, ValidatedText, all_stripped, all_valid
-from servicekit.errors import Invalid
-from servicekit.http.bodies import BadRequest
+from servicekit.errors import BadRequest, Invalid
 from statistics_api.auth_events.accepting import read_event
 from statistics_api.auth_events.batches import Columns, parse_columns
 from tests.auth_events.payloads import DEVICE_TYPES, event

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from servicekit.errors import IdempotencyKeyReused, Invalid, NotRecorded
 from servicekit.http.bodies import read_bytes, read_json
-from servicekit.http.error_responses import json_response
+from servicekit.http.error_responses import ErrorShape, json_response
 from servicekit.middleware import body_limits
 from servicekit.middleware.fast_path import hot
 from servicekit.process import drain
@@ -27,11 +27,16 @@ from servicekit.service.health import health_routes
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024
+ERROR_SHAPES = {
+    "/problem/": ErrorShape.PROBLEM,
+    "/problem/v1/": ErrorShape.PROBLEM_AND_ERROR,
+    "/internal/": ErrorShape.PROBLEM_IN_FULL,
+}
 
 
-def routes() -> APIRouter:
+def routes(prefix: str = "") -> APIRouter:
     """One route for each way in which a request can end."""
-    router = APIRouter()
+    router = APIRouter(prefix=prefix)
 
     @router.get("/plain")
     @hot
@@ -72,6 +77,10 @@ def routes() -> APIRouter:
     @hot
     async def large(request: Request) -> Response:
         return json_response({"bytes": len(await read_bytes(request))})
+
+    @router.get("/number")
+    async def number(value: int) -> Response:
+        return json_response(value)
 
     return router
 
@@ -118,14 +127,15 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
         drain.install(float(os.environ.get("DRAIN_SECONDS", "0")))
         yield {}
 
-    router = routes()
-    app = new_application("Small", version="1", description="For tests", lifespan=lifespan)
-    app.include_router(router)
+    routers = [routes(), *(routes(prefix.rstrip("/")) for prefix in ERROR_SHAPES)]
+    app = new_application("Small", version="1", description="For tests", lifespan=lifespan, error_shapes=ERROR_SHAPES)
+    for router in routers:
+        app.include_router(router)
     app.include_router(long_routes())
     app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
     return add_middleware(
         app,
-        routers=[router] if ahead_of_the_framework else [],
+        routers=routers if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX},
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
     )

@@ -8,7 +8,7 @@ from limits import parse
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
-from servicekit.http.error_responses import render_detail
+from servicekit.http.error_responses import render
 from statistics_api.rate_limit import Network, RateLimitMiddleware, client_address
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
@@ -61,7 +61,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._app = RateLimitMiddleware(
-            PlainTextResponse("served"), rate=parse("2/hour"), trusted_proxies=PROXIES, render=render_detail
+            PlainTextResponse("served"), rate=parse("2/hour"), trusted_proxies=PROXIES, render=render
         )
 
     async def ask(self, address: str, path: str = "/", forwarded: str | None = None) -> httpx2.Response:

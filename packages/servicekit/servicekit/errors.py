@@ -1,19 +1,16 @@
-"""Refusals and failures that a client is told about, named once and mapped to HTTP once."""
+"""Refusals and failures that a client is told about: each named once, and registered under its `code`.
 
-from collections.abc import Sequence
+The code is what travels between services: one renders an error with it, the other rebuilds the same class from it.
+"""
+
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 RETRY_AFTER_SECONDS = 1
 
-
-class DomainError(Exception):
-    """A refusal that the client can understand: `str(error)` is the sentence it reads."""
-
-    code = "refused"
-    status = HTTPStatus.BAD_REQUEST
-    # When a repeat is worth while, in seconds; told with 429 and 503.
-    retry_after_seconds = RETRY_AFTER_SECONDS
+_BY_CODE: dict[str, type["DomainError"]] = {}
 
 
 class FieldError(NamedTuple):
@@ -22,6 +19,170 @@ class FieldError(NamedTuple):
     loc: tuple[str | int, ...]
     msg: str
     type: str
+
+
+class DomainError(Exception):
+    """An error that the client can understand: `str(error)` is the sentence it reads.
+
+    A subclass states its `code` and its `status`. One that inherits both is the same error to a client, and is rebuilt
+    as its parent. An error is rebuilt without `__init__`, so whatever else that sets needs a default on the class.
+    """
+
+    code: ClassVar[str]
+    status: ClassVar[HTTPStatus]
+    # When a repeat is worth while; None where it is not.
+    retry_after_seconds: int | None = None
+    fields: tuple[FieldError, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Register the class.
+
+        Raises:
+            TypeError: the code is taken, or a status differs from that of the class whose code it inherits.
+        """
+        super().__init_subclass__()
+        if "code" in vars(cls):
+            owner = _BY_CODE.setdefault(cls.code, cls)
+            if owner is not cls:
+                message = f"{cls.__name__} and {owner.__name__} have the same code, {cls.code!r}"
+                raise TypeError(message)
+        elif _BY_CODE[cls.code].status != cls.status:
+            message = f"{cls.__name__} needs a code of its own: its status is not that of {cls.code!r}"
+            raise TypeError(message)
+
+    def headers(self) -> dict[str, str]:
+        """What the response says beside its body."""
+        return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+
+
+def registered() -> Mapping[str, type[DomainError]]:
+    """Every class by its code."""
+    return MappingProxyType(_BY_CODE)
+
+
+def rebuild(
+    code: str,
+    status: int,
+    detail: str,
+    fields: Sequence[FieldError] = (),
+    retry_after_seconds: int | None = None,
+) -> DomainError | None:
+    """The error that another service rendered; None for a code that is unknown here, or has another status here."""
+    kind = _BY_CODE.get(code)
+    if kind is None or kind.status != status:
+        return None
+    error = kind.__new__(kind, detail)
+    error.fields = tuple(fields)
+    error.retry_after_seconds = retry_after_seconds
+    return error
+
+
+class BadRequest(DomainError):
+    """A value that a document answers with 400 and a sentence of its own."""
+
+    code = "bad-request"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class NotAuthenticated(DomainError):
+    """No credential, or not a valid one."""
+
+    code = "not-authenticated"
+    status = HTTPStatus.UNAUTHORIZED
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, section 11.6.1: a 401 names what would be accepted."""
+        return super().headers() | {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(DomainError):
+    """The caller is known, and is not allowed to do this."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+
+
+class NotFound(DomainError):
+    """What the path names does not exist, or is not the caller's to see."""
+
+    code = "not-found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class PathNotFound(DomainError):
+    """No route has this path. Not a `NotFound`: from a service behind, it means that the two do not fit together."""
+
+    code = "path-not-found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class MethodNotAllowed(DomainError):
+    """The path has routes, but none for this method."""
+
+    code = "method-not-allowed"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    allowed: tuple[str, ...] = ()
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, section 15.5.6: a 405 names what is allowed."""
+        return super().headers() | {"Allow": ", ".join(self.allowed)}
+
+
+class RequestTimeout(DomainError):
+    """The request did not arrive whole in time."""
+
+    code = "request-timeout"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class Conflict(DomainError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+    status = HTTPStatus.CONFLICT
+
+
+class IdempotencyKeyReused(DomainError):
+    """The same idempotency key came with another body."""
+
+    code = "idempotency-key-reused"
+    status = HTTPStatus.CONFLICT
+
+
+class Gone(DomainError):
+    """It existed once, and was erased for good."""
+
+    code = "gone"
+    status = HTTPStatus.GONE
+
+
+class BodyTooLarge(DomainError):
+    """More bytes than the route takes."""
+
+    code = "body-too-large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(DomainError):
+    """A content type, or a coding of the content, that is not understood."""
+
+    code = "unsupported-media-type"
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    # The codings that are understood; empty where the coding is not what is wrong.
+    accept_encoding: tuple[str, ...] = ()
+
+    def __init__(self, message: str, accept_encoding: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.accept_encoding = tuple(accept_encoding)
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, section 12.5.3: a 415 for a coding names those that would be accepted."""
+        accepted = {"Accept-Encoding": ", ".join(self.accept_encoding)} if self.accept_encoding else {}
+        return super().headers() | accepted
 
 
 class Invalid(DomainError):
@@ -40,11 +201,35 @@ class Invalid(DomainError):
         return cls([FieldError(loc or ("body",), message, "value_error")])
 
 
-class BodyTooLarge(DomainError):
-    """More bytes than the route takes."""
+class TooManyRequests(DomainError):
+    """This client's share is used up, for the next `retry_after_seconds`."""
 
-    code = "body-too-large"
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "too-many-requests"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    # How many requests the share is, if that is told.
+    limit: int | None = None
+
+    def __init__(self, message: str, retry_after_seconds: int, *, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.limit = limit
+
+    def headers(self) -> dict[str, str]:
+        """The share, that nothing is left of it, and when there will be."""
+        if self.limit is None:
+            return super().headers()
+        return super().headers() | {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(self.retry_after_seconds),
+        }
+
+
+class Internal(DomainError):
+    """A bug: the client learns no more than that."""
+
+    code = "internal"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class NotRecorded(DomainError):
@@ -52,6 +237,7 @@ class NotRecorded(DomainError):
 
     code = "not-recorded"
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after_seconds = RETRY_AFTER_SECONDS
 
 
 class Overloaded(NotRecorded):
@@ -63,21 +249,4 @@ class OutcomeUnknown(DomainError):
 
     code = "outcome-unknown"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-
-
-class IdempotencyKeyReused(DomainError):
-    """The same idempotency key came with another body."""
-
-    code = "idempotency-key-reused"
-    status = HTTPStatus.CONFLICT
-
-
-class TooManyRequests(DomainError):
-    """This client's share is used up, for the next `retry_after_seconds`."""
-
-    code = "too-many-requests"
-    status = HTTPStatus.TOO_MANY_REQUESTS
-
-    def __init__(self, message: str, retry_after_seconds: int) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
+    retry_after_seconds = RETRY_AFTER_SECONDS

@@ -14,8 +14,8 @@ from contract.delivery import BATCH_ITEMS_MAX, BatchResult, validate_occurred_at
 from contract.projects import DEFAULT_PROJECT_ID
 from contract.registrations import ForwardedBatch, IdempotencyKey
 from contract.text import all_stripped, all_valid
-from servicekit.errors import Invalid
-from servicekit.http.bodies import BadRequest, body_sha256, read_bytes, read_idempotency_key
+from servicekit.errors import BadRequest, Invalid
+from servicekit.http.bodies import body_sha256, read_bytes, read_idempotency_key
 from servicekit.http.strict_json import MalformedJson, check, decode, parse
 from statistics_api.auth_events.accepting import read_event
 

@@ -25,7 +25,8 @@ from contract.projects import DEFAULT_PROJECT_ID
 from contract.time_series import Interval, Point
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
-from servicekit.http.bodies import KEY_HEADER, BadRequest, read_idempotency_key, read_json
+from servicekit.errors import BadRequest
+from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json
 from servicekit.http.headers import header
 from servicekit.http.openapi import json_body, query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX

@@ -9,8 +9,7 @@ from starlette.datastructures import QueryParams
 
 from contract.text import Instant
 from contract.time_series import Interval
-from servicekit.errors import Invalid
-from servicekit.http.bodies import BadRequest
+from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 

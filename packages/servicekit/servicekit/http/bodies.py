@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
-from servicekit.errors import DomainError, Invalid
+from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
 from servicekit.http.headers import header
 from servicekit.http.strict_json import parse
@@ -18,12 +18,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 KEY_HEADER = "Idempotency-Key"
 KEY_CHARACTERS_MAX = 255
-
-
-class BadRequest(DomainError):
-    """A value that a document answers with 400 and a sentence of its own."""
-
-    code = "bad-value"
 
 
 async def read_bytes(request: Request) -> bytes:

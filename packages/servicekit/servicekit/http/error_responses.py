@@ -1,8 +1,13 @@
-"""Errors on the wire. Family 1 keeps the document's bodies: one sentence or a list under `detail`."""
+"""Errors on the wire. The path alone chooses the shape of the body, so every layer that refuses a request agrees.
 
-from collections.abc import Callable
+A service states once, by `configure`, which prefix has which shape; whatever has none keeps `{"detail": ...}`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -10,30 +15,66 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from servicekit.errors import DomainError, FieldError, Invalid
+from servicekit.errors import DomainError, FieldError, Internal, Invalid, MethodNotAllowed, PathNotFound
 
 # None stands for a bug: the client learns no more than that.
 Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
 
+PROBLEM_TYPE = "application/problem+json"
 _TRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
-def render_detail(_: Scope, error: DomainError | None) -> Response:
-    """`{"detail": ...}`, and `code` where it tells what a repeat would do."""
-    if error is None:
-        return json_response({"detail": "Internal Server Error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
-    headers = {}
+class ErrorShape(Enum):
+    """What the body of an error looks like."""
+
+    # {"detail": ...}: one sentence, or what pydantic says of each field; `code` where it tells what a repeat would do.
+    DETAIL = auto()
+    # RFC 9457, with `code`, and `errors` where fields are wrong.
+    PROBLEM = auto()
+    # The same, and the sentence once more under `error`.
+    PROBLEM_AND_ERROR = auto()
+    # The same as PROBLEM between two services: each field error in full, so that the caller can rebuild the error.
+    PROBLEM_IN_FULL = auto()
+
+
+_shapes: dict[bytes, ErrorShape] = {}
+
+
+def configure(shapes: Mapping[str, ErrorShape]) -> None:
+    """Give each prefix of paths, like `/api/`, its shape. State of the process: a protocol class has no parameters."""
+    _shapes.update({prefix.encode(): shape for prefix, shape in shapes.items()})
+
+
+def shape_of(path: bytes) -> ErrorShape:
+    """The shape for a raw path: that of the longest prefix it begins with."""
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    path += b"/"  # `/api` lies within `/api/`
+    prefix = max((prefix for prefix in _shapes if path.startswith(prefix)), key=len, default=None)
+    return ErrorShape.DETAIL if prefix is None else _shapes[prefix]
+
+
+def render(scope: Scope, error: DomainError | None) -> Response:
+    """The response for an error, in the shape that the path of the request has."""
+    return render_as(_shape_of_scope(scope), error)
+
+
+def render_as(shape: ErrorShape, error: DomainError | None) -> Response:
+    """The response for an error, in this shape."""
+    error = Internal("Internal Server Error") if error is None else error
+    if shape is not ErrorShape.DETAIL:
+        problem = _problem(shape, error.status, error.code, str(error), error.fields)
+        return Response(to_json(problem), error.status, error.headers(), media_type=PROBLEM_TYPE)
     body: dict[str, object] = {"detail": str(error)}
     if isinstance(error, Invalid):
         body["detail"] = [{"type": field.type, "loc": field.loc, "msg": field.msg} for field in error.fields]
     if error.status in _TRY_LATER:
-        headers["Retry-After"] = str(error.retry_after_seconds)
         body["code"] = error.code
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names what would be accepted
-    return json_response(body, error.status, headers)
+    return json_response(body, error.status, error.headers())
 
 
 def json_response(body: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
@@ -44,28 +85,83 @@ def json_response(body: object, status: int = HTTPStatus.OK, headers: dict[str, 
 async def on_domain_error(request: Request, error: Exception) -> Response:
     """FastAPI's handler for `DomainError`."""
     assert isinstance(error, DomainError)  # noqa: S101 - registered for nothing else
-    return render_detail(request.scope, error)
+    return render(request.scope, error)
 
 
-async def on_http_exception(_: Request, error: Exception) -> Response:
-    """Starlette's own refusals (404, 405), as JSON with the same key."""
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals: an unknown path (404), an unknown method (405), and the rare others."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return json_response({"detail": error.detail}, error.status_code, dict(error.headers or {}))
+    shape = _shape_of_scope(request.scope)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return render_as(shape, PathNotFound(error.detail if shape is ErrorShape.DETAIL else "no route has this path"))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(request.app.routes, request.scope)
+        sentence = error.detail if shape is ErrorShape.DETAIL else f"this path allows {', '.join(allowed)}"
+        return render_as(shape, MethodNotAllowed(sentence, allowed))
+    headers = dict(error.headers or {})
+    if shape is ErrorShape.DETAIL:
+        return json_response({"detail": error.detail}, error.status_code, headers)
+    problem = _problem(shape, HTTPStatus(error.status_code), "refused", error.detail, ())
+    return Response(to_json(problem), error.status_code, headers, media_type=PROBLEM_TYPE)
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's own handler would echo the input, and fail on a NaN in it."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     fields = [FieldError(tuple(each["loc"]), each["msg"], each["type"]) for each in error.errors()]
-    return render_detail(request.scope, Invalid(fields))
+    return render(request.scope, Invalid(fields))
 
 
 async def on_unexpected_error(request: Request, _: Exception) -> Response:
     """The framework answers before the exception reaches RequestContextMiddleware, by default with plain text."""
-    return render_detail(request.scope, None)
+    return render(request.scope, None)
 
 
 def invalid(error: ValidationError, *where: str) -> Invalid:
     """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
     return Invalid([FieldError((*where, *each["loc"]), each["msg"], each["type"]) for each in details])
+
+
+def _shape_of_scope(scope: Scope) -> ErrorShape:
+    return shape_of(scope.get("raw_path") or scope["path"].encode())
+
+
+def _problem(
+    shape: ErrorShape, status: HTTPStatus, code: str, detail: str, fields: Sequence[FieldError]
+) -> dict[str, object]:
+    """RFC 9457. Without a page for each `type`, `about:blank` says that the status and the code tell all."""
+    in_full = shape is ErrorShape.PROBLEM_IN_FULL
+    if fields and not in_full:
+        detail = "; ".join(f"{_field_name(field)}: {field.msg}" for field in fields)
+    problem: dict[str, object] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if fields:
+        problem["errors"] = [
+            {"field": _field_name(field), "message": field.msg}
+            | ({"loc": field.loc, "type": field.type} if in_full else {})
+            for field in fields
+        ]
+    if shape is ErrorShape.PROBLEM_AND_ERROR:
+        problem["error"] = detail
+    return problem
+
+
+def _field_name(field: FieldError) -> str:
+    """As the client wrote it: without the part of the request that it stands in, unless that is all there is."""
+    return ".".join(map(str, field.loc[1:] or field.loc))
+
+
+def _allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """Of all routes with this path: the framework names the methods of the first one, and not HEAD."""
+    allowed = [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return sorted([*allowed, "HEAD"]) if "GET" in allowed else allowed

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from servicekit.http.error_responses import PROBLEM_TYPE
+
 Schema = dict[str, Any]
 
 
@@ -38,13 +40,35 @@ class ManyDetails(BaseModel):
     detail: list[FieldProblem]
 
 
+class WrongField(BaseModel):
+    """One field that is wrong, and why."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457; `code` is what a program goes by, `errors` is there for 422 alone."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[WrongField] | None = None
+
+
 _RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _REFUSALS: dict[int, Schema] = {
     400: {"model": Detail, "description": "A value that is not one of those allowed"},
     401: {"model": Detail, "description": "No valid service token"},
     408: {"model": Detail, "description": "The body did not arrive in time"},
+    403: {"model": Detail, "description": "Known, but not allowed to do this"},
+    404: {"model": Detail, "description": "It does not exist, or is not yours to see"},
     409: {"model": Detail, "description": "The idempotency key was used before with another body"},
+    410: {"model": Detail, "description": "It was erased for good"},
     413: {"model": Detail, "description": "The body is too large"},
+    415: {"model": Detail, "description": "A content type or coding that is not understood"},
     422: {"model": ManyDetails, "description": "Malformed: which field, and why"},
     429: {"model": TryLater, "description": "This client's share is used up", "headers": _RETRY_AFTER},
     503: {
@@ -56,9 +80,18 @@ _REFUSALS: dict[int, Schema] = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, Schema]:
-    """The `responses` of a route, each described once for the whole product."""
-    return {status: _REFUSALS[status] for status in statuses}
+def refusals(*statuses: int, as_problem: bool = False) -> dict[int | str, Schema]:
+    """The `responses` of a route, each described once for the whole product.
+
+    `as_problem` for a route whose path has RFC 9457's shape: see servicekit.http.error_responses.
+    """
+    if not as_problem:
+        return {status: _REFUSALS[status] for status in statuses}
+    content = {PROBLEM_TYPE: {"schema": schema_of(Problem)}}
+    return {
+        status: {key: value for key, value in _REFUSALS[status].items() if key != "model"} | {"content": content}
+        for status in statuses
+    }
 
 
 def json_body(model: Any, *, headers: tuple[str, ...] = (), extra_content: Schema | None = None) -> Schema:  # noqa: ANN401 - any type pydantic knows

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
-from servicekit.http.error_responses import render_detail
+from servicekit.http.error_responses import ErrorShape, render_as, shape_of
 from servicekit.middleware.request_context import request_id_of
 from servicekit.process import drain
 from servicekit.protocol.timeouts import TimeoutProtocol
@@ -28,8 +28,12 @@ LOG_SECONDS = 1.0
 _EXEMPT_PATHS = ("/livez", "/readyz", "/health")
 
 _log = logging.getLogger(__name__)
-_refusal = render_detail({}, Overloaded(OVERLOADED))
-_HEAD = b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in _refusal.raw_headers)
+# Made once for each shape that a path may ask for.
+_RESPONSES = {shape: render_as(shape, Overloaded(OVERLOADED)) for shape in ErrorShape}
+_HEADS = {
+    shape: b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in response.raw_headers)
+    for shape, response in _RESPONSES.items()
+}
 
 
 class LoadSheddingProtocol(TimeoutProtocol):
@@ -99,14 +103,15 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     def _refuse(self) -> None:
         self._refusing = False
+        shape = shape_of(self.url.partition(b"?")[0])
         stays = self.parser.should_keep_alive() and not drain.is_draining()
         self.transport.write(
             b"%sx-request-id: %s\r\n%s\r\n%s"
             % (
-                _HEAD,
+                _HEADS[shape],
                 request_id_of(dict(self.scope)).encode(),
                 b"" if stays else b"connection: close\r\n",
-                _refusal.body,
+                _RESPONSES[shape].body,
             )
         )
         _refusals.increment(self.loop)
@@ -128,11 +133,12 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
 
 
 async def _refuse_in_task(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = dict(_refusal.headers) | {"x-request-id": request_id_of(scope)}
+    refusal = _RESPONSES[shape_of(scope["raw_path"])]
+    headers = dict(refusal.headers) | {"x-request-id": request_id_of(scope)}
     if drain.is_draining():
         headers["connection"] = "close"
     _refusals.increment(asyncio.get_running_loop())
-    await Response(_refusal.body, _refusal.status_code, headers)(scope, receive, send)
+    await Response(refusal.body, refusal.status_code, headers)(scope, receive, send)
 
 
 class _RefusalCounter:

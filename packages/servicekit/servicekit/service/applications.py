@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
 from typing import TypeAlias
 
 from fastapi import APIRouter, FastAPI
@@ -13,11 +14,13 @@ from starlette.types import ASGIApp
 
 from servicekit.errors import DomainError
 from servicekit.http.error_responses import (
+    ErrorShape,
+    configure,
     on_domain_error,
     on_http_exception,
     on_unexpected_error,
     on_validation_error,
-    render_detail,
+    render,
 )
 from servicekit.middleware.body_limits import BodyLimitMiddleware
 from servicekit.middleware.fast_path import FastPathMiddleware
@@ -33,8 +36,19 @@ Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[st
 _GC_THRESHOLD = 20_000
 
 
-def new_application(title: str, *, version: str, description: str, lifespan: Lifespan) -> FastAPI:
-    """Documentation pages that need no internet, and every refusal in the product's own words."""
+def new_application(
+    title: str,
+    *,
+    version: str,
+    description: str,
+    lifespan: Lifespan,
+    error_shapes: Mapping[str, ErrorShape] = MappingProxyType({}),
+) -> FastAPI:
+    """Documentation pages that need no internet, and every refusal in the product's own words.
+
+    `error_shapes` says which prefix of paths has which shape of errors; see servicekit.http.error_responses.
+    """
+    configure(error_shapes)
     app = FastAPIOffline(
         title=title,
         version=version,
@@ -62,11 +76,11 @@ def add_middleware(
 ) -> ASGIApp:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
     app = NormalizationMiddleware(app)
-    app = FastPathMiddleware(app, routers=routers, render=render_detail)
-    app = BodyLimitMiddleware(app, large=large_bodies, render=render_detail)
+    app = FastPathMiddleware(app, routers=routers, render=render)
+    app = BodyLimitMiddleware(app, large=large_bodies, render=render)
     for layer in optional:
         app = layer(app)
-    return RequestContextMiddleware(app, log=log, render=render_detail)
+    return RequestContextMiddleware(app, log=log, render=render)
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:
