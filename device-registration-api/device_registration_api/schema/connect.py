@@ -7,6 +7,7 @@ from psycopg2 import errors
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from servicekit.database import Connection
+from servicekit.database.connection_string import CONNECTION_PARAMETERS
 from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
@@ -18,17 +19,6 @@ SESSION_SETTINGS = "SELECT set_config('timezone', 'UTC', false)"
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %(milliseconds)s, false)"
 SESSION_LOCK = "SELECT pg_advisory_lock(%(lock)s)"
 TRANSACTION_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
-
-# Sources: libpq's connection parameters; seconds, tcp_user_timeout in milliseconds.
-_BOUNDS = {
-    "connect_timeout": 2,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 8000,
-    "application_name": "migrate",
-}
 
 
 class CommandError(Exception):
@@ -53,15 +43,16 @@ def connect(url: str, database: str | None = None) -> Connection:
     """Connect as the administrator, to another database of the same server if one is named.
 
     Raises:
-        CommandError: the server is older than PostgreSQL 16.
+        CommandError: the server is older than OLDEST_SERVER_VERSION.
         psycopg2.OperationalError: it cannot be reached, or refuses the login.
     """
     named = {} if database is None else {"dbname": database}
-    conn = psycopg2.connect(make_dsn(url, **_BOUNDS, **named))
+    conn = psycopg2.connect(make_dsn(url, application_name="migrate", **CONNECTION_PARAMETERS, **named))
     if conn.server_version < OLDEST_SERVER_VERSION:
         found = conn.info.parameter_status("server_version")
         conn.close()
-        raise CommandError(f"PostgreSQL 16 or newer is needed, and this server is {found}")
+        oldest = OLDEST_SERVER_VERSION // 10_000
+        raise CommandError(f"PostgreSQL {oldest} or newer is needed, and this server is {found}")
     with conn:
         fetch_all(conn, SESSION_SETTINGS, {}, str)
     return conn
