@@ -125,14 +125,17 @@ class SmallService:
                 if connection.head() == OK:
                     yield
                     break
-        with self.connect() as connection:
-            while connection.ask("GET", "/plain").status != OK:
-                time.sleep(0.01)
+        while not self._answers():  # each time on a connection of its own: after a refusal, one is not read
+            time.sleep(0.01)
 
     def lines(self) -> list[str]:
         """What it has logged, after the moment that lines are gathered for."""
         time.sleep(10 * WRITE_SECONDS)
         return self.log.read_text().splitlines()
+
+    def _answers(self) -> bool:
+        with self.connect() as connection:
+            return connection.ask("GET", "/plain").status == OK
 
     def _listens(self) -> bool:
         with socket.socket() as probe:

@@ -1,9 +1,12 @@
 """HTTP by hand over one connection: nothing is corrected, repeated or reconnected on the way."""
 
+import io
 import json
 import socket
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, cast
+
+from typing_extensions import override
 
 ANSWER_SECONDS_MAX = 10.0
 
@@ -22,11 +25,24 @@ class Answer:
         return json.loads(self.body)
 
 
+class _SharedReader(io.BufferedReader):
+    """What is read ahead belongs to the next response: HTTPResponse closes its file at the end of a body."""
+
+    @override
+    def close(self) -> None:
+        pass
+
+    def makefile(self, _: str) -> "_SharedReader":
+        """What HTTPResponse asks of a socket."""
+        return self
+
+
 class Connection:
     """One TCP connection to a local port."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
+        self._reader = _SharedReader(socket.SocketIO(self._socket, "r"))
 
     def __enter__(self) -> "Connection":
         return self
@@ -40,7 +56,7 @@ class Connection:
 
     def answer(self, method: str = "GET") -> Answer:
         """The next response; `method` says whether it has a body."""
-        return Answer(HTTPResponse(self._socket, method=method))
+        return Answer(HTTPResponse(cast("socket.socket", self._reader), method=method))
 
     def head(self) -> int:
         """The status of the next response, as soon as its head is there; of no use for another one afterwards."""
@@ -57,7 +73,4 @@ class Connection:
 
     def rest(self) -> bytes:
         """Everything until the server closes the connection."""
-        received = b""
-        while data := self._socket.recv(65536):
-            received += data
-        return received
+        return self._reader.read()

@@ -4,49 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-import uvicorn
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from typing_extensions import override
-from uvicorn.server import ServerState
 
-from servicekit.protocol.load_shedding import LoadSheddingProtocol
+from tests.servicekit.in_process import RecordingTransport, connect
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 
 
-class Recorder(asyncio.Transport):
-    """Takes what is written, and never minds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[bytes] = []
-        self.is_closed = False
-
-    @override
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.writes.append(bytes(data))
-
-    @override
-    def close(self) -> None:
-        self.is_closed = True
-
-    @override
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-
-def ask(app: ASGIApp, request: bytes = REQUEST, times: int = 1) -> Recorder:
-    async def run() -> Recorder:
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off")
-        config.load()
-        state = ServerState()
-        protocol = LoadSheddingProtocol(config, state, {}, _loop=asyncio.get_running_loop())
-        transport = Recorder()
-        protocol.connection_made(transport)
+def ask(app: ASGIApp, request: bytes = REQUEST, times: int = 1) -> RecordingTransport:
+    async def run() -> RecordingTransport:
+        protocol, transport = connect(app)
         for _ in range(times):
             protocol.data_received(request)
-            await asyncio.wait(state.tasks)
+            await asyncio.wait(protocol.tasks)
         protocol.connection_lost(ConnectionResetError())
         return transport
 

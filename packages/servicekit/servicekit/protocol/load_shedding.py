@@ -2,10 +2,14 @@
 
 An overloaded process that spends half as much on a refusal as on an answer has little left for answers. Here a refusal
 is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
+
+Even so, a client that repeats at once costs a refusal each time, and a few hundred of them take the whole process. So
+a connection is not read for a while after a refusal: the next request waits in the client's own socket.
 """
 
 import asyncio
 import logging
+import random
 from functools import partial
 from typing import cast
 
@@ -24,6 +28,10 @@ from servicekit.protocol.timeouts import TimeoutProtocol
 
 OVERLOADED = "too many requests are in flight"
 LOG_SECONDS = 1.0
+# How long a connection is not read after a refusal; a random time between the two, or the clients that were refused
+# together would come back together. As long as Retry-After says: 2,000 clients that repeat at once then cost 2,000
+# refusals a second instead of 50,000 (docs/decisions/shedding.md).
+PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 # Refused here, a balancer would restart a process that works, or send its share of the load to the others.
 _EXEMPT_PATHS = ("/livez", "/readyz", "/health")
 
@@ -46,6 +54,9 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     _refusing = False
     _is_receiving = False
+    # The request whose task runs is one that `_refuse_in_task` answers.
+    _refusing_in_task = False
+    _pause_timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -77,14 +88,24 @@ class LoadSheddingProtocol(TimeoutProtocol):
             super().on_message_complete()
 
     @override
+    def on_response_complete(self) -> None:
+        was_refused, self._refusing_in_task = self._refusing_in_task, False
+        super().on_response_complete()
+        if was_refused and not self._is_request_in_flight():
+            self._pause_reading()
+
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_receiving(is_receiving=False)
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
         super().connection_lost(exc)
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if concurrency_limit.is_exceeded() and _is_sheddable(cycle.scope["path"]):
             app = cast("ASGI3Application", _refuse_in_task)
+            self._refusing_in_task = True
         concurrency_limit.started += 1
         super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_track_in_flight, cast("ASGIApp", app))))
 
@@ -93,13 +114,12 @@ class LoadSheddingProtocol(TimeoutProtocol):
         self._is_receiving = is_receiving
 
     def _can_refuse_inline(self) -> bool:
+        return not self._is_request_in_flight() and not self.expect_100_continue and self.parser.get_method() != b"HEAD"
+
+    def _is_request_in_flight(self) -> bool:
         # None until the first request, whatever uvicorn's annotation says.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        return (
-            (cycle is None or cycle.response_complete)
-            and not self.expect_100_continue
-            and self.parser.get_method() != b"HEAD"
-        )
+        return cycle is not None and not cycle.response_complete
 
     def _refuse(self) -> None:
         self._refusing = False
@@ -117,8 +137,27 @@ class LoadSheddingProtocol(TimeoutProtocol):
         _refusals.increment(self.loop)
         if stays:
             self._await_next_request()
+            self._pause_reading()
         else:
             self.transport.close()
+
+    def _pause_reading(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+        self.flow.pause_reading()
+        # Not a secret: it spreads load.
+        seconds = random.uniform(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)  # noqa: S311
+        self._pause_timer = self.loop.call_later(seconds, self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        self._pause_timer = None
+        # A request that is in flight came with the refused one, and uvicorn resumes reading for it.
+        if not self.transport.is_closing() and not self._is_request_in_flight():
+            if self._request_deadline is None:
+                self._await_next_request()  # the client's silence begins here
+            self.flow.resume_reading()
 
 
 def _is_sheddable(url: str) -> bool:
