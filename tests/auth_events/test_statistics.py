@@ -65,8 +65,13 @@ def test_no_more_than_50_characters_of_an_unknown_device_type_are_repeated(publi
     assert answer.json()["detail"].startswith(f"Invalid deviceType '{'🦉' * 50}…'.")
 
 
-def test_an_unknown_parameter_is_ignored(public: httpx2.Client) -> None:
-    assert public.get(URL, params={"devicetype": "Windows", "x": "1"}).json() == public.get(URL).json()
+@pytest.mark.parametrize("query", ["devicetype=iOS", "device_type=iOS", "deviceType=iOS&deviceType=TV", "x"])
+def test_a_misspelt_or_repeated_filter_is_422_and_never_answers_with_everything(
+    public: httpx2.Client, query: str
+) -> None:
+    answer = public.get(f"{URL}?{query}")
+    assert answer.status_code == 422
+    assert [each["loc"] for each in answer.json()["detail"]] == [["query", query.partition("=")[0]]]
 
 
 @pytest.mark.parametrize("query", ["", "?deviceType=iOS"])

@@ -6,6 +6,8 @@ import httpx2
 import pytest
 
 from tests.auth_events.payloads import REGISTERED, event
+from tests.database import facts_of
+from tests.servers import Product
 
 GETS = ["/", "/health", "/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/Log/auth/statistics",
         "/Log/auth/statistics?deviceType=iOS", "/Log/auth/timeseries"]  # fmt: skip
@@ -54,11 +56,12 @@ def test_head_is_get_without_the_body(public: httpx2.Client, path: str) -> None:
 @pytest.mark.parametrize("path", [path for path in GETS if path != "/"])
 def test_a_trailing_slash_is_the_same_route_and_no_redirect(public: httpx2.Client, path: str) -> None:
     bare, _, query = path.partition("?")
-    for slashed in (f"{bare}/", f"{bare}//"):
-        answer = public.get(f"{slashed}?{query}" if query else slashed, follow_redirects=False)
-        assert answer.status_code == 200
-        if "timeseries" not in path:  # its range ends now
-            assert answer.content == public.get(path).content
+    target = f"{bare}/?{query}" if query else f"{bare}/"
+    answer = public.get(target, follow_redirects=False)
+    assert answer.status_code == 200
+    if "timeseries" not in path:  # its range ends now
+        assert answer.content == public.get(path).content
+    assert public.get(f"{bare}//").status_code == 404
 
 
 def test_posts_take_a_trailing_slash_too(public: httpx2.Client, private: httpx2.Client) -> None:
@@ -78,24 +81,52 @@ def test_an_unknown_path_is_404_with_a_detail(public: httpx2.Client, path: str) 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/Log/auth", "POST"),
-        ("PUT", "/Log/auth", "POST"),
-        ("HEAD", "/Log/auth/batch", "POST"),
-        ("OPTIONS", "/Log/auth", "POST"),
-        ("POST", "/Log/auth/statistics", "GET"),
-        ("DELETE", "/Log/auth/timeseries", "GET"),
-        ("POST", "/health", "GET"),
+        ("GET", "/Log/auth", "OPTIONS, POST"),
+        ("PUT", "/Log/auth", "OPTIONS, POST"),
+        ("HEAD", "/Log/auth/batch", "OPTIONS, POST"),
+        ("POST", "/Log/auth/statistics", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/Log/auth/timeseries/", "GET, HEAD, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_another_method_is_405_and_names_the_right_one(
+def test_another_method_is_405_and_names_the_right_ones(
     public: httpx2.Client, method: str, path: str, allowed: str
 ) -> None:
     answer = public.request(method, path)
     assert answer.status_code == 405
-    assert allowed in answer.headers["allow"]
+    assert answer.headers["allow"] == allowed
     assert answer.headers["x-request-id"]
     if method != "HEAD":
         assert answer.json() == {"detail": "Method Not Allowed"}
+
+
+def test_options_names_the_methods_of_a_path(public: httpx2.Client, private: httpx2.Client) -> None:
+    for client, path, allowed in (
+        (public, "/Log/auth", "OPTIONS, POST"),
+        (public, "/Log/auth/statistics", "GET, HEAD, OPTIONS"),
+        (private, "/Device/register", "OPTIONS, POST"),
+    ):
+        answer = client.options(path)
+        assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
+
+
+@pytest.mark.parametrize("path", [path for path in GETS if path not in ("/docs", "/redoc", "/openapi.json")])
+def test_an_unknown_parameter_is_422_and_named_on_every_route(public: httpx2.Client, path: str) -> None:
+    answer = public.get(path + ("&" if "?" in path else "?") + "devicetype=iOS")
+    assert answer.status_code == 422
+    assert [each["loc"] for each in answer.json()["detail"]] == [["query", "devicetype"]]
+
+
+def test_a_write_with_a_query_is_refused_and_stores_nothing(
+    public: httpx2.Client, private: httpx2.Client, product: Product
+) -> None:
+    for client, path, body in (
+        (public, "/Log/auth?x=1", event("queried")),
+        (public, "/Log/auth/batch?dry_run=true", [event("queried")]),
+        (private, "/Device/register?x=1", event("queried")),
+    ):
+        assert client.post(path, json=body).status_code == 422
+    assert facts_of(product.database, "queried") == 0
 
 
 @pytest.mark.parametrize("sent", ["abc", "0197-AB.c:d_e", "x" * 128])

@@ -277,6 +277,8 @@ def test_minutes_reach_back_35_days_and_say_so(public: httpx2.Client) -> None:
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "from"),
         ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "from"),
         ({"from": "\x00"}, "from"),
+        ({"tz": "Europe/Berlin"}, "tz"),
+        ({"interval": "hour", "From": "2026-01-01T00:00:00Z"}, "From"),
     ],
     ids=str,
 )

@@ -82,6 +82,35 @@ def routes(prefix: str = "") -> APIRouter:
     async def number(value: int) -> Response:
         return json_response(value)
 
+    @router.post("/things/{thing_id}/batch")
+    @hot
+    async def batch(request: Request) -> Response:
+        return json_response({"batch": request.path_params["thing_id"], "bytes": len(await read_bytes(request))})
+
+    @router.post("/things/{thing_id}")
+    @hot
+    async def record(request: Request) -> Response:
+        return json_response({"recorded": request.path_params["thing_id"], "bytes": len(await read_bytes(request))})
+
+    return router
+
+
+def named_routes() -> APIRouter:
+    """Ordinary routes with a parameter in their path, beside the hot ones."""
+    router = APIRouter(prefix="/things")
+
+    @router.get("/special")
+    async def special() -> dict[str, str]:
+        return {"special": ""}
+
+    @router.get("/{thing_id}")
+    async def read(thing_id: str, limit: int = 1) -> dict[str, str]:
+        return {"read": thing_id, "limit": str(limit)}
+
+    @router.post("/{thing_id}/analyze")
+    async def analyze(thing_id: str) -> dict[str, str]:
+        return {"analyzed": thing_id}
+
     return router
 
 
@@ -131,12 +160,13 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     app = new_application("Small", version="1", description="For tests", lifespan=lifespan, error_shapes=ERROR_SHAPES)
     for router in routers:
         app.include_router(router)
+    app.include_router(named_routes())
     app.include_router(long_routes())
     app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
     return add_middleware(
         app,
         routers=routers if ahead_of_the_framework else [],
-        large_bodies={"/large": LARGE_BYTES_MAX},
+        large_bodies={"/large": LARGE_BYTES_MAX, "/things/{thing_id}/batch": LARGE_BYTES_MAX},
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
     )
 

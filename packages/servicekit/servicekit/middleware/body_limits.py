@@ -11,7 +11,7 @@ from servicekit.http.headers import header
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-# Of all bodies that one path which takes large ones holds at once, in this process. What is made of a body takes
+# Of all bodies that one route which takes large ones holds at once, in this process. What is made of a body takes
 # several times its size; without this bound, as many batches as may be in flight would take gigabytes.
 IN_FLIGHT_BODY_BYTES_MAX = 32 * 1024 * 1024
 
@@ -19,7 +19,8 @@ IN_FLIGHT_BODY_BYTES_MAX = 32 * 1024 * 1024
 class BodyLimitMiddleware:
     """Refuses a declared length at once, and counts what arrives where none is declared.
 
-    `large` are the paths that take more than `BODY_BYTES_MAX`, and how many bytes each of them takes. A large body
+    `large` are the routes, as they are declared, that take more than `BODY_BYTES_MAX`, and how many bytes each takes.
+    All requests of one route share its bound, whatever the parameters in their paths. A large body
     counts from its first byte until it is answered, and only by what has arrived of it: clients that are slow on
     purpose take no more than they send.
     """
@@ -35,8 +36,8 @@ class BodyLimitMiddleware:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        path = scope["path"].rstrip("/")
-        bytes_max = self._large.get(path, BODY_BYTES_MAX)
+        template = scope["route_template"]
+        bytes_max = self._large.get(template, BODY_BYTES_MAX)
         declared = header(scope, b"content-length")
         if declared is None:
             receive = _counted(receive, bytes_max)
@@ -44,12 +45,12 @@ class BodyLimitMiddleware:
             await self._render(scope, _too_large(bytes_max))(scope, receive, send)
             return
         # A declared length within the bound needs no counting: the HTTP parser ends the body there.
-        if path in self._large:
-            await self._count_in_flight(path, scope, receive, send)
+        if template in self._large:
+            await self._count_in_flight(template, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _count_in_flight(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _count_in_flight(self, template: str, scope: Scope, receive: Receive, send: Send) -> None:
         received_bytes = 0
 
         async def counting_receive() -> Message:
@@ -57,15 +58,15 @@ class BodyLimitMiddleware:
             message = await receive()
             count = len(message.get("body", b""))
             received_bytes += count
-            self._in_flight_bytes[path] += count
-            if self._in_flight_bytes[path] > IN_FLIGHT_BODY_BYTES_MAX:
+            self._in_flight_bytes[template] += count
+            if self._in_flight_bytes[template] > IN_FLIGHT_BODY_BYTES_MAX:
                 raise Overloaded("too many large requests are in flight")
             return message
 
         try:
             await self._app(scope, counting_receive, send)
         finally:
-            self._in_flight_bytes[path] -= received_bytes
+            self._in_flight_bytes[template] -= received_bytes
 
 
 def _counted(receive: Receive, bytes_max: int) -> Receive:

@@ -29,12 +29,14 @@ def hot(endpoint: FastEndpoint) -> FastEndpoint:
 
 
 class FastPathMiddleware:
-    """Serves the marked endpoints of `routers` by their exact path; everything else goes to the framework."""
+    """Serves the marked endpoints of `routers` by the route that NormalizationMiddleware found, with or without
+    parameters in its path; everything else goes to the framework.
+    """
 
     def __init__(self, app: ASGIApp, *, routers: Sequence[APIRouter], render: Renderer) -> None:
         self._app = app
         self._render = render
-        self._endpoints: dict[tuple[str, str], FastEndpoint] = {
+        self._endpoints: dict[tuple[str, str | None], FastEndpoint] = {
             (method, route.path): route.endpoint
             for router in routers
             for route in router.routes
@@ -46,7 +48,7 @@ class FastPathMiddleware:
         """Serve a hot route here, anything else below."""
         endpoint = None
         if scope["type"] == "http":
-            endpoint = self._endpoints.get((scope["method"], scope["path"]))
+            endpoint = self._endpoints.get((scope["method"], scope["route_template"]))
         if endpoint is None:
             await self._app(scope, receive, send)
             return

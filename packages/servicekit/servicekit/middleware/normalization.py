@@ -1,24 +1,65 @@
-"""What every route answers to: HEAD wherever GET is, and a path with or without its trailing slash."""
+"""What holds for every route: matched on the raw path, HEAD where GET is, OPTIONS, `Allow`, no unknown parameter."""
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from servicekit.errors import Invalid
+from servicekit.http.error_responses import Renderer
+from servicekit.http.paths import route_path
+from servicekit.http.query_parameters import check_query
+from servicekit.middleware.route_table import DeclaredPath, RouteTable
+
+# No route has this path: the framework answers it with its 404.
+_NOWHERE = "//"
 
 
 class NormalizationMiddleware:
-    """Rewrites the request before the routes see it: no redirect, no second declaration of a route."""
+    """Matches the request with a declared route and rewrites it before the layers below see it.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It sets `route_template` in the scope, None for a path that is not declared, and `path_params`. A path that needs
+    no change costs no copy of the scope.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: RouteTable, render: Renderer) -> None:
         self._app = app
+        self._routes = routes
+        self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Rewrite, then pass on."""
-        if scope["type"] == "http":
-            path = scope["path"]
-            if len(path) > 1 and path.endswith("/"):
-                scope = {**scope, "path": path.rstrip("/") or "/"}
-            if scope["method"] == "HEAD":
-                await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+        """Refuse what no route takes, rewrite the rest and pass it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = route_path(scope)
+        if path != scope["path"]:
+            scope = {**scope, "path": _NOWHERE if path is None else path}
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+            send = _without_body(send)
+        match = None if path is None else self._routes.find(path, scope["method"])
+        scope["route_template"] = None
+        if match is not None:
+            scope["route_template"] = match.path.template
+            scope["path_params"] = match.parameters
+            response = self._answer(scope, match.path)
+            if response is not None:
+                await response(scope, receive, send)
                 return
+            if not match.path.has(scope["method"]):
+                send = _with_allow(send, match.path.allow)
         await self._app(scope, receive, send)
+
+    def _answer(self, scope: Scope, path: DeclaredPath) -> Response | None:
+        """The response, where no route is needed for it."""
+        declared = path.query_parameters.get(scope["method"])
+        if declared is None:
+            return Response(status_code=204, headers={"Allow": path.allow}) if scope["method"] == "OPTIONS" else None
+        if scope["query_string"]:
+            try:
+                check_query(scope["query_string"], declared)
+            except Invalid as refusal:
+                return self._render(scope, refusal)
+        return None
 
 
 def _without_body(send: Send) -> Send:
@@ -28,3 +69,15 @@ def _without_body(send: Send) -> Send:
         await send(message)
 
     return send_headers_only
+
+
+def _with_allow(send: Send, allow: str) -> Send:
+    """The framework names the methods of one route in its 405; several may share a path, and HEAD comes from here."""
+
+    async def send_with_allow(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            others = [each for each in message["headers"] if each[0] != b"allow"]
+            message = {**message, "headers": [*others, (b"allow", allow.encode())]}
+        await send(message)
+
+    return send_with_allow

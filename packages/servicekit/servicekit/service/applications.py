@@ -26,6 +26,7 @@ from servicekit.middleware.body_limits import BodyLimitMiddleware
 from servicekit.middleware.fast_path import FastPathMiddleware
 from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
+from servicekit.middleware.route_table import RouteTable
 from servicekit.process.request_log import RequestLog
 
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
@@ -67,20 +68,24 @@ def new_application(
 
 
 def add_middleware(
-    app: ASGIApp,
+    app: FastAPI,
     *,
     routers: Sequence[APIRouter] = (),
     large_bodies: Mapping[str, int],
     optional: Sequence[MiddlewareFactory] = (),
     log: RequestLog,
 ) -> ASGIApp:
-    """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside."""
-    app = NormalizationMiddleware(app)
-    app = FastPathMiddleware(app, routers=routers, render=render)
-    app = BodyLimitMiddleware(app, large=large_bodies, render=render)
+    """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside.
+
+    All routes are included before: what they declare is read here.
+    """
+    routes = RouteTable(app.openapi())
+    wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
+    wrapped = BodyLimitMiddleware(wrapped, large=large_bodies, render=render)
+    wrapped = NormalizationMiddleware(wrapped, routes=routes, render=render)
     for layer in optional:
-        app = layer(app)
-    return RequestContextMiddleware(app, log=log, render=render)
+        wrapped = layer(wrapped)
+    return RequestContextMiddleware(wrapped, log=log, render=render)
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:

@@ -1,0 +1,58 @@
+"""The path that routes are matched on. It is made from the raw path, because a decoded one has lost the difference
+between the slash that separates two segments and a slash within one (`a%2Fanalyze` is a device, not an analysis).
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.types import Scope
+
+# Nothing to decode and nothing to refuse: nearly every path.
+_PLAIN = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# No name of ours has one, and PostgreSQL cannot even be asked for a text with a NUL.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def route_path(scope: Scope) -> str | None:
+    """The path without percent-encoding and without one trailing slash; None if no route can have it.
+
+    A slash or a percent sign within a segment stays `%2F` or `%25`: routes are matched on segments, and what a
+    route's parameter holds is decoded after that. No route has an empty segment, `.` or `..`, a control character,
+    an incomplete escape or bytes that are not UTF-8.
+    """
+    raw: bytes = scope["raw_path"]
+    if _PLAIN.fullmatch(raw):
+        return raw.decode("ascii")
+    first, *segments = raw.decode("latin-1").split("/")
+    if first:
+        return None
+    if len(segments) > 1 and not segments[-1]:
+        segments.pop()
+    decoded = [_decoded(segment) for segment in segments]
+    known = [segment for segment in decoded if segment is not None]
+    if len(known) != len(decoded):
+        return None
+    return "/" + "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in known)
+
+
+def _decoded(segment: str) -> str | None:
+    if _BROKEN_ESCAPE.search(segment):
+        return None
+    try:
+        text = unquote_to_bytes(segment.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        return None
+    return None if text in ("", ".", "..") or _CONTROL_CHARACTER.search(text) else text
+
+
+class SegmentConvertor(StringConvertor):
+    """A parameter of a path that `route_path` made: one segment, decoded."""
+
+    def convert(self, value: str) -> str:
+        """The segment as the client meant it."""
+        return value.replace("%2F", "/").replace("%25", "%")
+
+
+register_url_convertor("str", SegmentConvertor())  # what `{device_id}` is short for

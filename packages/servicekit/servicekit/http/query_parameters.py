@@ -1,0 +1,43 @@
+"""A query string holds only parameters that the route declares, each once.
+
+A misspelt filter that is ignored answers with everything, and looks like success.
+"""
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl
+
+from servicekit.errors import FieldError, Invalid
+
+# More than any route has. The rest of a longer query string is not even split.
+_PARAMETERS_MAX = 100
+_ERRORS_MAX = 10
+_ECHO_CHARACTERS_MAX = 50
+
+
+def check_query(query_string: bytes, declared: Collection[str]) -> None:
+    """Compare the names in `query_string` with those that the route declares.
+
+    Raises:
+        Invalid: a parameter is unknown, or given twice; each is named.
+    """
+    try:
+        pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)
+    except ValueError:
+        raise Invalid.single(f"more than {_PARAMETERS_MAX} parameters", "query") from None
+    seen: set[str] = set()
+    errors: dict[str, FieldError] = {}
+    for name, _ in pairs:
+        if name not in declared:
+            shown = name if len(name) <= _ECHO_CHARACTERS_MAX else name[:_ECHO_CHARACTERS_MAX] + "…"
+            errors[name] = FieldError(("query", shown), f"unknown parameter; {_those(declared)}", "unknown_parameter")
+        elif name in seen:
+            errors[name] = FieldError(("query", name), "must be given once", "repeated_parameter")
+        seen.add(name)
+    if errors:
+        raise Invalid(list(errors.values())[:_ERRORS_MAX])
+
+
+def _those(declared: Collection[str]) -> str:
+    if not declared:
+        return "this route takes none"
+    return f"this route takes {', '.join(sorted(declared))}"

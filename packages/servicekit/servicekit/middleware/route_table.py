@@ -1,0 +1,63 @@
+"""What the routes of a service declare, looked up by a request's path."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from starlette.convertors import CONVERTOR_TYPES
+from starlette.routing import compile_path
+
+
+class DeclaredPath(NamedTuple):
+    """One path of the OpenAPI document: as it is declared (`/devices/{device_id}`), and what its methods read."""
+
+    template: str
+    query_parameters: Mapping[str, frozenset[str]]  # by method
+
+    @property
+    def allow(self) -> str:
+        """The value of the header `Allow`."""
+        return ", ".join(sorted({*self.query_parameters, "OPTIONS", *(["HEAD"] if self.has("GET") else [])}))
+
+    def has(self, method: str) -> bool:
+        """Whether a route with this path and this method is declared."""
+        return method in self.query_parameters
+
+
+class Match(NamedTuple):
+    """The declared path that a request's path fits, and what its parameters hold."""
+
+    path: DeclaredPath
+    parameters: dict[str, str]
+
+
+class RouteTable:
+    """Every path of an OpenAPI document. So behaviour and documentation cannot differ."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        declared = [DeclaredPath(template, dict(_operations(item))) for template, item in document["paths"].items()]
+        self._exact = {path.template: Match(path, {}) for path in declared if "{" not in path.template}
+        self._patterns: list[tuple[re.Pattern[str], DeclaredPath]] = [
+            (compile_path(path.template)[0], path) for path in declared if "{" in path.template
+        ]
+
+    def find(self, path: str, method: str) -> Match | None:
+        """The declared path that `path` fits: one without parameters wins, then the first that has `method`."""
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact
+        fits = [
+            Match(declared, {name: _convert(value) for name, value in found.groupdict().items()})
+            for pattern, declared in self._patterns
+            if (found := pattern.match(path)) is not None
+        ]
+        return next((match for match in fits if match.path.has(method)), fits[0] if fits else None)
+
+
+_convert = CONVERTOR_TYPES["str"].convert
+
+
+def _operations(item: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]:
+    for method, operation in item.items():
+        names = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+        yield method.upper(), frozenset(names)
