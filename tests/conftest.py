@@ -2,7 +2,8 @@
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg2
@@ -86,19 +87,17 @@ def conn(session_database: MigratedDatabase) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProduct]:
-    """A function that starts services on free ports with a database of their own.
+    """Everything that it started is stopped at the end of the module.
 
-    Everything it started is stopped at the end of the module. A service that does not become ready says
-    why in the error; its log is the file `Service.log`.
+    A service that does not become ready says why in the error; its log is the file `Service.log`.
     """
-    undo: list[Callable[[], object]] = []
+    undo = ExitStack()
 
     def start(
         public_workers: int = 1, publics: int = 1, privates: int = 1, env: Mapping[str, str] | None = None
     ) -> Product:
-        holder = cluster.new_database(template)
-        product = Product(MigratedDatabase(cluster.admin_url(holder.__enter__())), secrets.token_hex(24))
-        undo.append(lambda: holder.__exit__(None, None, None))
+        name = undo.enter_context(cluster.new_database(template))
+        product = Product(MigratedDatabase(cluster.admin_url(name)), secrets.token_hex(24))
         logs = tmp_path_factory.mktemp("product")
         base = base_environment() | {"LOG_FORMAT": "json"} | dict(env or {})
         for index in range(privates):
@@ -123,18 +122,15 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
             product.publics.append(public)
         everything = [*product.privates, *product.publics]
         for service in everything:
-            undo.append(service.stop)
+            undo.callback(service.stop)
             service.env.update(env or {})  # what a test asks for wins: another DB_HOST, a proxy before a service
             service.start()
         for service in everything:
             service.wait_ready()
         return product
 
-    try:
+    with undo:
         yield start
-    finally:
-        for each in reversed(undo):
-            each()
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@
 
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psycopg2
 from psycopg2 import sql
@@ -100,7 +101,15 @@ class Product:
         return self.private.url
 
 
-StartProduct = Callable[..., Product]
+class StartProduct(Protocol):
+    """Starts services on free ports, with a database of their own, and waits until they are ready.
+
+    `publics` and `privates` are instances of each service; `env` is added to the environment of all of them and wins.
+    """
+
+    def __call__(
+        self, public_workers: int = 1, publics: int = 1, privates: int = 1, env: Mapping[str, str] | None = None
+    ) -> Product: ...
 
 
 def free_port() -> int:

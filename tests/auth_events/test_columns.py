@@ -23,7 +23,9 @@ _CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= 
 # Words whose boundaries matter: white space of every kind, controls, lengths at the bound, more than two bytes.
 _EDGES = ["", " ", " a", "a ", "\u00a0a", "a\u2003b", "\x1ca", "a\x85", "a\tb", "\x7f", "\u200d", "k" * 255, "k" * 256]
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from([*_EDGES, "😀" * 255])
-_VALUES = _TEXTS | st.none() | st.booleans() | st.integers() | st.lists(_TEXTS, max_size=1) | st.just({})
+_VALUES: st.SearchStrategy[object] = (
+    _TEXTS | st.none() | st.booleans() | st.integers() | st.lists(_TEXTS, max_size=1) | st.just({})
+)
 _ITEMS = st.fixed_dictionaries(
     {"userKey": _TEXTS, "deviceType": st.sampled_from([*DEVICE_TYPES, "Windows", "ios"])}
 ) | st.dictionaries(

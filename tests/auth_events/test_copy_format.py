@@ -2,6 +2,7 @@
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -73,7 +74,8 @@ def facts(registrations: list[Registration]) -> list[tuple[object, ...]]:
 def decoded(data: bytes) -> list[tuple[object, ...]]:
     """The rows of a binary COPY, by the letter of PostgreSQL's documentation; nothing may be left over."""
     assert data.startswith(HEADER)
-    at, rows = len(HEADER), []
+    at = len(HEADER)
+    rows: list[tuple[object, ...]] = []
     while (fields := struct.unpack_from("!h", data, at)[0]) != -1:
         at += 2
         values = []
@@ -121,10 +123,11 @@ def test_copy_stores_and_counts_exactly_what_insert_does(
     registrations = kept(batch, without)
     asked = {"project_id": batch.project_id, "received_at": batch.received_at}
     found = []
-    for store in (
+    stores: list[Callable[[], list[commands.PerMinute]]] = [
         lambda: commands.copy(conn, batch, without),
         lambda: commands.record(conn, registrations) if registrations else [],
-    ):
+    ]
+    for store in stores:
         with conn.cursor() as cursor:
             cursor.execute("SAVEPOINT before")
             counted = Counter(store())

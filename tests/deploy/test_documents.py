@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from device_registration_api.__main__ import main
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
@@ -22,7 +23,7 @@ from tests.journeys.documents_curl import LINES
 EVERY = pytest.mark.parametrize("name", documents.NAMES)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 README_LINES_MAX = 200
-SETTINGS = [
+SETTINGS: list[type[BaseSettings]] = [
     LauncherSettings,
     PublicSettings,
     PrivateSettings,

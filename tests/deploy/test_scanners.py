@@ -31,7 +31,7 @@ def files(rendered: dict[str, list[Document]], tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize("version", ["1.35", "1.32"])
 @pytest.mark.parametrize("name", [*INSTALLATIONS, *TOOLS])
 def test_kubernetes_accepts(name: str, version: str, files: dict[str, Path], tool: FindTool) -> None:
-    command = [tool("kubernetes-validate"), "--strict", "-k", version, files[name]]
+    command: list[str | Path] = [tool("kubernetes-validate"), "--strict", "-k", version, files[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -41,7 +41,7 @@ def test_kubernetes_refuses_a_broken_copy(files: dict[str, Path], tool: FindTool
     documents = list(yaml.safe_load_all(files["."].read_text()))
     of_kind(documents, "Deployment")[0]["spec"]["replica"] = 3
     broken.write_text(yaml.safe_dump_all(documents))
-    command = [tool("kubernetes-validate"), "--strict", "-k", "1.35", broken]
+    command: list[str | Path] = [tool("kubernetes-validate"), "--strict", "-k", "1.35", broken]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 

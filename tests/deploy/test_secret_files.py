@@ -47,7 +47,7 @@ class Checkout:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command with these arguments."""
         env = {"PATH": f"{self._path}:/usr/bin:/bin", **environment}
-        command = [sys.executable, self.folder / "secret_files.py", *arguments]
+        command = [sys.executable, str(self.folder / "secret_files.py"), *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     def values(self, name: str) -> Values:

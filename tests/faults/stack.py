@@ -165,7 +165,7 @@ async def running_stack(
             log=folder / f"{REGISTRATION_API}.log",
         )
         stack.services[STATISTICS_API] = statistics_service(
-            _environment(stack, STATISTICS_API, clock) | public_settings,
+            _environment(stack, STATISTICS_API, clock) | dict(public_settings),
             port=free_port(),
             database=READER.environment(stack.admin_url) | by_proxy,
             service_token=token,

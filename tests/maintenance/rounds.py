@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
@@ -39,10 +39,10 @@ WHERE_ROWS_ARE = """
 
 
 def settings(database: MigratedDatabase) -> DatabaseSettings:
-    return DatabaseSettings(**{name.lower(): value for name, value in database.writer_env.items()})
+    return DatabaseSettings.model_validate({name.lower(): value for name, value in database.writer_env.items()})
 
 
-def as_writer(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[object, ...]]:
+def as_writer(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
     chosen = settings(database)
     with (
         closing(
@@ -63,7 +63,7 @@ def as_writer(database: MigratedDatabase, statement: str, **parameters: object) 
         return cur.fetchall() if cur.description else []
 
 
-def as_administrator(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[object, ...]]:
+def as_administrator(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(database.admin_url)) as conn, conn, conn.cursor() as cur:
         cur.execute(statement, parameters)
         return cur.fetchall() if cur.description else []
@@ -89,9 +89,9 @@ def make_week(database: MigratedDatabase, week: date) -> None:
     as_writer(database, "SELECT maintenance.make_week(%(week)s)", week=week)
 
 
-def places(database: MigratedDatabase) -> dict[object, object]:
+def places(database: MigratedDatabase) -> dict[str, int]:
     """Partition -> number of rows."""
-    return dict(as_writer(database, WHERE_ROWS_ARE))  # type: ignore[arg-type]  # rows of two columns
+    return dict(as_writer(database, WHERE_ROWS_ARE))
 
 
 def verify(database: MigratedDatabase) -> Verdict:

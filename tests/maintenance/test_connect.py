@@ -6,14 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from rounds import settings
 
 from device_registration_api.maintenance.connect import connect as connect_as_writer
 from device_registration_api.schema.connect import connect as connect_as_administrator
 from servicekit.database.connection_string import CONNECTION_PARAMETERS
+from tests.maintenance.rounds import settings
 
 if TYPE_CHECKING:
-    from conftest import MigratedDatabase
+    from tests.servers import MigratedDatabase
 
 
 @pytest.mark.parametrize("command", ["maintain", "migrate"])

@@ -27,7 +27,7 @@ def two_old_weeks(database: MigratedDatabase) -> None:
 
 
 def retired(database: MigratedDatabase) -> dict[object, object]:
-    return dict(as_writer(database, "SELECT device_type::text, event_count::int FROM auth_event_retired"))  # type: ignore[arg-type]  # rows of two columns
+    return dict(as_writer(database, "SELECT device_type::text, event_count::int FROM auth_event_retired"))
 
 
 def test_a_week_is_retired_when_all_of_it_is_older_and_not_before(database: MigratedDatabase) -> None:
@@ -80,7 +80,7 @@ def test_the_login_cannot_retire_what_is_young_whatever_the_time_it_claims(datab
     for week in (monday, monday + timedelta(days=7)):
         with pytest.raises(errors.InvalidParameterValue, match="too young"):
             as_writer(database, "SELECT maintenance.retire_week(%(week)s)", week=week)
-    assert sum(places(database).values()) == 1  # type: ignore[arg-type]  # numbers
+    assert sum(places(database).values()) == 1
 
 
 def test_minutes_are_deleted_after_35_days_and_not_before(database: MigratedDatabase) -> None:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from device_registration_api.__main__ import main
+from device_registration_api.schema.settings import LoginSettings
 from local.database import base_environment
 from servicekit.database import Connection
 
@@ -22,6 +24,7 @@ LOGINS = {
     "READER_DB_USER": "schema_reader",
     "READER_DB_PASSWORD": "clear-text-of-the-reader",
 }
+LOGIN_SETTINGS = LoginSettings.model_validate({name.lower(): value for name, value in LOGINS.items()})
 
 
 def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -67,7 +70,7 @@ def session(url: str, **changes: str) -> Iterator[Connection]:
         yield conn
 
 
-def rows(url: str, statement: str, **changes: str) -> list[tuple[object, ...]]:
+def rows(url: str, statement: str, **changes: str) -> list[tuple[Any, ...]]:
     with session(url, **changes) as conn, conn.cursor() as cur:
         cur.execute(statement)
         return cur.fetchall() if cur.description else []

@@ -10,7 +10,7 @@ import pytest
 from device_registration_api.schema import connect, settings
 from device_registration_api.schema import migrate as migration
 from device_registration_api.schema.migrations import newest_revision
-from tests.schema.schema_steps import LOGINS, finished, migrate, rows, run, session, start
+from tests.schema.schema_steps import LOGIN_SETTINGS, LOGINS, finished, migrate, rows, run, session, start
 
 if TYPE_CHECKING:
     from tests.servers import Cluster
@@ -128,10 +128,7 @@ def test_a_migrate_does_not_wait_for_ever_for_another_one_and_says_so(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "LOCK_WAIT_SECONDS_MAX", 0.2)
-    logins = {name.lower(): value for name, value in LOGINS.items()}
     with session(fresh_database) as holder, holder.cursor() as cur:
         cur.execute("SELECT pg_advisory_lock(7302001)")
         with pytest.raises(connect.CommandError, match="another migrate"):
-            migration.migrate(
-                settings.AdministratorSettings(database_url=fresh_database), settings.LoginSettings(**logins)
-            )
+            migration.migrate(settings.AdministratorSettings(database_url=fresh_database), LOGIN_SETTINGS)

@@ -9,13 +9,10 @@ import pytest
 
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import connect, database_name
-from device_registration_api.schema.settings import LoginSettings
-from tests.schema.schema_steps import LOGINS, dump, migrate, rows, run
+from tests.schema.schema_steps import LOGIN_SETTINGS, dump, migrate, rows, run
 
 if TYPE_CHECKING:
     from tests.servers import Cluster
-
-LOGIN_SETTINGS = LoginSettings(**{name.lower(): value for name, value in LOGINS.items()})
 
 
 def install_first_revision(url: str) -> None:

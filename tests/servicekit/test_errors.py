@@ -30,7 +30,7 @@ SECONDS = st.one_of(st.none(), st.integers(1, 3_600))
 def as_sent(response: Response) -> tuple[dict[str, Any], int, int | None]:
     """What the other service reads."""
     seconds = response.headers.get("retry-after")
-    return json.loads(response.body), response.status_code, None if seconds is None else int(seconds)
+    return json.loads(bytes(response.body)), response.status_code, None if seconds is None else int(seconds)
 
 
 def told(error: DomainError) -> tuple[object, ...]:

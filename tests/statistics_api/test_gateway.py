@@ -9,7 +9,7 @@ from contract.auth_events.events import AuthEvent, DeviceType
 from servicekit.errors import IdempotencyKeyReused, NotRecorded
 from statistics_api.auth_events.accepting import accept
 from statistics_api.auth_events.gateway import Gateway
-from tests.statistics_api.test_device_api import answering, private
+from tests.statistics_api.private_service import answering, private
 
 REGISTERED = b'{"registered":1,"others":[]}'
 CONFLICT = b'{"registered":0,"others":[{"index":0,"status":"conflict","detail":"another body"}]}'
