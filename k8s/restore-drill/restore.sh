@@ -11,6 +11,9 @@ server=${server%/*}
 psql --quiet --set=ON_ERROR_STOP=1 --set=drill="$DRILL_DATABASE" "$server/postgres$query" <<'SQL'
 DROP DATABASE IF EXISTS :"drill" WITH (FORCE);
 CREATE DATABASE :"drill" TEMPLATE template0;
+-- Not for everybody: the copy is compared with the login of the private service. `migrate` takes its right away again.
+REVOKE ALL ON DATABASE :"drill" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"drill" TO registration_writer;
 SQL
 # Everything or nothing. Groups and logins belong to the server and are there already.
 pg_restore --exit-on-error --single-transaction --dbname="$server/$DRILL_DATABASE$query" "$newest"

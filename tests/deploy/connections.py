@@ -3,10 +3,12 @@
 import re
 from typing import NamedTuple
 
+from device_registration_api.schema.roles import READER_CONNECTION_SHARE_MAX
 from tests.deploy.rendering import Document, environment, named, of_kind, pods
 
-# superuser_reserved_connections, and a handful for operators with psql.
-RESERVED = 3 + 10
+SUPERUSER_RESERVED = 3
+# And a handful for operators with psql.
+RESERVED = SUPERUSER_RESERVED + 10
 
 
 class Share(NamedTuple):
@@ -60,3 +62,19 @@ def too_many(documents: list[Document]) -> list[str]:
     """One sentence if the server can be asked for more than it has."""
     total = sum(each.connections for each in shares(documents))
     return [f"{total} connections, {limit(documents)} admitted"] if total > limit(documents) else []
+
+
+def starved(documents: list[Document]) -> list[str]:
+    """The limit of the public login is enough for its service, and leaves the private one its full number of pods."""
+    reader = int(limit(documents) * READER_CONNECTION_SHARE_MAX)
+    said = [
+        f"{each.who} may need {each.connections} connections, and its login gets {reader}"
+        for each in shares(documents)
+        if each.who == "statistics-api" and each.connections > reader
+    ]
+    [writer] = [each.each for each in shares(documents) if each.who == "device-registration-api"]
+    most = int(named(documents, "HorizontalPodAutoscaler", "device-registration-api")["spec"]["maxReplicas"])
+    left = limit(documents) - SUPERUSER_RESERVED - reader
+    if most * writer + 2 > left:  # `maintain` has the same login
+        said.append(f"the private service needs {most * writer + 2} connections, and the other login leaves {left}")
+    return said

@@ -27,6 +27,7 @@ EVERYWHERE: list[Rule] = [
     service_rules.database,
     service_rules.quota,
     connections.too_many,
+    connections.starved,
 ]
 # `local` has one replica, one node and no load balancer.
 ON_EKS: list[Rule] = [service_rules.autoscaling, service_rules.load_balancer]
@@ -250,6 +251,14 @@ BROKEN: dict[str, tuple[Rule, Break]] = {
     "a smaller server": (
         connections.too_many,
         lambda d: container_of(d, "postgres", "StatefulSet").update(args=["-c", "max_connections=100"]),
+    ),
+    "a public service that its login is too small for": (
+        connections.starved,
+        lambda d: environment(container_of(d, S))["DB_CONNECTIONS_MAX"].update(value="9"),
+    ),
+    "a public login that takes the private service's connections": (
+        connections.starved,
+        lambda d: environment(container_of(d, R))["DB_CONNECTIONS_MAX"].update(value="10"),
     ),
     "nothing denied": (matrix, lambda d: policy(d, "default-deny").update(policyTypes=["Ingress"])),
     "everybody at the private endpoint": (

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, cast
 from unittest.mock import patch
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from device_registration_api.__main__ import main
 from local.database import base_environment
@@ -72,7 +73,7 @@ def test_the_reader_can_not_maintain(database: MigratedDatabase) -> None:
         ({"DB_HOST": "127.0.0.1", "DB_PORT": "1"}, "Connection refused"),
         ({"DB_PASSWORD": "wrong-password"}, "password authentication failed"),
         ({"DB_HOST": "", "DB_NAME": ""}, "set DB_HOST, DB_NAME in the environment"),
-        ({"DB_NAME": "postgres"}, "does not exist"),
+        ({"DB_NAME": "postgres"}, "permission denied for database"),
     ],
 )
 def test_what_an_operator_can_mend_is_one_sentence(
@@ -82,6 +83,15 @@ def test_what_an_operator_can_mend_is_one_sentence(
     assert (code, len(lines)) == (1, 1), lines
     assert sentence in lines[0]
     assert "wrong-password" not in lines[0]
+
+
+@pytest.mark.parametrize("command", ["maintain", "verify-counts"])
+def test_a_database_without_the_schema_is_one_sentence(
+    database: MigratedDatabase, fresh_database: str, command: str
+) -> None:
+    code, lines = run({**database.writer_env, "DB_NAME": parse_dsn(fresh_database)["dbname"]}, command)
+    assert (code, len(lines)) == (1, 1), lines
+    assert "does not exist" in lines[0]
 
 
 def test_every_goes_on_through_an_outage_until_sigterm(database: MigratedDatabase) -> None:

@@ -136,7 +136,6 @@ def test_the_writer_can_do_its_work(database: MigratedDatabase) -> None:
         database,
         database.writer_env,
         """
-        CREATE TEMPORARY TABLE staging (LIKE auth_event);
         INSERT INTO auth_event VALUES (1, now(), gen_random_uuid(), now(), 'iOS', 'u')
             ON CONFLICT DO NOTHING RETURNING *;
         INSERT INTO auth_event_total AS t VALUES (1, 'iOS', 15, 1)

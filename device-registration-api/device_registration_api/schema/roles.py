@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extensions import encrypt_password
 
 from device_registration_api.schema.connect import CommandError
+from device_registration_api.schema.public_rights import restrict_functions, restrict_server_databases
 from device_registration_api.schema.settings import LoginSettings
 from servicekit.database import Connection
 
@@ -16,6 +17,11 @@ OWNER = "stats_owner"
 READER = "stats_reader"
 WRITER = "registration_writer"
 GROUPS = (OWNER, READER, WRITER)
+
+# Of max_connections: tests/deploy adds up that the rest is enough for the private service and the Jobs.
+READER_CONNECTION_SHARE_MAX = 0.75
+# Of one session; its answers are sums over rollups, of 10,000 points at most.
+READER_TEMP_FILES_MAX = "256MB"
 
 
 def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
@@ -34,6 +40,8 @@ def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
             (logins.reader_db_user, logins.reader_db_password, READER),
         ):
             _ensure_login(cur, name, password.get_secret_value(), group)
+        _limit_reader(cur, logins.reader_db_user)
+        restrict_server_databases(cur)
 
 
 def grant_database(conn: Connection, database: str, logins: LoginSettings) -> None:
@@ -42,10 +50,9 @@ def grant_database(conn: Connection, database: str, logins: LoginSettings) -> No
     with conn.cursor() as cur:
         cur.execute(
             sql.SQL("""
-                REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+                -- The groups, too: 0.1.0 gave one of them TEMPORARY, a restore drill CONNECT.
+                REVOKE ALL ON DATABASE {database} FROM PUBLIC, {reader}, {writer};
                 GRANT CONNECT ON DATABASE {database} TO {logins};
-                -- For the writer's staging tables, through which large batches are copied.
-                GRANT TEMPORARY ON DATABASE {database} TO {writer};
                 -- For the schemas stats and maintenance.
                 GRANT CREATE ON DATABASE {database} TO {owner};
                 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
@@ -53,10 +60,12 @@ def grant_database(conn: Connection, database: str, logins: LoginSettings) -> No
             """).format(
                 database=sql.Identifier(database),
                 logins=sql.SQL(", ").join(names),
+                reader=sql.Identifier(READER),
                 writer=sql.Identifier(WRITER),
                 owner=sql.Identifier(OWNER),
             )
         )
+        restrict_functions(cur)
 
 
 def act_as_owner(conn: Connection) -> None:
@@ -96,6 +105,19 @@ def _ensure_login(cur: Cursor, name: str, password: str, group: str) -> None:
     )
     if cur.fetchone() != (True,):
         cur.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
+
+
+def _limit_reader(cur: Cursor, name: str) -> None:
+    """Bound what the public service's login can take from the private one: connections, and disk for sorting."""
+    cur.execute("SELECT current_setting('max_connections')::int")
+    [(admitted,)] = cur.fetchall()
+    limit = max(1, int(admitted * READER_CONNECTION_SHARE_MAX))
+    role = sql.Identifier(name)
+    cur.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(role, sql.Literal(limit)))
+    # A superuser's setting; some managed servers grant it to their administrators.
+    cur.execute("SELECT has_parameter_privilege('temp_file_limit', 'SET')")
+    if cur.fetchone() == (True,):
+        cur.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = {}").format(role, sql.Literal(READER_TEMP_FILES_MAX)))
 
 
 def _administers(cur: Cursor, name: str) -> bool:
