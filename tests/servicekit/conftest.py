@@ -3,9 +3,10 @@
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import psycopg2
 import pytest
@@ -22,7 +23,23 @@ from tests.servicekit.raw_http import Connection
 
 OK = 200
 
-MakeDatabase = Callable[..., Database]
+# A deadline that no test reaches, in seconds.
+LONG = 10.0
+
+
+class MakeDatabase(Protocol):
+    """Makes a `Database`, closed after the test; `other` are libpq's parameters."""
+
+    def __call__(
+        self, *, connections_max: int = 2, wait_seconds_max: float = 0.2, read_only: bool = False, **other: str | int
+    ) -> Database: ...
+
+
+def execute(conn: Session, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    """Run one statement in the connection's transaction."""
+    with conn.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
 
 class Probe:
@@ -53,9 +70,8 @@ class Probe:
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         """Run and commit one statement of the administrator's."""
-        with self.session() as conn, conn.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            rows = cursor.fetchall() if cursor.description else []
+        with self.session() as conn:
+            rows = execute(conn, statement, *parameters)
             conn.commit()
         return rows
 
@@ -78,7 +94,6 @@ def probe(probe_database: Probe) -> Probe:
 
 @pytest.fixture
 def make_database(probe: Probe) -> Iterator[MakeDatabase]:
-    """A function that makes a `Database`, closed after the test."""
     with ExitStack() as undo:
 
         def make(
@@ -142,12 +157,14 @@ class SmallService:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-StartSmall = Callable[..., SmallService]
+class StartSmall(Protocol):
+    """Starts a small service with settings in its environment; it is stopped at the end of the module."""
+
+    def __call__(self, **env: str) -> SmallService: ...
 
 
 @pytest.fixture(scope="module")
 def start_small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSmall]:
-    """A function that starts a small service with settings in its environment; stopped at the end of the module."""
     started: list[SmallService] = []
 
     def start(**env: str) -> SmallService:

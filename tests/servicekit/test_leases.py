@@ -14,15 +14,7 @@ from servicekit.database.lease import Contention, Lease
 from servicekit.database.pool import Database
 from servicekit.errors import NotRecorded
 from tests.servers import free_port
-from tests.servicekit.conftest import MakeDatabase, Probe
-
-LONG = 10.0
-
-
-def execute(conn: Connection, statement: str, *parameters: object) -> list[tuple[object, ...]]:
-    with conn.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
+from tests.servicekit.conftest import LONG, MakeDatabase, Probe, execute
 
 
 def running(*statements: str) -> Callable[[Lease], list[tuple[object, ...]]]:
