@@ -30,7 +30,7 @@ OVERLOADED = "too many requests are in flight"
 LOG_SECONDS = 1.0
 # How long a connection is not read after a refusal; a random time between the two, or the clients that were refused
 # together would come back together. As long as Retry-After says: 2,000 clients that repeat at once then cost 2,000
-# refusals a second instead of 50,000 (docs/decisions/shedding.md).
+# refusals a second instead of 50,000 (docs/decisions/0016-pause-after-a-refusal.md).
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 # Refused here, a balancer would restart a process that works, or send its share of the load to the others.
 _EXEMPT_PATHS = ("/livez", "/readyz", "/health")
