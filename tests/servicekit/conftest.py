@@ -117,6 +117,7 @@ class SmallService:
     def __init__(self, log: Path, **env: str) -> None:
         self.port = free_port()
         self.log = log
+        self.refused = 0  # requests of `one_in_flight` that were refused
         self.child = Child(
             "small",
             [sys.executable, "-m", "tests.servicekit.small_service"],
@@ -140,6 +141,7 @@ class SmallService:
                 if connection.head() == OK:
                     yield
                     break
+                self.refused += 1
         while not self._answers():  # each time on a connection of its own: after a refusal, one is not read
             time.sleep(0.01)
 
@@ -150,7 +152,9 @@ class SmallService:
 
     def _answers(self) -> bool:
         with self.connect() as connection:
-            return connection.ask("GET", "/plain").status == OK
+            answers = connection.ask("GET", "/plain").status == OK
+        self.refused += not answers
+        return answers
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
