@@ -1,4 +1,7 @@
-"""Clients of the module's own product: one for the public service, one that shows the service token."""
+"""Clients of the module's own product: one for the public service, one that shows the service token.
+
+A module that defines a fixture `product` of its own gets the clients of that one.
+"""
 
 from collections.abc import Iterator
 

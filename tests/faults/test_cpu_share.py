@@ -45,9 +45,10 @@ def test_a_process_gets_its_share_and_then_everything_again() -> None:
                 limited = used_in_a_while(pid)
         except NoCpuShare as error:
             pytest.skip(str(error))
-        free = used_in_a_while(pid)
+        # On a busy machine a second may not be enough; with the limit still in force, ten would not be.
+        is_free = any(used_in_a_while(pid) > 2 * max(limited, SHARE * SECONDS) for _ in range(10))
     assert limited <= 2 * SHARE * SECONDS
-    assert free > 2 * limited  # however busy the machine is
+    assert is_free
 
 
 def test_where_nothing_can_be_limited_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

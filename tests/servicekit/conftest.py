@@ -3,9 +3,10 @@
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import psycopg2
 import pytest
@@ -22,7 +23,23 @@ from tests.servicekit.raw_http import Connection
 
 OK = 200
 
-MakeDatabase = Callable[..., Database]
+# A deadline that no test reaches, in seconds.
+LONG = 10.0
+
+
+class MakeDatabase(Protocol):
+    """Makes a `Database`, closed after the test; `other` are libpq's parameters."""
+
+    def __call__(
+        self, *, connections_max: int = 2, wait_seconds_max: float = 0.2, read_only: bool = False, **other: str | int
+    ) -> Database: ...
+
+
+def execute(conn: Session, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    """Run one statement in the connection's transaction."""
+    with conn.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
 
 class Probe:
@@ -53,9 +70,8 @@ class Probe:
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         """Run and commit one statement of the administrator's."""
-        with self.session() as conn, conn.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            rows = cursor.fetchall() if cursor.description else []
+        with self.session() as conn:
+            rows = execute(conn, statement, *parameters)
             conn.commit()
         return rows
 
@@ -78,7 +94,6 @@ def probe(probe_database: Probe) -> Probe:
 
 @pytest.fixture
 def make_database(probe: Probe) -> Iterator[MakeDatabase]:
-    """A function that makes a `Database`, closed after the test."""
     with ExitStack() as undo:
 
         def make(
@@ -102,6 +117,7 @@ class SmallService:
     def __init__(self, log: Path, **env: str) -> None:
         self.port = free_port()
         self.log = log
+        self.refused = 0  # requests of `one_in_flight` that were refused
         self.child = Child(
             "small",
             [sys.executable, "-m", "tests.servicekit.small_service"],
@@ -125,6 +141,7 @@ class SmallService:
                 if connection.head() == OK:
                     yield
                     break
+                self.refused += 1
         while not self._answers():  # each time on a connection of its own: after a refusal, one is not read
             time.sleep(0.01)
 
@@ -135,19 +152,23 @@ class SmallService:
 
     def _answers(self) -> bool:
         with self.connect() as connection:
-            return connection.ask("GET", "/plain").status == OK
+            answers = connection.ask("GET", "/plain").status == OK
+        self.refused += not answers
+        return answers
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-StartSmall = Callable[..., SmallService]
+class StartSmall(Protocol):
+    """Starts a small service with settings in its environment; it is stopped at the end of the module."""
+
+    def __call__(self, **env: str) -> SmallService: ...
 
 
 @pytest.fixture(scope="module")
 def start_small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSmall]:
-    """A function that starts a small service with settings in its environment; stopped at the end of the module."""
     started: list[SmallService] = []
 
     def start(**env: str) -> SmallService:

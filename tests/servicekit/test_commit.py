@@ -15,8 +15,7 @@ from servicekit.database.commit import commit
 from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 from tests.servicekit.commit_relay import CommitRelay, Loss
-from tests.servicekit.conftest import MakeDatabase, Probe
-from tests.servicekit.test_leases import LONG, execute
+from tests.servicekit.conftest import LONG, MakeDatabase, Probe, execute
 
 # Exact when repeated: the same id is stored, and counted, once.
 INSERT_ONCE = "INSERT INTO probe VALUES (1) ON CONFLICT DO NOTHING RETURNING id"
