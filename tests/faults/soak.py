@@ -23,6 +23,7 @@ from tests.faults.cpu_share import NoCpuShare, cpu_share
 from tests.faults.event_kinds import AuthEventBatches, AuthEvents, EventKind
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
+from tests.faults.impatient_clients import TooFewFiles, allow_files
 from tests.faults.rolling import rolling_restarts, running_fleet
 from tests.faults.stack import Stack, running_stack
 
@@ -37,7 +38,8 @@ SLOW, SLOW_P99_FACTOR_MAX = 500, 2.0
 BESIDE_SLOW_RATE = 50
 ROUNDS, REQUESTS_MIN = 5, 5_000
 STEP_SECONDS_MAX = 60.0
-# A step of overload takes this share of the whole time; with the measurements before them, there are six.
+# A step of overload takes this share of the whole time; with the measurements before them and the closed loop, there
+# are eight.
 _STEP_SHARE = 0.05
 # A shorter soak is a try of the rig itself: it does less of what takes a fixed time.
 _WHOLE_MINUTES = 15.0
@@ -57,6 +59,7 @@ class Soaking:
     async def everything(self) -> None:
         """What takes a fixed time first; then each fault with each seed; then mixes until the time is over."""
         await self._overload()
+        await self._impatient_clients()
         await self._storms()
         await self._rolling_restarts()
         await self._full_disks()
@@ -112,6 +115,18 @@ class Soaking:
             self._step(step, [])
         async for step in overload.steps(stack, self._output, seconds, capacity, unloaded):
             self._step(step, step.complaints(capacity, unloaded))
+
+    async def _impatient_clients(self) -> None:
+        name = f"{overload.IMPATIENT_CLIENTS} clients that repeat at once"
+        try:
+            allow_files(overload.IMPATIENT_CLIENTS)  # before the services start, which inherit it
+        except TooFewFiles as error:
+            self._other(name, f"not measured: {error}", [])
+            return
+        seconds = min(STEP_SECONDS_MAX, self._seconds * _STEP_SHARE) / overload.CLOSED_LOOP_ROUNDS
+        async with self._stack(bare=True) as stack:
+            closed_loop = await overload.closed_loop(stack, self._output, seconds)
+        self._other(name, str(closed_loop), closed_loop.complaints())
 
     def _step(self, step: overload.Step, complaints: list[str]) -> None:
         self.found.overload.append(step)
