@@ -20,7 +20,7 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.gateway import Gateway
-from statistics_api.device_api import DeviceApi
+from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.rate_limit import RateLimitMiddleware
 from statistics_api.settings import Settings
 

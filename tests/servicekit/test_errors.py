@@ -56,7 +56,11 @@ def test_what_one_service_renders_another_rebuilds(
     )
 
     assert received is not None
-    assert told(received) == told(sent) == (kind, kind.status, sentence, tuple(fields), seconds)
+    assert (
+        told(received)
+        == told(sent)
+        == (kind, kind.status, sentence, tuple(fields), seconds or kind.retry_after_seconds)
+    )
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,14 @@ def test_clients_that_are_slow_take_no_place_from_the_others(small: SmallService
         assert connection.ask("GET", "/plain").status == 200
 
 
+def test_a_request_that_is_answered_before_its_body_arrives_makes_no_room_for_others(small: SmallService) -> None:
+    with small.connect() as early, small.connect() as connection:
+        early.send(b"POST /size HTTP/1.1\r\nhost: test\r\ncontent-length: 70000\r\n\r\n")
+        assert early.answer("POST").status == 413
+        with small.one_in_flight():
+            assert_refused(connection.ask("GET", "/plain"))
+
+
 def test_a_refusal_has_the_clients_request_id(small: SmallService) -> None:
     with small.one_in_flight(), small.connect() as connection:
         assert connection.ask("GET", "/plain", headers=b"X-Request-ID: mine-1\r\n").headers["x-request-id"] == "mine-1"

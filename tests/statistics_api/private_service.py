@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from statistics_api.device_api import DeviceApi
+from statistics_api.delivery.device_api import DeviceApi
 
 Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -44,9 +44,11 @@ async def private(reply: Reply) -> AsyncIterator[tuple[Private, DeviceApi]]:
         server.close()
 
 
-def answering(status: int, body: bytes, *, then_close: bool = False) -> Reply:
+def answering(
+    status: int, body: bytes, *, headers: bytes = b"content-type: application/json\r\n", then_close: bool = False
+) -> Reply:
     async def reply(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+        writer.write(b"HTTP/1.1 %d X\r\n%scontent-length: %d\r\n\r\n%s" % (status, headers, len(body), body))
         await writer.drain()
         if then_close:
             writer.close()

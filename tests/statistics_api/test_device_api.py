@@ -8,9 +8,19 @@ import time
 
 import pytest
 
-from servicekit.errors import DomainError, IdempotencyKeyReused, NotRecorded, OutcomeUnknown
+from servicekit.errors import (
+    DomainError,
+    FieldError,
+    IdempotencyKeyReused,
+    Invalid,
+    NotRecorded,
+    OutcomeUnknown,
+    rebuild,
+    registered,
+)
 from servicekit.http import deadline as deadlines
-from statistics_api.device_api import DeviceApi
+from servicekit.http.error_responses import ErrorShape, render_as
+from statistics_api.delivery.device_api import DeviceApi
 from tests.servers import free_port
 from tests.statistics_api.private_service import Reply, answering, private
 
@@ -122,8 +132,91 @@ async def test_what_another_answer_means(status: int, body: bytes, expected: typ
     if expected is not IdempotencyKeyReused:
         # Whatever the private service finds wrong with us is never the client's fault.
         assert outcome.value.status == 503
+        assert outcome.value.retry_after_seconds == 1
     if body == error("not-recorded"):
         assert str(outcome.value) == "a sentence"
+
+
+RAISED: list[DomainError] = [
+    Invalid([FieldError(("body", "email"), "is no e-mail address", "value_error"), FieldError((), "", "missing")]),
+    *(
+        raised
+        for code, kind in registered().items()
+        if (raised := rebuild(code, kind.status, "a sentence", (), 7)) is not None
+    ),
+]
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda raised: raised.code)
+async def test_a_refusal_of_the_private_service_reaches_the_client_as_what_it_is(raised: DomainError) -> None:
+    response = render_as(ErrorShape.PROBLEM_IN_FULL, raised)
+    headers = b"".join(b"%s: %s\r\n" % each for each in response.raw_headers if each[0] != b"content-length")
+    async with private(answering(response.status_code, bytes(response.body), headers=headers)) as (_, api):
+        with pytest.raises(DomainError) as outcome:
+            await post(api)
+
+    if raised.code in OUR_OPERATORS_MATTER:
+        assert type(outcome.value) is NotRecorded
+    elif raised.code == "internal":
+        assert type(outcome.value) is OutcomeUnknown
+    else:
+        assert type(outcome.value) is type(raised)
+        assert str(outcome.value) == str(raised)
+        assert outcome.value.fields == raised.fields
+        assert outcome.value.retry_after_seconds == raised.retry_after_seconds
+
+
+OUR_OPERATORS_MATTER = {
+    "not-authenticated",
+    "path-not-found",
+    "method-not-allowed",
+    "request-timeout",
+    "body-too-large",
+    "unsupported-media-type",
+}
+
+
+@pytest.mark.parametrize(
+    "retry_after", [b"", b"x", b"-1", b"Wed, 21 Oct 2026 07:28:00 GMT", b"9" * 5_000, "²".encode()]
+)
+async def test_a_time_to_wait_that_cannot_be_read_is_replaced_by_our_own(retry_after: bytes) -> None:
+    reply = answering(503, error("not-recorded"), headers=b"retry-after: %s\r\n" % retry_after)
+    async with private(reply) as (_, api):
+        with pytest.raises(NotRecorded) as outcome:
+            await post(api)
+
+    assert outcome.value.retry_after_seconds == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [b"content-type: text/html\r\n", b"", b"content-type: application/json-seq\r\n"], ids=["html", "", "seq"]
+)
+async def test_a_success_that_is_not_json_is_not_the_private_services(headers: bytes) -> None:
+    async with private(answering(200, b"<html>sign in to the network</html>", headers=headers)) as (_, api):
+        with pytest.raises(OutcomeUnknown):
+            await post(api)
+        with pytest.raises(NotRecorded):
+            await api.request("GET", "/x", deadline=time.monotonic() + SECONDS, request_id="my-id")
+
+
+async def test_a_response_has_its_status_and_its_headers() -> None:
+    async with private(answering(201, b'{"id":1}')) as (double, api):
+        created = await api.request("PUT", "/x", body=b"{}", deadline=time.monotonic() + SECONDS, request_id="my-id")
+    assert (created.status, created.content) == (201, b'{"id":1}')
+    assert created.headers["Content-Type"] == "application/json"
+    assert double.heads[0].startswith("put /x http/1.1\r\n")
+
+    async with private(answering(204, b"", headers=b"")) as (double, api):
+        deleted = await api.request("DELETE", "/x", deadline=time.monotonic() + SECONDS, request_id="my-id")
+    assert (deleted.status, deleted.content) == (204, b"")
+    assert double.heads[0].startswith("delete /x http/1.1\r\n")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_of_a_method_that_stores_nothing_the_outcome_is_never_unknown(method: str) -> None:
+    async with private(reset) as (_, api):
+        with pytest.raises(NotRecorded):
+            await api.request(method, "/x", deadline=time.monotonic() + SECONDS, request_id="my-id")
 
 
 async def test_connections_are_kept_and_one_that_was_closed_is_replaced() -> None:

@@ -67,13 +67,17 @@ def rebuild(
     fields: Sequence[FieldError] = (),
     retry_after_seconds: int | None = None,
 ) -> DomainError | None:
-    """The error that another service rendered; None for a code that is unknown here, or has another status here."""
+    """The error that another service rendered; None for a code that is unknown here, or has another status here.
+
+    Without `retry_after_seconds`, the class's own.
+    """
     kind = _BY_CODE.get(code)
     if kind is None or kind.status != status:
         return None
     error = kind.__new__(kind, detail)
     error.fields = tuple(fields)
-    error.retry_after_seconds = retry_after_seconds
+    if retry_after_seconds is not None:
+        error.retry_after_seconds = retry_after_seconds
     return error
 
 
@@ -206,6 +210,7 @@ class TooManyRequests(DomainError):
 
     code = "too-many-requests"
     status = HTTPStatus.TOO_MANY_REQUESTS
+    retry_after_seconds: int | None = RETRY_AFTER_SECONDS
     # How many requests the share is, if that is told.
     limit: int | None = None
 

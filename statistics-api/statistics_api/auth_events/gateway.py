@@ -16,7 +16,7 @@ from contract.registrations import (
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
-from statistics_api.device_api import DeviceApi
+from statistics_api.delivery.device_api import DeviceApi
 
 # How long a client waits for an event or a batch at the most, in seconds.
 EVENT_SECONDS_MAX = 6.0
