@@ -120,7 +120,7 @@ async def ask_again_and_again(url: str, clients: int, seconds: float) -> Counts:
     counts = Counts(clients, seconds)
     loop = asyncio.get_running_loop()
     for _ in range(clients):
-        await loop.create_connection(lambda: _Client(counts), address.hostname, address.port)
+        await loop.create_connection(lambda: _Client(counts), address.hostname or "", address.port or 80)
     counts.recorded = counts.refused = 0  # from here on, all of them are there
     await asyncio.sleep(seconds)
     return Counts(clients, seconds, counts.recorded, counts.refused, counts.improper)
