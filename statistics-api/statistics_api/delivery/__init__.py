@@ -1,0 +1,1 @@
+"""From a client's request to the private service: the same for every kind of event."""
