@@ -141,7 +141,7 @@ def test_one_item_more_is_refused_whole(public: httpx2.Client, product: Product,
     body = json.dumps(items) if form == "array" else "\n".join(json.dumps(item) for item in items)
     answer = public.post("/Log/auth/batch", content=body, headers=NDJSON if form == "lines" else {})
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["msg"] == "at most 10000 items make a batch, not 10001"
+    assert answer.json()["detail"][0]["msg"] == "at most 10000 items make a batch, and this one has more"
     assert facts_of(product.database, "too-many") == 0
 
 

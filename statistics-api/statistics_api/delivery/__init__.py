@@ -1,1 +1,1 @@
-"""The spine of the public service: how whatever a client sends gets to the private service, for every kind of event."""
+"""From a client's request to the private service: the same for every kind of event."""

@@ -1,0 +1,213 @@
+"""Splits the body of a batch into pieces of at most 64 KiB, whatever the body holds.
+
+No step here builds more than the values of one piece, or runs longer than it takes to parse one: the caller gets a turn
+between any two steps. This keeps a malformed body of 4 MiB from stopping the whole process, or from taking gigabytes.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
+
+from servicekit.http.strict_json import MalformedJson, decode
+
+# What is parsed at once. It is also what a single event's body may have, so a piece holds any item that is accepted.
+PIECE_BYTES_MAX = 64 * 1024
+# A line that is no JSON costs about 5 µs.
+PIECE_LINES_MAX = 500
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WHITE_SPACE = re.compile(rb"[ \t\r\n]*+")
+# A line that is not blank, from its first character that is no white space.
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*+")
+# What matters outside a string. A string that ends within the window is passed over as one.
+_STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|[,"]', re.DOTALL)
+_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_QUOTE, _COMMA = b'",'
+_OPENING = frozenset(b"[{")
+
+
+class Holds(Enum):
+    """What is in a piece."""
+
+    LINES = auto()
+    ARRAY_ITEMS = auto()
+    ONE_ITEM = auto()
+
+
+class Piece(NamedTuple):
+    """Whole items of the body: those in [start, end)."""
+
+    holds: Holds
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Stands for an item that is not JSON. It has no traceback, unlike an exception, so ten thousand are cheap."""
+
+    sentence: str
+
+
+# A piece with its values, or None: only time has passed. The values of an item of an array that had to be searched for
+# are not known yet.
+Step: TypeAlias = tuple[Piece, list[Any] | None] | None
+
+
+def count_lines(body: bytes, lines_max: int) -> int:
+    """The number of lines that are not blank, counted no further than one beyond `lines_max`."""
+    return sum(1 for _ in islice(_LINE.finditer(body), lines_max + 1))
+
+
+def split_lines(body: bytes) -> Iterator[Step]:
+    """One value a line that is not blank."""
+    position = _after_mark(body)
+    while position < len(body):
+        end = body.rfind(b"\n", position, position + PIECE_BYTES_MAX) + 1
+        if end == 0:  # a longer line, or the last one
+            end = body.find(b"\n", position) + 1 or len(body)
+        lines = list(islice(_LINE.finditer(body, position, end), PIECE_LINES_MAX))
+        if len(lines) == PIECE_LINES_MAX:
+            end = lines[-1].end()
+        piece = Piece(Holds.LINES, position, end)
+        yield piece, values_of(body, piece)
+        position = end
+
+
+def split_array(body: bytes) -> Iterator[Step]:
+    """The items of an array.
+
+    Cuts after what looks like an object's end, and lets the parser judge: a piece that is a whole list of values ends
+    where an item ends, because there is one way to read JSON from where an item begins. Where the parser finds
+    something else, the ends of the items are searched for.
+
+    Raises:
+        MalformedJson: the body is no array, or has no end, or more follows it.
+    """
+    begin = _WHITE_SPACE.match(body, _after_mark(body))
+    start = begin.end() if begin else 0
+    if body[start : start + 1] != b"[":
+        raise MalformedJson("a JSON array was expected")
+    start += 1
+    position = start
+    end = len(body.rstrip(b" \t\r\n")) - 1  # where the array's own end should stand
+    while True:
+        is_last = end - position <= PIECE_BYTES_MAX
+        cut = end if is_last else body.rfind(b"},", position, position + PIECE_BYTES_MAX) + 1
+        piece = Piece(Holds.ARRAY_ITEMS, position, cut)
+        values = _whole_list(body, piece)
+        if values is None or (not values and position > start):  # no list, or a comma and no item after it
+            yield from _search_items(body, position, is_first=position == start)
+            return
+        yield piece, values
+        if is_last:
+            return
+        position = cut + 1
+
+
+def _whole_list(body: bytes, piece: Piece) -> list[Any] | None:
+    """The values of a piece that was cut by its looks, or None if it is no list of values."""
+    if piece.end < piece.start or body[piece.end] not in b",]":
+        return None
+    try:
+        return values_of(body, piece)
+    except MalformedJson:
+        return None
+
+
+def values_of(body: bytes, piece: Piece) -> list[Any]:
+    """The values of a piece; a Malformed stands for each that is none.
+
+    Raises:
+        MalformedJson: the items of an array that are no list of values together.
+    """
+    if piece.holds is Holds.ARRAY_ITEMS:
+        items: list[Any] = decode(b"[%b]" % body[piece.start : piece.end])
+        return items
+    if piece.holds is Holds.ONE_ITEM:
+        return [_value(body[piece.start : piece.end])]
+    lines = _LINE.findall(body, piece.start, piece.end)
+    if piece.end - piece.start <= PIECE_BYTES_MAX:
+        try:
+            return [decode(line) for line in lines]
+        except MalformedJson:
+            pass
+    return [_value(line) for line in lines]
+
+
+def _search_items(body: bytes, position: int, *, is_first: bool) -> Iterator[Step]:
+    """The items from `position` on, one by one, found by their brackets, commas and strings alone."""
+    depth = 0
+    begin = position
+    in_string = False
+    while position < len(body):
+        yield None
+        window = min(len(body), position + PIECE_BYTES_MAX)
+        if in_string:
+            position, in_string = _pass_string(body, position, window)
+            continue
+        for token in _STRUCTURE.finditer(body, position, window):
+            at, position = token.span()
+            first = body[at]
+            if first == _QUOTE:
+                if position - at == 1:  # it does not end in this window
+                    in_string = True
+                    break
+            elif first == _COMMA:
+                if depth == 0:
+                    yield _item(body, begin, at), None
+                    begin, is_first = position, False
+            elif first in _OPENING:
+                depth += position - at
+            elif position - at <= depth:
+                depth -= position - at
+            else:
+                end = at + depth
+                if not (is_first and _is_blank(body, begin, end)):
+                    yield _item(body, begin, end), None
+                _check_end(body, end)
+                return
+        else:
+            position = window
+    raise MalformedJson("not valid JSON: the array has no end")
+
+
+def _pass_string(body: bytes, position: int, window: int) -> tuple[int, bool]:
+    """Where to go on, and whether that is still in the string."""
+    inside = _IN_STRING.match(body, position, window)
+    end = inside.end() if inside else position
+    if end < window and body[end] == _QUOTE:
+        return end + 1, False
+    # A backslash ends the window: what it escapes stands behind.
+    return (end if end > position or window < len(body) else window), True
+
+
+def _item(body: bytes, begin: int, end: int) -> Piece:
+    if _is_blank(body, begin, end):
+        raise MalformedJson("not valid JSON: an item is missing before or after a comma of the array")
+    return Piece(Holds.ONE_ITEM, begin, end)
+
+
+def _check_end(body: bytes, end: int) -> None:
+    if body[end] != ord("]") or not _is_blank(body, end + 1, len(body)):
+        raise MalformedJson("not valid JSON: something else stands where the array should end, or after it")
+
+
+def _is_blank(body: bytes, begin: int, end: int) -> bool:
+    return _WHITE_SPACE.fullmatch(body, begin, end) is not None
+
+
+def _after_mark(body: bytes) -> int:
+    return len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
+
+
+def _value(item: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    if len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX:
+        return Malformed(f"larger than the {PIECE_BYTES_MAX} bytes that one event may have")
+    try:
+        return decode(item)
+    except MalformedJson as error:
+        return Malformed(str(error))

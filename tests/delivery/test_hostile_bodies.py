@@ -1,0 +1,106 @@
+"""No body within the limits holds the event loop or takes more than its share of memory; nothing of it stays.
+
+The event loop is judged by the processor time of each turn that reading takes, which other work on the machine does not
+lengthen. `python -m tests.delivery.hostile_bodies` searches for worse bodies against a real process.
+"""
+
+import asyncio
+import gc
+import random
+import time
+import tracemalloc
+from collections.abc import Generator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from servicekit.errors import DomainError
+from statistics_api.auth_events.batches import read_batch
+from tests.delivery.bodies import ARRAY, LINES, MIB, UNITS, Body, any_body
+
+# The promise is 50 ms; what a turn takes here is about 6.
+TURN_SECONDS_MAX = 0.050
+GROWTH_FACTOR_MAX = 8
+# What ten thousand items take, however short they are.
+ITEMS_BYTES_MAX = 8 * MIB
+LENGTHS = {"short": 2, "long": 30_000}
+
+
+def request_with(body: bytes, content_type: str) -> Request:
+    """A request whose body is there at once."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", content_type.encode())]
+    return Request({"type": "http", "headers": headers}, receive)
+
+
+def longest_turn(body: bytes, content_type: str) -> tuple[float, str]:
+    """The processor time of the longest turn that reading takes, in seconds, and what came of it."""
+    reading = read_batch(request_with(body, content_type), datetime.now(UTC))
+    turns: Generator[Any, None, Any] = reading.__await__()
+    longest, outcome = 0.0, ""
+    while not outcome:
+        begun = time.thread_time()
+        try:
+            next(turns)
+        except StopIteration:
+            outcome = "read"
+        except DomainError as refusal:
+            outcome = str(refusal)
+        longest = max(longest, time.thread_time() - begun)
+    return longest, outcome
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collection() -> Generator[None, None, None]:
+    """The tests' own objects are many, and looking through them is not the reader's doing."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("content_type", [LINES, ARRAY], ids=["lines", "array"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_body_of_four_mebibytes_holds_the_event_loop(unit: str, content_type: str) -> None:
+    for length in LENGTHS.values():
+        longest, outcome = longest_turn(Body(content_type, unit, length, 4 * MIB).make(), content_type)
+        assert longest < TURN_SECONDS_MAX, (length, outcome)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_body_that_is_drawn_at_random_does(seed: int) -> None:
+    body = any_body(random.Random(seed))  # noqa: S311 - no secret
+    longest, outcome = longest_turn(body.make(), body.content_type)
+    assert longest < TURN_SECONDS_MAX, (body, outcome)
+
+
+@pytest.mark.parametrize("content_type", [LINES, ARRAY], ids=["lines", "array"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_body_takes_more_than_eight_times_its_size(unit: str, content_type: str) -> None:
+    for size in (100_000, MIB):
+        content = Body(content_type, unit, 200, size).make()
+        tracemalloc.start()
+        try:
+            longest_turn(content, content_type)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # The body itself was there before.
+        assert peak + len(content) < GROWTH_FACTOR_MAX * len(content) + ITEMS_BYTES_MAX
+
+
+async def test_reading_one_body_lets_others_run() -> None:
+    """The twin of the tests above: the turns are real ones."""
+    body = Body(ARRAY, "brackets", 1000, 4 * MIB).make()
+    reading = asyncio.create_task(read_batch(request_with(body, ARRAY), datetime.now(UTC)))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    assert len((await reading).rejected) > 1000
