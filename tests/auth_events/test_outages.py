@@ -73,7 +73,7 @@ def test_with_the_private_service_down_nothing_is_recorded_and_that_is_said_at_o
     begun = time.monotonic()
     assert_try_later(public.post("/Log/auth", json=event("down")), "not-recorded")
     assert_try_later(public.post("/Log/auth/batch", json=[event("down")]), "not-recorded")
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < EVENT_SECONDS_MAX / 2
 
     ready = public.get("/readyz")
     assert ready.status_code == 503

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from tests.deploy.rendering import ROOT
 
-_TOP = [name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md") if (ROOT / name).exists()]
-NAMES = [*_TOP, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+_PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+NAMES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *_PAGES]
 _TOP_FOLDERS = "k8s|terraform|docs|tests|load|packages|local|requirements|statistics-api|device-registration-api"
 _PATH = re.compile(rf"(?<![\w./$-])(?:{_TOP_FOLDERS}|\.github|\.ci)/[\w./*-]*")
 

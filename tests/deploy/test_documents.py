@@ -1,5 +1,6 @@
 """What the documents tell their readers to type, open and look at is there, under that name."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -59,6 +60,14 @@ def test_every_file_and_folder_is_there(name: str) -> None:
     for path in documents.paths(documents.read(name)):
         is_written = path in by_terraform or path.removeprefix("k8s/") in secrets
         assert is_written or list(ROOT.glob(path)), f"{name}: {path}"
+
+
+@EVERY
+def test_every_module_is_there(name: str) -> None:
+    for module in re.findall(
+        r"`((?:servicekit|contract|statistics_api|device_registration_api)\.[\w.]+)`", documents.read(name)
+    ):
+        assert importlib.util.find_spec(module), f"{name}: {module}"
 
 
 @EVERY
@@ -210,6 +219,7 @@ def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(documents, "read", lambda name: wrong.read_text() if name == str(wrong) else _read(name))
     for text, check in (
         ("`k8s/bsae/quota.yaml`", test_every_file_and_folder_is_there),
+        ("`servicekit.protocol.patience`", test_every_module_is_there),
         ("[there](#nowhere)", test_every_link_leads_somewhere),
         ("`make k8s-secret`", test_every_make_target_is_there_and_reads_its_variables),
         ("`make k8s-secrets FORM=cluster`", test_every_make_target_is_there_and_reads_its_variables),

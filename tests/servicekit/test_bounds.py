@@ -11,6 +11,8 @@ from tests.servicekit.raw_http import Answer, Connection
 from tests.servicekit.small_service import LARGE_BYTES_MAX
 
 SECONDS_MAX = 0.5
+# For a busy machine; less than the 5 s of the trickle below, and than the 15 s that are the default.
+SLACK_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_a_request_that_does_not_arrive_whole_in_time_is_told_so_and_closed(
         connection.send(beginning)
         received = connection.rest()
 
-    assert SECONDS_MAX - 0.1 < time.monotonic() - begun < SECONDS_MAX + 1
+    assert SECONDS_MAX - 0.1 < time.monotonic() - begun < SECONDS_MAX + SLACK_SECONDS
     last = received[received.rindex(b"HTTP/1.1") :]
     assert last.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in last
@@ -124,7 +126,7 @@ def test_a_trickle_of_bytes_does_not_move_the_bound(small: SmallService) -> None
                 connection.send(b"a")
                 time.sleep(0.05)
 
-    assert time.monotonic() - begun < SECONDS_MAX + 1
+    assert time.monotonic() - begun < SECONDS_MAX + SLACK_SECONDS
 
 
 def test_an_answer_may_take_longer_than_a_request(small: SmallService) -> None:

@@ -68,7 +68,7 @@ async def test_when_no_repeat_gets_through_in_time_the_outcome_is_unknown(
     with pytest.raises(OutcomeUnknown):
         await database.run(lambda lease: commit(lease, lambda conn: execute(conn, INSERT_ONCE)), 0.5)
 
-    assert 0.4 < time.monotonic() - begun < 1.5
+    assert 0.4 < time.monotonic() - begun < LONG / 2
     assert relay.commits > 1
     assert probe.rows() == ([(1, 0)] if loss is Loss.REPLY else [])
 

@@ -85,7 +85,7 @@ async def test_nobody_there_is_not_recorded_at_once() -> None:
         await post(api)
     await api.close()
 
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SECONDS / 2  # long before the deadline
 
 
 @pytest.mark.parametrize("reply", [reset, farewell, half_an_answer, not_http])
@@ -100,7 +100,7 @@ async def test_silence_until_the_deadline_leaves_the_outcome_unknown() -> None:
         begun = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             await post(api, 0.3)
-        assert 0.25 < time.monotonic() - begun < 1
+        assert 0.25 < time.monotonic() - begun < SECONDS / 2
 
 
 ANSWERS: list[tuple[int, bytes, type[DomainError]]] = [
