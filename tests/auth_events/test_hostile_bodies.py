@@ -1,5 +1,6 @@
 """Bodies that are no event: each is refused for its own reason, and the connection stays good for the next request."""
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.auth_events.payloads import REGISTERED, event
+from tests.database import facts_of
 from tests.servers import Product
 
 EVENT = json.dumps(event("u")).encode()
@@ -160,6 +162,45 @@ def test_a_declared_length_beyond_the_limit_is_refused_before_the_body_is_sent(p
     with socket.create_connection(("127.0.0.1", product.public.port), timeout=5) as connection:
         connection.sendall(b"POST /Log/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+def test_a_compressed_body_is_recorded_by_every_route(
+    public: httpx2.Client, private: httpx2.Client, product: Product
+) -> None:
+    compressed = {"Content-Encoding": "gzip"}
+    one = json.dumps(event("compressed")).encode()
+    for client, path in ((public, "/Log/auth"), (private, "/Device/register")):
+        answer = client.post(path, content=gzip.compress(one), headers=compressed)
+        assert (answer.status_code, answer.json()) == (200, REGISTERED)
+    for body, headers in ((b"[%s,%s,%s]" % (one, one, one), {}), (b"\n".join([one] * 3), LINES)):
+        answer = public.post("/Log/auth/batch", content=gzip.compress(body), headers=compressed | headers)
+        assert answer.json() == {"registered": 3, "duplicate": 0, "rejected": 0, "results": []}
+    assert facts_of(product.database, "compressed") == 8
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("br", EVENT, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(EVENT)), 415),
+        ("gzip", EVENT, 422),
+        ("gzip", gzip.compress(EVENT)[:-1], 422),
+        ("gzip", gzip.compress(EVENT) + EVENT, 422),
+        ("gzip", gzip.compress(bytes(100 * 1024 * 1024)), 413),
+    ],
+    ids=["br", "twice", "not gzip", "cut", "more behind it", "a bomb"],
+)
+def test_a_compressed_body_that_cannot_be_decoded_is_refused_as_a_whole(
+    one_connection: httpx2.Client, coding: str, body: bytes, status: int
+) -> None:
+    for path, headers in (("/Log/auth", {}), ("/Log/auth/batch", {}), ("/Log/auth/batch", LINES)):
+        answer = one_connection.post(path, content=body, headers={"Content-Encoding": coding, **headers})
+        assert answer.status_code == status
+        assert (answer.headers.get("accept-encoding") == "gzip") == (status == 415)
+        assert_the_connection_is_good(one_connection, answer)
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "with space and ~!\"#$%&'()*+,-./:;<=>?@[]^_`{|}"])
