@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from servicekit.http.openapi import refusals
 from statistics_api import __version__
 
 router = APIRouter(tags=["health"])
@@ -26,7 +27,7 @@ class Welcome(BaseModel):
     }
 
 
-@router.get("/", summary="What this is")
+@router.get("/", summary="What this is", responses=refusals(422))
 async def welcome() -> Welcome:
     """Name, version and links."""
     return Welcome()

@@ -1,5 +1,6 @@
 """Bodies that are no event: each is refused for its own reason, and the connection stays good for the next request."""
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.auth_events.payloads import REGISTERED, event
+from tests.database import facts_of
 from tests.servers import Product
 
 EVENT = json.dumps(event("u")).encode()
@@ -26,17 +28,13 @@ NOT_JSON = {
     "overlong-utf-8": b'{"userKey":"\xc0\xaf","deviceType":"iOS"}',
     "utf-8-surrogate": b'{"userKey":"\xed\xa0\x80","deviceType":"iOS"}',
     "latin-1": '{"userKey":"é","deviceType":"iOS"}'.encode("latin-1"),
-    "utf-8-bom": b"\xef\xbb\xbf" + EVENT,
     "utf-16": EVENT.decode().encode("utf-16"),
     "utf-16-no-bom": EVENT.decode().encode("utf-16-le"),
     "utf-32": EVENT.decode().encode("utf-32"),
-    "lone-high-surrogate": b'{"userKey":"\\ud800","deviceType":"iOS"}',
-    "lone-low-surrogate": b'{"userKey":"\\udc00x","deviceType":"iOS"}',
     "raw-nul": b'{"userKey":"a\x00b","deviceType":"iOS"}',
     "raw-newline": b'{"userKey":"a\nb","deviceType":"iOS"}',
     "nan": b'{"userKey":"u","deviceType":"iOS","x":NaN}',
     "infinity": b'{"userKey":"u","deviceType":"iOS","x":-Infinity}',
-    "60000-digits": b'{"userKey":"u","deviceType":"iOS","x":' + b"7" * 60_000 + b"}",
     "30000-deep": b"[" * 30_000,
     "form": b"userKey=u&deviceType=iOS",
 }
@@ -100,7 +98,7 @@ def test_what_is_not_strict_json_is_422_and_the_next_request_succeeds(
         assert_the_connection_is_good(one_connection, answer)
 
 
-@pytest.mark.parametrize("value", ['"a\\u0000b"', "1e999", "9223372036854775808", "[" * 25 + "]" * 25])
+@pytest.mark.parametrize("value", ['"a\\u0000b"', '"\\ud800"', '"\\udc00x"', "1e999", "9223372036854775808", "[" * 25 + "]" * 25])
 def test_what_no_text_may_be_is_refused_in_a_field_that_is_read(one_connection: httpx2.Client, value: str) -> None:
     body = f'{{"userKey":{value},"deviceType":"iOS"}}'.encode()
     answer = one_connection.post("/Log/auth", content=body)
@@ -162,6 +160,45 @@ def test_a_declared_length_beyond_the_limit_is_refused_before_the_body_is_sent(p
     with socket.create_connection(("127.0.0.1", product.public.port), timeout=5) as connection:
         connection.sendall(b"POST /Log/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+def test_a_compressed_body_is_recorded_by_every_route(
+    public: httpx2.Client, private: httpx2.Client, product: Product
+) -> None:
+    compressed = {"Content-Encoding": "gzip"}
+    one = json.dumps(event("compressed")).encode()
+    for client, path in ((public, "/Log/auth"), (private, "/Device/register")):
+        answer = client.post(path, content=gzip.compress(one), headers=compressed)
+        assert (answer.status_code, answer.json()) == (200, REGISTERED)
+    for body, headers in ((b"[%s,%s,%s]" % (one, one, one), {}), (b"\n".join([one] * 3), LINES)):
+        answer = public.post("/Log/auth/batch", content=gzip.compress(body), headers=compressed | headers)
+        assert answer.json() == {"registered": 3, "duplicate": 0, "rejected": 0, "results": []}
+    assert facts_of(product.database, "compressed") == 8
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("br", EVENT, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(EVENT)), 415),
+        ("gzip", EVENT, 422),
+        ("gzip", gzip.compress(EVENT)[:-1], 422),
+        ("gzip", gzip.compress(EVENT) + EVENT, 422),
+        ("gzip", gzip.compress(bytes(100 * 1024 * 1024)), 413),
+    ],
+    ids=["br", "twice", "not gzip", "cut", "more behind it", "a bomb"],
+)
+def test_a_compressed_body_that_cannot_be_decoded_is_refused_as_a_whole(
+    one_connection: httpx2.Client, coding: str, body: bytes, status: int
+) -> None:
+    for path, headers in (("/Log/auth", {}), ("/Log/auth/batch", {}), ("/Log/auth/batch", LINES)):
+        answer = one_connection.post(path, content=body, headers={"Content-Encoding": coding, **headers})
+        assert answer.status_code == status
+        assert (answer.headers.get("accept-encoding") == "gzip") == (status == 415)
+        assert_the_connection_is_good(one_connection, answer)
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "with space and ~!\"#$%&'()*+,-./:;<=>?@[]^_`{|}"])

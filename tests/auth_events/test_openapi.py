@@ -107,6 +107,7 @@ def test_every_operation_says_what_it_is_for_and_what_it_answers(name: str, requ
     for method, path, operation in operations(request.getfixturevalue(name)):
         assert operation["summary"], (method, path)
         assert operation["responses"]["200"]["content"]["application/json"]["schema"], (method, path)
+        assert "422" in operation["responses"], (method, path)  # an unknown query parameter, if nothing else
 
 
 def test_the_private_document_asks_for_the_token_wherever_the_service_does(private: httpx2.Client) -> None:

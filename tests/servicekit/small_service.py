@@ -115,8 +115,12 @@ def named_routes() -> APIRouter:
 
 
 def long_routes() -> APIRouter:
-    """Ordinary routes whose answers take their time."""
+    """Ordinary routes whose answers take their time, and one whose body the framework reads."""
     router = APIRouter()
+
+    @router.post("/framework")
+    async def framework(body: list[int]) -> dict[str, int]:
+        return {"items": len(body)}
 
     @router.get("/slow")
     async def slow(seconds: float) -> dict[str, bool]:

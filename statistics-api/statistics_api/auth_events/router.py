@@ -147,7 +147,7 @@ async def log_auth_batch(request: Request) -> Response:
     "/statistics",
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
-    responses=refusals(400, 429, 503)
+    responses=refusals(400, 422, 429, 503)
     | {200: {"headers": _ETAG_HEADER}, 304: {"description": "Still the answer you have"}},
     openapi_extra={
         "parameters": [

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
 from servicekit.http.headers import header
-from servicekit.http.strict_json import parse
+from servicekit.http.strict_json import decode
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,7 +42,7 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         MalformedJson: it is not.
     """
-    return parse(await read_bytes(request))
+    return decode(await read_bytes(request))
 
 
 def validated(

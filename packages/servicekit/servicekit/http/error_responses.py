@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from servicekit.errors import DomainError, FieldError, Internal, Invalid, MethodNotAllowed, PathNotFound
@@ -25,7 +24,6 @@ Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
 
 PROBLEM_TYPE = "application/problem+json"
 _TRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class ErrorShape(Enum):
@@ -95,7 +93,8 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return render_as(shape, PathNotFound(error.detail if shape is ErrorShape.DETAIL else "no route has this path"))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _allowed_methods(request.app.routes, request.scope)
+        # NormalizationMiddleware knows all routes of the path; the framework names the methods of the first one.
+        allowed = request.scope.get("allowed_methods") or sorted((error.headers or {})["Allow"].split(", "))
         sentence = error.detail if shape is ErrorShape.DETAIL else f"this path allows {', '.join(allowed)}"
         return render_as(shape, MethodNotAllowed(sentence, allowed))
     headers = dict(error.headers or {})
@@ -155,13 +154,3 @@ def _problem(
 def _field_name(field: FieldError) -> str:
     """As the client wrote it: without the part of the request that it stands in, unless that is all there is."""
     return ".".join(map(str, field.loc[1:] or field.loc))
-
-
-def _allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
-    """Of all routes with this path: the framework names the methods of the first one, and not HEAD."""
-    allowed = [
-        method
-        for method in _METHODS
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
-    return sorted([*allowed, "HEAD"]) if "GET" in allowed else allowed

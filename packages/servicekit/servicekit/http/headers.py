@@ -9,3 +9,8 @@ def header(scope: Scope, name: bytes) -> str | None:
         if each == name:
             return str(value, "latin-1")
     return None
+
+
+def headers(scope: Scope, name: bytes) -> list[str]:
+    """The value of every line of a header, in their order."""
+    return [str(value, "latin-1") for each, value in scope["headers"] if each == name]

@@ -1,5 +1,6 @@
 """The documentation of routes that read their request themselves: what FastAPI would derive from a signature."""
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -67,8 +68,12 @@ _REFUSALS: dict[int, Schema] = {
     404: {"model": Detail, "description": "It does not exist, or is not yours to see"},
     409: {"model": Detail, "description": "The idempotency key was used before with another body"},
     410: {"model": Detail, "description": "It was erased for good"},
-    413: {"model": Detail, "description": "The body is too large"},
-    415: {"model": Detail, "description": "A content type or coding that is not understood"},
+    413: {"model": Detail, "description": "The body is too large, as it arrived or decoded"},
+    415: {
+        "model": Detail,
+        "description": "The body has another `Content-Encoding` than gzip",
+        "headers": {"Accept-Encoding": {"description": "What is taken.", "schema": {"type": "string"}}},
+    },
     422: {"model": ManyDetails, "description": "Malformed: which field, and why"},
     429: {"model": TryLater, "description": "This client's share is used up", "headers": _RETRY_AFTER},
     503: {
@@ -83,14 +88,18 @@ _REFUSALS: dict[int, Schema] = {
 def refusals(*statuses: int, as_problem: bool = False) -> dict[int | str, Schema]:
     """The `responses` of a route, each described once for the whole product.
 
-    `as_problem` for a route whose path has RFC 9457's shape: see servicekit.http.error_responses.
+    A route whose body may be too large may also get one that it cannot decode. `as_problem` for a route whose path has
+    RFC 9457's shape: see servicekit.http.error_responses.
     """
+    if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses:
+        statuses = (*statuses, HTTPStatus.UNSUPPORTED_MEDIA_TYPE.value)
+    described: dict[int | str, Schema] = {status: _REFUSALS[status] for status in sorted(set(statuses))}
     if not as_problem:
-        return {status: _REFUSALS[status] for status in statuses}
+        return described
     content = {PROBLEM_TYPE: {"schema": schema_of(Problem)}}
     return {
-        status: {key: value for key, value in _REFUSALS[status].items() if key != "model"} | {"content": content}
-        for status in statuses
+        status: {key: value for key, value in each.items() if key != "model"} | {"content": content}
+        for status, each in described.items()
     }
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from servicekit.errors import BodyTooLarge, Overloaded
+from servicekit.errors import BodyTooLarge, DomainError, Overloaded
 from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import header
+from servicekit.middleware.content_encoding import gunzip, is_gzip
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -20,9 +21,12 @@ class BodyLimitMiddleware:
     """Refuses a declared length at once, and counts what arrives where none is declared.
 
     `large` are the routes, as they are declared, that take more than `BODY_BYTES_MAX`, and how many bytes each takes.
-    All requests of one route share its bound, whatever the parameters in their paths. A large body
-    counts from its first byte until it is answered, and only by what has arrived of it: clients that are slow on
-    purpose take no more than they send.
+    All requests of one route share its bound, whatever the parameters in their paths. A large body counts from its
+    first byte until it is answered, and only by what has arrived of it: clients that are slow on purpose take no more
+    than they send.
+
+    A body that is compressed with gzip is decoded here. The same bound holds for what arrives and for what it becomes,
+    and what it becomes is what counts as in flight.
     """
 
     def __init__(self, app: ASGIApp, *, large: Mapping[str, int], render: Renderer) -> None:
@@ -39,16 +43,24 @@ class BodyLimitMiddleware:
         template = scope["route_template"]
         bytes_max = self._large.get(template, BODY_BYTES_MAX)
         declared = header(scope, b"content-length")
-        if declared is None:
-            receive = _counted(receive, bytes_max)
-        elif int(declared) > bytes_max:  # the HTTP parser has refused everything but digits
-            await self._render(scope, _too_large(bytes_max))(scope, receive, send)
+        try:
+            # The HTTP parser has refused a length that is anything but digits.
+            if declared is not None and int(declared) > bytes_max:
+                raise _too_large(bytes_max)
+            gzip = is_gzip(scope)
+        except DomainError as refusal:
+            await self._render(scope, refusal)(scope, receive, send)
             return
         # A declared length within the bound needs no counting: the HTTP parser ends the body there.
+        bounded = _counted(receive, bytes_max) if declared is None else receive
+        if gzip:
+            bounded = _counted(gunzip(bounded), bytes_max)
         if template in self._large:
-            await self._count_in_flight(template, scope, receive, send)
-        else:
+            await self._count_in_flight(template, scope, bounded, send)
+        elif bounded is receive:
             await self._app(scope, receive, send)
+        else:
+            await self._serve(scope, bounded, send)
 
     async def _count_in_flight(self, template: str, scope: Scope, receive: Receive, send: Send) -> None:
         received_bytes = 0
@@ -64,9 +76,40 @@ class BodyLimitMiddleware:
             return message
 
         try:
-            await self._app(scope, counting_receive, send)
+            await self._serve(scope, counting_receive, send)
         finally:
             self._in_flight_bytes[template] -= received_bytes
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application read a body that may be refused on the way.
+
+        The refusal is answered here, whatever the application makes of the exception: a framework that reads the body
+        itself turns it into a 400.
+        """
+        refusal: DomainError | None = None
+        has_begun = False
+
+        async def refusing_receive() -> Message:
+            nonlocal refusal
+            try:
+                return await receive()
+            except DomainError as error:
+                refusal = error
+                raise
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal has_begun
+            if refusal is None or has_begun:
+                has_begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, refusing_receive, send_unless_refused)
+        except DomainError as error:
+            if error is not refusal:
+                raise
+        if refusal is not None and not has_begun:
+            await self._render(scope, refusal)(scope, receive, send)
 
 
 def _counted(receive: Receive, bytes_max: int) -> Receive:

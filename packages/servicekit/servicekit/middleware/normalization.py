@@ -1,5 +1,7 @@
 """What holds for every route: matched on the raw path, HEAD where GET is, OPTIONS, `Allow`, no unknown parameter."""
 
+from http import HTTPStatus
+
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,8 +18,8 @@ _NOWHERE = "//"
 class NormalizationMiddleware:
     """Matches the request with a declared route and rewrites it before the layers below see it.
 
-    It sets `route_template` in the scope, None for a path that is not declared, and `path_params`. A path that needs
-    no change costs no copy of the scope.
+    It sets `route_template` in the scope, None for a path that is not declared, `path_params`, and `allowed_methods`
+    where the method is none of them. A path that needs no change costs no copy of the scope.
     """
 
     def __init__(self, app: ASGIApp, *, routes: RouteTable, render: Renderer) -> None:
@@ -46,20 +48,24 @@ class NormalizationMiddleware:
                 await response(scope, receive, send)
                 return
             if not match.path.has(scope["method"]):
-                send = _with_allow(send, match.path.allow)
+                scope["allowed_methods"] = match.path.methods
         await self._app(scope, receive, send)
 
     def _answer(self, scope: Scope, path: DeclaredPath) -> Response | None:
         """The response, where no route is needed for it."""
         declared = path.query_parameters.get(scope["method"])
         if declared is None:
-            return Response(status_code=204, headers={"Allow": path.allow}) if scope["method"] == "OPTIONS" else None
+            return _allow(path) if scope["method"] == "OPTIONS" else None
         if scope["query_string"]:
             try:
                 check_query(scope["query_string"], declared)
             except Invalid as refusal:
                 return self._render(scope, refusal)
         return None
+
+
+def _allow(path: DeclaredPath) -> Response:
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(path.methods)})
 
 
 def _without_body(send: Send) -> Send:
@@ -69,15 +75,3 @@ def _without_body(send: Send) -> Send:
         await send(message)
 
     return send_headers_only
-
-
-def _with_allow(send: Send, allow: str) -> Send:
-    """The framework names the methods of one route in its 405; several may share a path, and HEAD comes from here."""
-
-    async def send_with_allow(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [each for each in message["headers"] if each[0] != b"allow"]
-            message = {**message, "headers": [*others, (b"allow", allow.encode())]}
-        await send(message)
-
-    return send_with_allow

@@ -33,7 +33,10 @@ class RequestContextMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; never raises."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._log.flush()  # the service's whole life ends here: nothing would write the last lines later
             return
         begun = time.perf_counter()
         request_id = request_id_of(scope)

@@ -15,9 +15,9 @@ class DeclaredPath(NamedTuple):
     query_parameters: Mapping[str, frozenset[str]]  # by method
 
     @property
-    def allow(self) -> str:
-        """The value of the header `Allow`."""
-        return ", ".join(sorted({*self.query_parameters, "OPTIONS", *(["HEAD"] if self.has("GET") else [])}))
+    def methods(self) -> list[str]:
+        """What may be asked of this path: HEAD wherever GET is, and OPTIONS."""
+        return sorted({*self.query_parameters, "OPTIONS", *(["HEAD"] if self.has("GET") else [])})
 
     def has(self, method: str) -> bool:
         """Whether a route with this path and this method is declared."""

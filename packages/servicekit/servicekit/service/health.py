@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from servicekit.errors import RETRY_AFTER_SECONDS, DomainError
+from servicekit.http.openapi import refusals
 from servicekit.process import drain
 
 # A need is checked by awaiting it: it returns what it found, or raises a DomainError that says what is wrong.
@@ -35,18 +36,18 @@ def health_routes(service: str, *, version: str, environment: str, needs: Mappin
     """`/health`, `/livez` and `/readyz`. All are async: liveness must not queue behind busy worker threads."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", summary="Is the service there? Asks nobody else")
+    @router.get("/health", summary="Is the service there? Asks nobody else", responses=refusals(422))
     async def health() -> Health:
         return Health(service=service)
 
-    @router.get("/livez", summary="Is the process alive? Never touches the database")
+    @router.get("/livez", summary="Is the process alive? Never touches the database", responses=refusals(422))
     async def livez() -> Health:
         return Health(service=service)
 
     @router.get(
         "/readyz",
         summary="Can it serve?",
-        responses={503: {"model": Readiness, "description": "Not now; `reason` says why"}},
+        responses=refusals(422) | {503: {"model": Readiness, "description": "Not now; `reason` says why"}},
     )
     async def readyz(response: Response) -> Readiness:
         states: dict[str, str] = {}
