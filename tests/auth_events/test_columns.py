@@ -78,7 +78,9 @@ def test_of_every_character_there_is_the_bulk_rules_say_what_the_contract_says()
     accepted = [character for character in _CHARACTERS if all_valid([character])]
     assert TypeAdapter(list[ValidatedText]).validate_python(accepted) == accepted
     refused = set(_CHARACTERS) - set(accepted)
-    assert refused == {character for character in _CHARACTERS if unicodedata.category(character) == "Cc"}
+    assert {each for each in _CHARACTERS if unicodedata.category(each) in ("Cc", "Zs", "Zl", "Zp")} <= refused
+    short_text = TypeAdapter(ShortText).validator
+    assert refused == {each for each in _CHARACTERS if not short_text.isinstance_python(each)}
     for sides in ("{}a", "a{}", "a{}a"):
         texts = [text for text in map(sides.format, accepted) if all_stripped([text])]
         assert TypeAdapter(list[ShortText]).validate_python(texts) == texts

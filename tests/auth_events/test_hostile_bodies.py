@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 from collections.abc import Iterator
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -38,6 +39,16 @@ NOT_JSON = {
     "30000-deep": b"[" * 30_000,
     "form": b"userKey=u&deviceType=iOS",
 }
+# What is read must be a text; these are refused as any other wrong value is, with the name of the field.
+UNREADABLE = {
+    "nul": rb'{"userKey":"a\u0000b","deviceType":"iOS"}',
+    "lone-high-surrogate": rb'{"userKey":"\ud800","deviceType":"iOS"}',
+    "lone-low-surrogate": rb'{"userKey":"\udc00x","deviceType":"iOS"}',
+    "zero-width": '{"userKey":"\u200b\ufeff","deviceType":"iOS"}'.encode(),
+    "huge-number": b'{"userKey":' + b"7" * 5_000 + b',"deviceType":"iOS"}',
+    "deep": b'{"userKey":' + b"[" * 5_000 + b"]" * 5_000 + b',"deviceType":"iOS"}',
+    "twice": rb'{"userKey":"u","userKey":"\ud800","deviceType":"iOS"}',
+}
 JSON_BUT_NO_OBJECT = {
     "null": b"null",
     "number": b"5",
@@ -45,24 +56,31 @@ JSON_BUT_NO_OBJECT = {
     "array": b"[" + EVENT + b"]",
     "true": b"true",
 }
-# A field that nobody reads may hold whatever JSON has.
 STRANGE_BUT_GOOD = {
-    "escaped-nul-in-a-key": b'{"userKey":"u","deviceType":"iOS","a\\u0000":1}',
-    "infinite-exponent": b'{"userKey":"u","deviceType":"iOS","x":1e999}',
-    "infinite-digits": b'{"userKey":"u","deviceType":"iOS","x":' + b"9" * 400 + b".0}",
-    "beyond-64-bits": b'{"userKey":"u","deviceType":"iOS","x":9223372036854775808}',
-    "below-64-bits": b'{"userKey":"u","deviceType":"iOS","x":-9223372036854775809}',
-    "21-deep": b'{"userKey":"u","deviceType":"iOS","x":' + b"[" * 20 + b"]" * 20 + b"}",
-    "20-deep": b'{"userKey":"u","deviceType":"iOS","x":' + b"[" * 19 + b"]" * 19 + b"}",
-    "largest-integer": b'{"userKey":"u","deviceType":"iOS","x":9223372036854775807}',
-    "smallest-integer": b'{"userKey":"u","deviceType":"iOS","x":-9223372036854775808}',
-    "large-double": b'{"userKey":"u","deviceType":"iOS","x":1.5e308}',
+    "utf-8-bom": b"\xef\xbb\xbf" + EVENT,
     "tiny-double": b'{"userKey":"u","deviceType":"iOS","x":1e-400}',
     "escapes": b'{"user\\u004bey":"\\u0075","deviceType":"i\\u004fS"}',
     "surrogate-pair": b'{"userKey":"\\ud83e\\udd89","deviceType":"iOS"}',
     "escaped-backslash": b'{"userKey":"a\\\\u0000b","deviceType":"iOS"}',
     "white-space": b' \r\n\t{ "userKey" : "u" , "deviceType" : "iOS" }\n',
     "last-of-two-wins": b'{"userKey":"","userKey":"u","deviceType":"iOS"}',
+    "nul-in-a-key": rb'{"userKey":"u","deviceType":"iOS","a\u0000":1}',
+    "surrogate-in-a-key": rb'{"userKey":"u","deviceType":"iOS","\ud800":1}',
+} | {
+    f"unread-{name}": b'{"userKey":"u","x":' + value + b',"deviceType":"iOS"}'
+    for name, value in {
+        "nul": rb'"\u0000"',
+        "lone-surrogate": rb'"\udc00x"',
+        "beyond-64-bits": b"9223372036854775808",
+        "below-64-bits": b"-9223372036854775809",
+        "60000-digits": b"7" * 60_000,
+        "infinite-exponent": b"-1e999",
+        "infinite-digits": b"9" * 400 + b".0",
+        "21-deep": b"[" * 21 + b"]" * 21,
+        "30000-deep": b"[" * 30_000 + b"]" * 30_000,
+        "10000-objects-deep": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        "everything": rb'[{"\ud800":[1e999,"\u0000",' + b"7" * 5_000 + b"," + b"[" * 300 + b"]" * 300 + b"]}]",
+    }.items()
 }
 
 
@@ -98,14 +116,12 @@ def test_what_is_not_strict_json_is_422_and_the_next_request_succeeds(
         assert_the_connection_is_good(one_connection, answer)
 
 
-@pytest.mark.parametrize("value", ['"a\\u0000b"', '"\\ud800"', '"\\udc00x"', "1e999", "9223372036854775808", "[" * 25 + "]" * 25])
-def test_what_no_text_may_be_is_refused_in_a_field_that_is_read(one_connection: httpx2.Client, value: str) -> None:
-    body = f'{{"userKey":{value},"deviceType":"iOS"}}'.encode()
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_is_read_must_be_a_text(one_connection: httpx2.Client, body: bytes) -> None:
     answer = one_connection.post("/Log/auth", content=body)
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["body", "userKey"]
-    beside = one_connection.post("/Log/auth/batch", content=b"[%b,%b,%b]" % (EVENT, body, EVENT)).json()
-    assert (beside["registered"], [each["index"] for each in beside["results"]]) == (2, [1])
+    assert [each["loc"] for each in answer.json()["detail"]] == [["body", "userKey"]]
+    assert_the_connection_is_good(one_connection, answer)
 
 
 @pytest.mark.parametrize("body", JSON_BUT_NO_OBJECT.values(), ids=JSON_BUT_NO_OBJECT.keys())
@@ -117,8 +133,12 @@ def test_json_that_is_no_object_is_422(one_connection: httpx2.Client, body: byte
 
 
 @pytest.mark.parametrize("body", STRANGE_BUT_GOOD.values(), ids=STRANGE_BUT_GOOD.keys())
-def test_what_is_strange_but_good_json_is_taken(one_connection: httpx2.Client, body: bytes) -> None:
-    assert one_connection.post("/Log/auth", content=body).json() == REGISTERED
+def test_what_is_strange_but_good_json_is_taken(
+    one_connection: httpx2.Client, private: httpx2.Client, body: bytes
+) -> None:
+    for client, path in ((one_connection, "/Log/auth"), (private, "/Device/register")):
+        answer = client.post(path, content=body, headers={"Idempotency-Key": str(uuid4())})
+        assert (answer.status_code, answer.json()) == (200, REGISTERED)
 
 
 @pytest.mark.parametrize(

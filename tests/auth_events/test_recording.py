@@ -1,6 +1,6 @@
 """POST /Log/auth: what is accepted is stored as it was sent, what is refused says why and stores nothing."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
 import httpx2
@@ -109,6 +109,8 @@ def test_a_user_key_is_stored_as_sent_but_for_the_space_around_it(
         "",
         " ",
         "\t\n\u2003",
+        "\u200b",
+        "\ufeff \u2060",
         "n" * 256,
         "🦉" * 256,
         "a\x00b",
@@ -185,6 +187,36 @@ def test_every_form_of_rfc_3339_is_accepted(public: httpx2.Client, form: str) ->
     assert public.post("/Log/auth", json=event("u", occurredAt=text)).json() == REGISTERED
 
 
+@pytest.mark.parametrize("minutes", [23 * 60 + 59, 16 * 60, -16 * 60, -(23 * 60 + 59), 5 * 60 + 45])
+def test_any_offset_is_taken_by_every_route(
+    public: httpx2.Client, private: httpx2.Client, product: Product, minutes: int
+) -> None:
+    moment = datetime.now(UTC).replace(microsecond=123_456) - timedelta(hours=1)
+    text = moment.astimezone(timezone(timedelta(minutes=minutes))).isoformat()
+    user_key = f"offset-{uuid4()}"
+    body = event(user_key, occurredAt=text)
+    assert public.post("/Log/auth", json=body).json() == REGISTERED
+    assert private.post("/Device/register", json=body).json() == REGISTERED
+    assert public.post("/Log/auth/batch", json=[body]).json()["registered"] == 1
+    statement = "SELECT occurred_at FROM auth_event WHERE user_key = %(key)s"
+    assert rows(product.database, statement, {"key": user_key}) == [(moment,)] * 3
+
+
+def test_two_spellings_of_a_time_are_one_event(public: httpx2.Client, product: Product) -> None:
+    moment = datetime.now(UTC).replace(microsecond=500_000) - timedelta(hours=1)
+    spellings = (
+        moment.isoformat(),
+        f"{moment:%Y-%m-%dt%H:%M:%S}.5000009z",
+        moment.astimezone(timezone(timedelta(hours=20))).isoformat(),
+    )
+    answers = [
+        public.post("/Log/auth", json=event("spelt", occurredAt=each), headers={"Idempotency-Key": "spellings"})
+        for each in spellings
+    ]
+    assert [each.json() for each in answers] == [REGISTERED] * 3
+    assert facts_of(product.database, "spelt") == 1
+
+
 @pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%s", "%Y-%m-%dT%H:%M:%S+0000", "%Y-%m-%dT%H:%MZ"])
 def test_a_naive_time_a_bare_date_or_another_format_is_refused(public: httpx2.Client, form: str) -> None:
     text = datetime.now(UTC).strftime(form)
@@ -198,6 +230,12 @@ def test_a_naive_time_a_bare_date_or_another_format_is_refused(public: httpx2.Cl
 )  # fmt: skip
 def test_what_is_no_time_is_refused(public: httpx2.Client, value: object) -> None:
     assert list(detail_of(public.post("/Log/auth", json=event("u", occurredAt=value)))) == [("body", "occurredAt")]
+
+
+@pytest.mark.parametrize("clock", ["23:59:60", "24:00:00"])
+def test_a_time_that_no_clock_shows_is_refused_in_plain_words(public: httpx2.Client, clock: str) -> None:
+    where = detail_of(public.post("/Log/auth", json=event("u", occurredAt=f"2016-12-31T{clock}Z")))
+    assert "go from 00 to" in where["body", "occurredAt"]
 
 
 def test_unknown_fields_are_ignored(public: httpx2.Client, product: Product) -> None:

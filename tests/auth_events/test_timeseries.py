@@ -221,6 +221,8 @@ def test_a_plus_sign_that_was_not_escaped_is_understood(public: httpx2.Client) -
     unescaped = public.get(f"{URL}?from=2026-03-29T00:00:00+01:00&to=2026-03-29T05:00:00+02:00&deviceType=TV")
     escaped = series(public, deviceType="TV", from_="2026-03-29T00:00:00+01:00", to="2026-03-29T05:00:00+02:00")
     assert unescaped.json() == escaped
+    spaces = public.get(f"{URL}?from=2026-03-29 00:00:00+01:00&to=2026-03-29%2005:00:00.000000000+02:00&deviceType=TV")
+    assert spaces.json() == escaped
 
 
 @pytest.mark.parametrize("interval", ["minute", "hour", "day"])
@@ -277,6 +279,8 @@ def test_minutes_reach_back_35_days_and_say_so(public: httpx2.Client) -> None:
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "from"),
         ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "from"),
         ({"from": "\x00"}, "from"),
+        ({"from": "2016-12-31T23:59:60Z"}, "from"),
+        ({"to": "2026-01-01T24:00:00Z"}, "to"),
         ({"tz": "Europe/Berlin"}, "tz"),
         ({"interval": "hour", "From": "2026-01-01T00:00:00Z"}, "From"),
     ],

@@ -91,7 +91,9 @@ def test_a_body_that_is_not_gzip_is_422_and_says_why(small: SmallService, body: 
 
 
 def test_several_members_are_one_body(small: SmallService) -> None:
-    assert post(small, "/json", gzip.compress(b"[1,") + gzip.compress(b"", mtime=0) + gzip.compress(b"2]"), "gzip").json == [
+    assert post(
+        small, "/json", gzip.compress(b"[1,") + gzip.compress(b"", mtime=0) + gzip.compress(b"2]"), "gzip"
+    ).json == [
         1,
         2,
     ]
@@ -112,7 +114,9 @@ def test_the_limit_holds_for_what_a_body_becomes(small: SmallService, path: str,
 
 
 def test_the_limit_holds_for_what_arrives(small: SmallService) -> None:
-    useless = gzip.compress(b"", mtime=0)[:10] + b"\x00\x00\x00\xff\xff" * BODY_BYTES_MAX  # empty blocks: nothing comes of them
+    useless = (
+        gzip.compress(b"", mtime=0)[:10] + b"\x00\x00\x00\xff\xff" * BODY_BYTES_MAX
+    )  # empty blocks: nothing comes of them
     assert post(small, "/size", useless, "gzip").status == 413
     with small.connect() as connection:
         connection.send(

@@ -1,6 +1,7 @@
 """Text and times as every family accepts them. Rules stated here are not repeated in a router."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
@@ -8,59 +9,121 @@ from pydantic.alias_generators import to_camel
 
 TEXT_CHARACTERS_MAX = 255
 
-# RFC 3339, section 5.6, without the leap second that no clock of ours produces. The zone is required: a naive
-# time means another instant on every machine that reads it.
-_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-# Unicode category Cc. Lone surrogates never get here: the JSON parser refuses them.
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
 # How the documents of family 1 write their fields: camelCase on the wire, snake_case in Python.
 CAMEL_CASE = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
+# RFC 3339, section 5.6. The zone is required: a time without one is another instant on every machine that reads it.
+_RFC_3339 = re.compile(
+    r"(?P<to_the_second>\d{4}-\d{2}-\d{2}[Tt ](?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2}))(?P<fraction>\.\d+)?"
+    r"(?P<zone>[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+# Pydantic only says "unexpected extra characters" of these.
+_CLOCK = {
+    "hour": (23, "hours go from 00 to 23; midnight is 00:00:00 of the day that begins"),
+    "minute": (59, "minutes go from 00 to 59"),
+    "second": (59, "seconds go from 00 to 59; a leap second is written as 59"),
+}
+_FRACTION_CHARACTERS_MAX = len(".123456")
+# Only a zone can end like this. In a query string, `+` stands for a space, unless it is written as `%2B`.
+_BARE_PLUS = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
 
-def _only_rfc_3339(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
-    """Pydantic alone would also take 0, "0" and "2026-11-22" for a time."""
-    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
-        message = "must be an RFC 3339 time with a zone, like 2026-11-22T09:30:00Z or 2026-11-22T10:30:00+01:00"
-        raise ValueError(message)
+# Unicode category Cc, in the syntax of Python's expressions and of pydantic's.
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+# What leaves no mark on a screen: controls, white space, the characters that Unicode calls ignorable by default, among
+# them all of zero width, and the blank of Braille.
+_INVISIBLE = (
+    _CONTROL + r"\x20\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_CONTROL_CHARACTER = re.compile(f"[{_CONTROL}]")
+_CONTROL_OR_SURROGATE = re.compile(rf"[{_CONTROL}\ud800-\udfff]")
+_VISIBLE_CHARACTER = re.compile(f"[^{_INVISIBLE}]")
+
+
+def _rfc_3339(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
+    """A time that pydantic reads as it is meant; it alone would also take 0, "0" and "2026-11-22".
+
+    Of the fraction of a second, microseconds are kept and the rest is cut.
+    """
     if isinstance(value, int | float):
         message = "must be a string with an RFC 3339 time, like 2026-11-22T09:30:00Z"
         raise ValueError(message)  # noqa: TRY004 - pydantic turns a ValueError, not a TypeError, into a 422
-    return value
+    if not isinstance(value, str):
+        return value
+    parts = _RFC_3339.fullmatch(value)
+    if parts is None:
+        message = "must be an RFC 3339 time with a zone, like 2026-11-22T09:30:00Z or 2026-11-22T10:30:00+01:00"
+        raise ValueError(message)
+    for part, (largest, message) in _CLOCK.items():
+        if int(parts[part]) > largest:
+            raise ValueError(message)
+    return parts["to_the_second"] + (parts["fraction"] or "")[:_FRACTION_CHARACTERS_MAX] + parts["zone"]
 
 
-def _no_control_characters(value: str) -> str:
+def _in_utc(value: datetime) -> datetime:
+    """The same instant. PostgreSQL knows no offset of 16 hours and more, and RFC 3339 does."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        message = "must be a time of the years 1 to 9999 in UTC"
+        raise ValueError(message) from None
+
+
+def _plus_restored(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
+    return _BARE_PLUS.sub("+", value) if isinstance(value, str) else value
+
+
+def _readable(value: str) -> str:
+    # Nearly every text: what is left of ASCII once controls and surrounding spaces are gone can be seen.
+    if value.isascii() and value.isprintable():
+        return value
     if _CONTROL_CHARACTER.search(value):
         message = "must not contain control characters"
+        raise ValueError(message)
+    if not _VISIBLE_CHARACTER.search(value):
+        message = "must not be blank"
         raise ValueError(message)
     return value
 
 
-Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_only_rfc_3339)]
+# A time with a zone, any offset up to 23:59; always in UTC once it is read.
+Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 
-# 1 to 255 characters once the surrounding white space is gone; case and everything inside are kept.
+# The same in a query string, where the plus of an offset often arrives as a space.
+QueryInstant: TypeAlias = Annotated[Instant, BeforeValidator(_plus_restored)]
+
+# 1 to 255 characters once the surrounding white space is gone, not all of them invisible, none a control character;
+# case and everything inside are kept. Pydantic itself refuses a text that is not Unicode.
 ShortText: TypeAlias = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
-    AfterValidator(_no_control_characters),
+    AfterValidator(_readable),
 ]
 
 # The same text once it was accepted: checked again by the writer, in one pass that no Python function slows down.
 ValidatedText: TypeAlias = Annotated[
-    str, StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+    str,
+    StringConstraints(
+        min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=f"^[^{_CONTROL}]*[^{_INVISIBLE}][^{_CONTROL}]*$"
+    ),
 ]
 
 
 def all_valid(texts: list[str]) -> bool:
-    """Whether each is an ValidatedText, in a few passes over all of them that no Python code is run for."""
+    """Whether each is a ValidatedText, in a few passes over all of them that run no Python code for a text."""
     if not texts:
         return True
     lengths = set(map(len, texts))
     if min(lengths) < 1 or max(lengths) > TEXT_CHARACTERS_MAX:
         return False
     together = "".join(texts)
-    # No control character is printable, so mostly there is nothing to search for.
-    return together.isprintable() or _CONTROL_CHARACTER.search(together) is None
+    # No control character and no surrogate is printable, so there is usually nothing to search for.
+    if not together.isprintable() and _CONTROL_OR_SURROGATE.search(together):
+        return False
+    # Of ASCII, only a space is left that cannot be seen.
+    return (together.isascii() and " " not in together) or all(map(_VISIBLE_CHARACTER.search, texts))
 
 
 def all_stripped(texts: list[str]) -> bool:

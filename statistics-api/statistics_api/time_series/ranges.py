@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
-from contract.text import Instant
+from contract.text import QueryInstant
 from contract.time_series import Interval
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
@@ -26,7 +26,7 @@ DEFAULT_RANGE: dict[Interval, timedelta] = {
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(QueryInstant)
 _ZONES = available_timezones()
 
 
@@ -79,8 +79,7 @@ def _instant(query: QueryParams, name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        # A plus sign that was not percent-encoded arrives as a space; only a zone offset can have stood there.
-        instant = _INSTANT.validate_python(text.replace(" ", "+") if text[-6:-5] == " " else text)
+        instant = _INSTANT.validate_python(text)
     except ValidationError as error:
         raise invalid(error, "query", name) from None
     if not _EARLIEST <= instant <= _LATEST:
