@@ -260,11 +260,32 @@ async def test_the_private_service_is_ready_when_it_answers() -> None:
     await api.close()
 
 
-async def test_a_connection_that_is_lost_as_soon_as_it_is_up_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen under faults: uvloop has closed the socket by the time that anyio asks for its peer."""
-    async with private(answering(200, b"{}")) as (_, api):
-        monkeypatch.setattr("anyio._backends._asyncio.SocketStream._raw_socket", None)
-        with pytest.raises(OutcomeUnknown):
-            await api.post("/x", b"{}", deadline=time.monotonic() + SECONDS, request_id="r")
+async def test_a_connection_that_is_lost_as_soon_as_it_is_up_is_no_bug_of_ours() -> None:
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reset(writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    api = DeviceApi(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a-service-token")
+    for _ in range(20):
+        with pytest.raises((NotRecorded, OutcomeUnknown)):
+            await post(api)
         with pytest.raises(NotRecorded, match="cannot be reached"):
             await api.check()
+    await api.close()
+    server.close()
+
+
+async def test_a_deadline_that_has_passed_is_not_recorded() -> None:
+    async with private(answering(200, b"{}")) as (double, api):
+        with pytest.raises(NotRecorded):
+            await post(api, -0.001)
+        assert double.heads == []
+
+
+async def test_a_path_is_sent_as_it_is_below_the_path_of_the_url() -> None:
+    async with private(answering(200, b"{}")) as (double, _):
+        api = DeviceApi(f"http://127.0.0.1:{double.port}/below/", "a-service-token")
+        await api.request("GET", "/devices/../a%2Fb?c=d", deadline=time.monotonic() + SECONDS, request_id="my-id")
+        await api.close()
+
+    assert double.heads[0].startswith("get /below/devices/../a%2fb?c=d http/1.1\r\n")
