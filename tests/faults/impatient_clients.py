@@ -117,6 +117,8 @@ def _content_length(head: bytes) -> int:
 async def ask_again_and_again(url: str, clients: int, seconds: float) -> Counts:
     """Let all clients connect, then count what they get in `seconds`."""
     address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
     counts = Counts(clients, seconds)
     loop = asyncio.get_running_loop()
     for _ in range(clients):

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 from uvicorn.server import ServerState
 
-from servicekit.protocol.load_shedding import LoadSheddingProtocol
+from servicekit.protocol.strict_http import StrictHttpProtocol
 
 
 class RecordingTransport(asyncio.Transport):
@@ -41,13 +41,13 @@ class RecordingTransport(asyncio.Transport):
         self.is_paused = False
 
 
-def connect(app: ASGIApp, *, limit_concurrency: int | None = None) -> tuple[LoadSheddingProtocol, RecordingTransport]:
+def connect(app: ASGIApp, *, limit_concurrency: int | None = None) -> tuple[StrictHttpProtocol, RecordingTransport]:
     """A connection to `app`, on the running event loop."""
     config = uvicorn.Config(
         app, log_config=None, access_log=False, ws="none", lifespan="off", limit_concurrency=limit_concurrency
     )
     config.load()
-    protocol = LoadSheddingProtocol(config, ServerState(), {}, _loop=asyncio.get_running_loop())
+    protocol = StrictHttpProtocol(config, ServerState(), {}, _loop=asyncio.get_running_loop())
     transport = RecordingTransport()
     protocol.connection_made(cast("asyncio.Transport", transport))
     return protocol, transport

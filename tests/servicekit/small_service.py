@@ -21,12 +21,14 @@ from servicekit.process import drain
 from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol import timeouts
+from servicekit.protocol.application import CorsHeaders
 from servicekit.service import server
 from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024
+CORS_EXPOSED = ["ETag", "X-Request-ID"]
 ERROR_SHAPES = {
     "/problem/": ErrorShape.PROBLEM,
     "/problem/v1/": ErrorShape.PROBLEM_AND_ERROR,
@@ -172,6 +174,7 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
         routers=routers if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX, "/things/{thing_id}/batch": LARGE_BYTES_MAX},
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
+        cors=CorsHeaders([os.environ["CORS_ORIGIN"]], CORS_EXPOSED) if "CORS_ORIGIN" in os.environ else None,
     )
 
 

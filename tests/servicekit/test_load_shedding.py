@@ -78,10 +78,17 @@ def test_a_refusal_has_the_clients_request_id(small: SmallService) -> None:
         assert connection.ask("GET", "/plain", headers=b"X-Request-ID: \xff\r\n").headers["x-request-id"] != "\xff"
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/health/"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/health/", "/livez?verbose=1"])
 def test_whoever_asks_after_its_health_is_never_refused(small: SmallService, path: str) -> None:
     with small.one_in_flight(), small.connect() as connection:
-        assert connection.ask("GET", path).status == 200
+        assert connection.ask("GET", path).status != 503
+
+
+@pytest.mark.parametrize("path", ["/devices/health", "/plain/livez", "/plain?/livez", "/healthy", "/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_path_that_only_ends_like_a_health_check_is_refused(small: SmallService, method: str, path: str) -> None:
+    with small.one_in_flight(), small.connect() as connection:
+        assert connection.ask(method, path).status == 503
 
 
 def test_what_is_not_plain_is_refused_too(small: SmallService) -> None:

@@ -13,7 +13,6 @@ import random
 from functools import partial
 from typing import cast
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn._types import ASGI3Application
@@ -21,9 +20,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
-from servicekit.http.error_responses import ErrorShape, render_as, shape_of
-from servicekit.middleware.request_context import request_id_of
 from servicekit.process import drain
+from servicekit.protocol.error_answers import ErrorAnswer
 from servicekit.protocol.timeouts import TimeoutProtocol
 
 OVERLOADED = "too many requests are in flight"
@@ -33,15 +31,10 @@ LOG_SECONDS = 1.0
 # refusals a second instead of 50,000 (docs/decisions/0016-pause-after-a-refusal.md).
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 # Refused here, a balancer would restart a process that works, or send its share of the load to the others.
-_EXEMPT_PATHS = ("/livez", "/readyz", "/health")
+_EXEMPT_PATHS = frozenset({b"/livez", b"/readyz", b"/health"})
 
 _log = logging.getLogger(__name__)
-# Made once for each shape that a path may ask for.
-_RESPONSES = {shape: render_as(shape, Overloaded(OVERLOADED)) for shape in ErrorShape}
-_HEADS = {
-    shape: b"HTTP/1.1 503 Service Unavailable\r\n" + b"".join(b"%s: %s\r\n" % each for each in response.raw_headers)
-    for shape, response in _RESPONSES.items()
-}
+_REFUSAL = ErrorAnswer(Overloaded(OVERLOADED))
 
 
 class LoadSheddingProtocol(TimeoutProtocol):
@@ -54,7 +47,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     _refusing = False
     _is_receiving = False
-    # The request whose task runs is one that `_refuse_in_task` answers.
+    # The request whose task runs is one that was refused.
     _refusing_in_task = False
     _pause_timer: asyncio.TimerHandle | None = None
 
@@ -67,9 +60,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        self._refusing = (
-            concurrency_limit.is_exceeded() and self._can_refuse_inline() and _is_sheddable(self.url.decode("latin-1"))
-        )
+        self._refusing = concurrency_limit.is_exceeded() and self._can_refuse_inline() and _is_sheddable(self.url)
         if not self._refusing:
             super().on_headers_complete()
             self._set_receiving(is_receiving=True)
@@ -93,7 +84,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
         if not self._is_request_in_flight():  # a body that comes after its answer belongs to no request any more
             self._set_receiving(is_receiving=False)
         super().on_response_complete()
-        if was_refused and not self._is_request_in_flight():
+        if was_refused and self._request_in_flight() is None:
             self._pause_reading()
 
     @override
@@ -105,8 +96,9 @@ class LoadSheddingProtocol(TimeoutProtocol):
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if concurrency_limit.is_exceeded() and _is_sheddable(cycle.scope["path"]):
-            app = cast("ASGI3Application", _refuse_in_task)
+        if concurrency_limit.is_exceeded() and _is_sheddable(cycle.scope["raw_path"]):
+            app = self._error_app(_REFUSAL, closes=drain.is_draining())
+            _refusals.increment(self.loop)
             self._refusing_in_task = True
         concurrency_limit.started += 1
         super()._start_asgi_task(cycle, cast("ASGI3Application", partial(_track_in_flight, cast("ASGIApp", app))))
@@ -116,26 +108,14 @@ class LoadSheddingProtocol(TimeoutProtocol):
         self._is_receiving = is_receiving
 
     def _can_refuse_inline(self) -> bool:
-        return not self._is_request_in_flight() and not self.expect_100_continue and self.parser.get_method() != b"HEAD"
-
-    def _is_request_in_flight(self) -> bool:
-        # None until the first request, whatever uvicorn's annotation says.
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        return cycle is not None and not cycle.response_complete
+        return (
+            self._request_in_flight() is None and not self.expect_100_continue and self.parser.get_method() != b"HEAD"
+        )
 
     def _refuse(self) -> None:
         self._refusing = False
-        shape = shape_of(self.url.partition(b"?")[0])
         stays = self.parser.should_keep_alive() and not drain.is_draining()
-        self.transport.write(
-            b"%sx-request-id: %s\r\n%s\r\n%s"
-            % (
-                _HEADS[shape],
-                request_id_of(dict(self.scope)).encode(),
-                b"" if stays else b"connection: close\r\n",
-                _RESPONSES[shape].body,
-            )
-        )
+        self._write_error(_REFUSAL, closes=not stays)
         _refusals.increment(self.loop)
         if stays:
             self._await_next_request()
@@ -156,14 +136,14 @@ class LoadSheddingProtocol(TimeoutProtocol):
     def _resume_reading(self) -> None:
         self._pause_timer = None
         # A request that is in flight came with the refused one, and uvicorn resumes reading for it.
-        if not self.transport.is_closing() and not self._is_request_in_flight():
+        if not self.transport.is_closing() and self._request_in_flight() is None:
             if self._request_deadline is None:
                 self._await_next_request()  # the client's silence begins here
             self.flow.resume_reading()
 
 
-def _is_sheddable(url: str) -> bool:
-    return not url.partition("?")[0].rstrip("/").endswith(_EXEMPT_PATHS)
+def _is_sheddable(target: bytes) -> bool:
+    return target.partition(b"?")[0].rstrip(b"/") not in _EXEMPT_PATHS
 
 
 async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,15 +151,6 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
         await app(scope, receive, send)
     finally:
         concurrency_limit.started -= 1
-
-
-async def _refuse_in_task(scope: Scope, receive: Receive, send: Send) -> None:
-    refusal = _RESPONSES[shape_of(scope["raw_path"])]
-    headers = dict(refusal.headers) | {"x-request-id": request_id_of(scope)}
-    if drain.is_draining():
-        headers["connection"] = "close"
-    _refusals.increment(asyncio.get_running_loop())
-    await Response(refusal.body, refusal.status_code, headers)(scope, receive, send)
 
 
 class _RefusalCounter:

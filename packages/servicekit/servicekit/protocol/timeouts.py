@@ -1,19 +1,18 @@
 """How long a connection waits for its client: for a request to arrive whole, and for the next one to begin."""
 
 import asyncio
-from typing import cast
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from servicekit.protocol.single_write import SingleWriteProtocol
+from servicekit.errors import RequestTimeout
+from servicekit.protocol.error_answers import ErrorAnswer, ErrorAnswerProtocol
 
 REQUEST_SECONDS_MAX = 15.0
 
-_REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_SLOW = ErrorAnswer(RequestTimeout("the request did not arrive whole in time"))
 
 
-class TimeoutProtocol(SingleWriteProtocol):
+class TimeoutProtocol(ErrorAnswerProtocol):
     """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`, or on
     which no other begins in uvicorn's keep-alive time-out.
 
@@ -74,9 +73,7 @@ class TimeoutProtocol(SingleWriteProtocol):
             self._close_timed_out()
 
     def _close_timed_out(self) -> None:
-        # None until the first request's headers are there, whatever uvicorn's annotation says.
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        is_silent = cycle is None or cycle.response_complete or not cycle.response_started
-        if self._request_deadline is not None and is_silent:
-            self.transport.write(_REQUEST_TIMEOUT)
-        self.transport.close()
+        if self._request_deadline is None:
+            self.transport.close()
+        else:
+            self._end_with_error(_TOO_SLOW)

@@ -28,6 +28,7 @@ from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.middleware.route_table import RouteTable
 from servicekit.process.request_log import RequestLog
+from servicekit.protocol.application import CorsHeaders, ServedApplication
 
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -74,10 +75,12 @@ def add_middleware(
     large_bodies: Mapping[str, int],
     optional: Sequence[MiddlewareFactory] = (),
     log: RequestLog,
-) -> ASGIApp:
+    cors: CorsHeaders | None = None,
+) -> ServedApplication:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside.
 
-    All routes are included before: what they declare is read here.
+    All routes are included before: what they declare is read here. `cors` is for answers that are given before any of
+    the layers is asked: to requests that are malformed, too slow, or too many.
     """
     routes = RouteTable(app.openapi())
     wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
@@ -85,7 +88,7 @@ def add_middleware(
     wrapped = NormalizationMiddleware(wrapped, routes=routes, render=render)
     for layer in optional:
         wrapped = layer(wrapped)
-    return RequestContextMiddleware(wrapped, log=log, render=render)
+    return ServedApplication(RequestContextMiddleware(wrapped, log=log, render=render), cors=cors)
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:

@@ -5,7 +5,7 @@ import sys
 
 import uvicorn
 
-from servicekit.protocol.load_shedding import LoadSheddingProtocol
+from servicekit.protocol.strict_http import StrictHttpProtocol
 
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
 GRACEFUL_SECONDS_MAX = 20
@@ -25,7 +25,7 @@ def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_fli
         port=port,
         workers=workers,
         loop="uvloop",
-        http=LoadSheddingProtocol,
+        http=StrictHttpProtocol,
         ws="none",
         access_log=False,  # RequestLog writes them
         log_config=None,

@@ -1,0 +1,89 @@
+"""Answers that no application makes: to requests that are malformed, too slow, or too many."""
+
+import logging
+from typing import cast
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from servicekit.errors import DomainError
+from servicekit.http.error_responses import ErrorShape, render_as, shape_of
+from servicekit.middleware.request_context import request_id_of
+from servicekit.protocol.application import HeaderLines, ServedApplication
+from servicekit.protocol.single_write import SingleWriteProtocol
+
+_CLOSE = (b"connection", b"close")
+_log = logging.getLogger(__name__)
+
+
+class ErrorAnswer:
+    """One error, rendered once for each shape that a path may ask for."""
+
+    def __init__(self, error: DomainError) -> None:
+        self.error = error
+        self._responses = {shape: render_as(shape, error) for shape in ErrorShape}
+
+    def response(self, path: bytes) -> Response:
+        """The response in the shape of this raw path; it is shared, so not to be changed."""
+        return self._responses[shape_of(path)]
+
+
+class ErrorAnswerProtocol(SingleWriteProtocol):
+    """Answers with an error by itself: in the product's shape, with a request id and with what a browser needs."""
+
+    def _end_with_error(self, answer: ErrorAnswer) -> None:
+        """Answer the request that is being parsed, as far as it has come, and close the connection."""
+        cycle = self._request_in_flight()
+        if cycle is not None and not cycle.more_body:
+            # That one is whole: it is answered first, and as the last one of this connection.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if not self.pipeline and (cycle is None or not cycle.response_started):
+            request_id = self._write_error(answer, closes=True)
+            _log.info("refused request %s: %s", request_id, answer.error)
+        self.transport.close()
+
+    def _write_error(self, answer: ErrorAnswer, *, closes: bool) -> str:
+        """Write the answer to the request that is being parsed; the id of that request."""
+        # None until the first byte of the first request, whatever uvicorn's annotation says.
+        scope = cast("Scope | None", self.scope) or {"headers": ()}
+        request_id: str = scope.get("request_id") or request_id_of(scope)
+        response = answer.response(getattr(self, "url", b"").partition(b"?")[0])
+        headers = [
+            *self.server_state.default_headers,
+            *self._header_lines(response, scope, request_id, closes=closes),
+        ]
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        body = b"" if scope.get("method") == "HEAD" else response.body
+        self.transport.write(b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", body]))
+        return request_id
+
+    def _error_app(self, answer: ErrorAnswer, *, closes: bool = True) -> ASGI3Application:
+        """An application that gives this answer; for a request that waits until those before it are answered."""
+
+        async def send_error(scope: Scope, _: Receive, send: Send) -> None:
+            request_id = request_id_of(scope)
+            response = answer.response(scope["raw_path"])
+            headers = self._header_lines(response, scope, request_id, closes=closes)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            await send({"type": "http.response.body", "body": response.body})
+
+        return cast("ASGI3Application", send_error)
+
+    def _header_lines(self, response: Response, scope: Scope, request_id: str, *, closes: bool) -> HeaderLines:
+        lines = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+        if isinstance(self.app, ServedApplication) and self.app.cors is not None:
+            origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+            lines += self.app.cors.lines(origin)
+        if closes:
+            lines.append(_CLOSE)
+        return lines
+
+    def _request_in_flight(self) -> RequestResponseCycle | None:
+        """The last request whose headers have come, unless it is answered."""
+        # None until the first request, whatever uvicorn's annotation says.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return None if cycle is None or cycle.response_complete else cycle
