@@ -25,6 +25,8 @@ _ROLE_LOCK = 7_302_000
 def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Callable[[str], None] = print) -> str:
     """Make or renew roles, database, schema and the coming weeks; return one line that says what was done.
 
+    A database of a newer release keeps its schema, as after a rollback of the images; its roles and rights are renewed.
+
     Raises:
         CommandError: the server is too old, a login's name is taken, or the database's revision is unknown.
         psycopg2.Error: the server cannot be reached or lacks a right.
@@ -37,6 +39,11 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Ca
         with migrations.schema_transaction(conn) as config:
             roles.grant_database(conn, database, logins)
             before = migrations.current_revision(conn)
+            if before is not None and migrations.is_newer(before):
+                return (
+                    f"warning: database {database!r} is at revision {before}, newer than this release, which ends at "
+                    f"{migrations.newest_revision()}: logins and rights are renewed, and the schema stays as it is"
+                )
             if before is None:
                 migrations.install(conn)
             else:
