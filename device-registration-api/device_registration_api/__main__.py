@@ -4,8 +4,8 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 import psycopg2
 from pydantic import ValidationError
@@ -38,9 +38,14 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     administrator = "DATABASE_URL"
+    wait = "DATABASE_WAIT_SECONDS_MAX"
     logins = "WRITER_DB_USER, WRITER_DB_PASSWORD, READER_DB_USER, READER_DB_PASSWORD"
     service = "DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
-    add("migrate", _migrate, f"make or renew database, roles, schema and weeks (reads {administrator}, {logins})")
+    add(
+        "migrate",
+        _migrate,
+        f"make or renew database, roles, schema and weeks (reads {administrator}, {wait}, {logins})",
+    )
     add("downgrade", _downgrade, f"take back the newest revision and the data only it can hold (reads {administrator})")
     add("current", _current, f"print the revision of the database (reads {administrator})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
@@ -52,8 +57,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _migrate(_: argparse.Namespace) -> bool:
-    print(migrate.migrate(AdministratorSettings(), LoginSettings()))
+    with _ended_by_sigterm():
+        _print(migrate.migrate(AdministratorSettings(), LoginSettings(), _print))
     return True
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block: without a handler, the first process of a container would go on, and wait."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _downgrade(_: argparse.Namespace) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.deploy import documents
 from tests.deploy.conftest import FindTool
 from tests.deploy.rendering import INSTALLATIONS, ROOT, TOOLS, Document, of_kind
 
@@ -32,6 +33,16 @@ def files(rendered: dict[str, list[Document]], tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize("name", [*INSTALLATIONS, *TOOLS])
 def test_kubernetes_accepts(name: str, version: str, files: dict[str, Path], tool: FindTool) -> None:
     command: list[str | Path] = [tool("kubernetes-validate"), "--strict", "-k", version, files[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_kubernetes_accepts_the_volume_of_the_runbook(tool: FindTool, tmp_path: Path) -> None:
+    chapter = documents.chapter(documents.read("docs/operations.md"), "Volumes that were kept")
+    [block] = [each for each in documents.blocks(chapter) if each.language == "yaml"]
+    volume = tmp_path / "volume.yaml"
+    volume.write_text(block.text)
+    command = [tool("kubernetes-validate"), "--strict", "-k", "1.35", str(volume)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

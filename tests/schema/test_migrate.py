@@ -10,7 +10,7 @@ import pytest
 from device_registration_api.schema import connect, settings
 from device_registration_api.schema import migrate as migration
 from device_registration_api.schema.migrations import newest_revision
-from tests.schema.schema_steps import LOGIN_SETTINGS, LOGINS, finished, migrate, rows, run, session, start
+from tests.schema.schema_steps import LOGIN_SETTINGS, LOGINS, dump, finished, migrate, rows, run, session, start
 
 if TYPE_CHECKING:
     from tests.servers import Cluster
@@ -115,13 +115,43 @@ def test_a_login_that_is_more_than_a_login_is_refused(fresh_database: str, name:
     assert rows(fresh_database, TABLES) == [(0,)]
 
 
-def test_a_database_from_a_newer_release_is_left_alone(fresh_database: str) -> None:
+def test_a_database_of_a_newer_release_gets_its_logins_and_keeps_its_schema(
+    cluster: Cluster, fresh_database: str
+) -> None:
+    """After a rollback of the images past a change of the schema, secrets can still be rotated."""
     migrate(fresh_database)
-    rows(fresh_database, "UPDATE alembic_version SET version_num = '9999'")
-    for command in ("migrate", "downgrade"):
-        code, printed = run(command, {"DATABASE_URL": fresh_database, **LOGINS})
-        assert (code, len(printed.splitlines())) == (1, 1)
-        assert "9999, unknown to this release" in printed
+    rows(
+        fresh_database,
+        """
+        UPDATE alembic_version SET version_num = '9999';
+        CREATE TABLE of_a_later_release (id int);
+        DROP FUNCTION maintenance.make_week(date);
+        """,
+    )
+    before = dump(cluster.binaries, fresh_database)
+    renewed = {**LOGINS, "READER_DB_USER": "schema_reader_2", "WRITER_DB_USER": "schema_writer_2"}
+
+    code, printed = finished(start("migrate", {"DATABASE_URL": fresh_database, **renewed}))
+
+    assert (code, len(printed.splitlines())) == (0, 1)
+    assert printed.startswith("warning: ")
+    assert f"at revision 9999, newer than this release, which ends at {newest_revision()}" in printed
+    assert dump(cluster.binaries, fresh_database) == before
+    for role in ("WRITER", "READER"):
+        login = {"user": renewed[f"{role}_DB_USER"], "password": renewed[f"{role}_DB_PASSWORD"]}
+        assert rows(fresh_database, "SELECT revision FROM stats.schema_revision", **login) == [("9999",)]
+
+
+@pytest.mark.parametrize(("command", "revision"), [("downgrade", "9999"), ("downgrade", "abcd"), ("migrate", "abcd")])
+def test_a_revision_that_nobody_knows_is_refused(fresh_database: str, command: str, revision: str) -> None:
+    migrate(fresh_database)
+    with session(fresh_database) as conn, conn.cursor() as cur:
+        cur.execute("UPDATE alembic_version SET version_num = %(revision)s", {"revision": revision})
+
+    code, printed = run(command, {"DATABASE_URL": fresh_database, **LOGINS})
+
+    assert (code, len(printed.splitlines())) == (1, 1)
+    assert f"{revision}, unknown to this release" in printed
 
 
 def test_a_migrate_does_not_wait_for_ever_for_another_one_and_says_so(

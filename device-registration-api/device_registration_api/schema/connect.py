@@ -1,5 +1,7 @@
 """The administrator's connections, and what every command refuses before it changes anything."""
 
+import time
+from collections.abc import Callable
 from typing import LiteralString
 
 import psycopg2
@@ -19,6 +21,12 @@ SESSION_SETTINGS = "SELECT set_config('timezone', 'UTC', false)"
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %(milliseconds)s, false)"
 SESSION_LOCK = "SELECT pg_advisory_lock(%(lock)s)"
 TRANSACTION_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
+
+WAIT_STEP_SECONDS = 1.0
+# What a server answers that starts, stops, recovers or has no free slot.
+_TEMPORARY_ANSWERS = ("the database system is ", "too many ", "remaining connection slots")
+# Every other answer of a server is final; and so is what is wrong with the URL, the password or TLS.
+_PERMANENT = ("FATAL:", "password", "authentication", "certificate", "SSL", "invalid ")
 
 
 class CommandError(Exception):
@@ -56,6 +64,36 @@ def connect(url: str, database: str | None = None) -> Connection:
     with conn:
         fetch_all(conn, SESSION_SETTINGS, {}, str)
     return conn
+
+
+def connect_when_ready(url: str, database: str, seconds_max: float, say: Callable[[str], None]) -> Connection:
+    """Connect as `connect` does, and wait up to `seconds_max` for a server that is absent, starting or full.
+
+    Says once what it waits for. What no waiting can mend (a wrong password, TLS) is raised at once.
+
+    Raises:
+        CommandError: the server is older than PostgreSQL 16.
+        psycopg2.OperationalError: it cannot be reached in time, or refuses the login.
+    """
+    deadline = time.monotonic() + seconds_max
+    waiting = False
+    while True:
+        try:
+            return connect(url, database)
+        except psycopg2.OperationalError as error:
+            if not _is_temporary(str(error)) or time.monotonic() + WAIT_STEP_SECONDS > deadline:
+                raise
+            if not waiting:
+                say(f"waiting for the database, up to {seconds_max:g} seconds: {str(error).strip().splitlines()[0]}")
+                waiting = True
+        time.sleep(WAIT_STEP_SECONDS)
+
+
+def _is_temporary(message: str) -> bool:
+    """Whether a later attempt may succeed. The driver gives an error of a connection no code, only words."""
+    if any(words in message for words in _TEMPORARY_ANSWERS):
+        return True
+    return not any(words in message for words in _PERMANENT)
 
 
 def acquire_lock(conn: Connection, lock_statement: LiteralString, lock: int) -> None:

@@ -1,5 +1,6 @@
 """The whole way from an empty server to a database that the services can use, repeatable at any time."""
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -7,27 +8,42 @@ from psycopg2 import sql
 
 from device_registration_api.maintenance import partitions
 from device_registration_api.schema import migrations, roles
-from device_registration_api.schema.connect import SESSION_LOCK, acquire_lock, connect, database_name
+from device_registration_api.schema.connect import (
+    SESSION_LOCK,
+    acquire_lock,
+    connect,
+    connect_when_ready,
+    database_name,
+)
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from servicekit.database import Connection
 
 # Any number will do that no other program locks in database `postgres`.
 _ROLE_LOCK = 7_302_000
 
 
-def migrate(administrator: AdministratorSettings, logins: LoginSettings) -> str:
+def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Callable[[str], None] = print) -> str:
     """Make or renew roles, database, schema and the coming weeks; return one line that says what was done.
 
+    A database of a newer release keeps its schema, as after a rollback of the images; its roles and rights are renewed.
+
     Raises:
-        CommandError: the server is too old, a login's name is taken, or the database is newer than this release.
+        CommandError: the server is too old, a login's name is taken, or the database's revision is unknown.
         psycopg2.Error: the server cannot be reached or lacks a right.
     """
     url = administrator.database_url.get_secret_value()
     database = database_name(url)
-    _prepare_server(url, database, logins)
+    with closing(connect_when_ready(url, "postgres", administrator.database_wait_seconds_max, say)) as conn:
+        _prepare_server(conn, database, logins)
     with closing(connect(url)) as conn:
         with migrations.schema_transaction(conn) as config:
             roles.grant_database(conn, database, logins)
             before = migrations.current_revision(conn)
+            if before is not None and migrations.is_newer(before):
+                return (
+                    f"warning: database {database!r} is at revision {before}, newer than this release, which ends at "
+                    f"{migrations.newest_revision()}: logins and rights are renewed, and the schema stays as it is"
+                )
             if before is None:
                 migrations.install(conn)
             else:
@@ -61,17 +77,16 @@ def current(administrator: AdministratorSettings) -> str:
     return f"database {database!r} is at revision {revision or 'empty'}; the newest is {migrations.newest_revision()}"
 
 
-def _prepare_server(url: str, database: str, logins: LoginSettings) -> None:
-    with closing(connect(url, "postgres")) as conn:
-        # CREATE DATABASE refuses a transaction. The lock is the session's: it ends with this connection.
-        conn.autocommit = True
-        acquire_lock(conn, SESSION_LOCK, _ROLE_LOCK)
-        with conn.cursor() as cur:
-            with conn:
-                roles.ensure_roles(conn, logins)
-            cur.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s)", {"name": database})
-            if cur.fetchone() != (True,):
-                # template0: nobody can be connected to it, and its encoding may be chosen.
-                cur.execute(
-                    sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(database))
-                )
+def _prepare_server(conn: Connection, database: str, logins: LoginSettings) -> None:
+    # CREATE DATABASE refuses a transaction. The lock is the session's: it ends with this connection.
+    conn.autocommit = True
+    acquire_lock(conn, SESSION_LOCK, _ROLE_LOCK)
+    with conn.cursor() as cur:
+        with conn:
+            roles.ensure_roles(conn, logins)
+        cur.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s)", {"name": database})
+        if cur.fetchone() != (True,):
+            # template0: nobody can be connected to it, and its encoding may be chosen.
+            cur.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(database))
+            )

@@ -41,6 +41,11 @@ def current_revision(conn: Connection) -> str | None:
         return None if row is None else str(row[0])
 
 
+def is_newer(revision: str) -> bool:
+    """Whether a revision comes after the newest one of this release: revisions are numbered without gaps."""
+    return revision.isdecimal() and int(revision) > int(newest_revision())
+
+
 @contextmanager
 def schema_transaction(conn: Connection) -> Iterator[Config]:
     """One transaction, alone in this database; the block gets what `upgrade` and `downgrade` need.

@@ -20,6 +20,8 @@ class AdministratorSettings(BaseSettings):
 
     environment: Environment = "development"
     database_url: SecretStr
+    # How long `migrate` waits for a server that is not there yet: on EKS its node and its volume take minutes.
+    database_wait_seconds_max: float = Field(default=600, ge=0, le=86_400)
     # libpq's own variable, read here only to be judged: Compose hands over POSTGRES_PASSWORD in it, because in a URL
     # not every character can stand as it is.
     pgpassword: SecretStr | None = None
