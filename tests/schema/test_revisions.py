@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from device_registration_api.schema import migrations, roles
-from device_registration_api.schema.connect import connect, database_name
-from tests.schema.schema_steps import LOGIN_SETTINGS, dump, migrate, rows, run
+from tests.schema.schema_steps import downgrade_to, dump, migrate, rows, run, upgrade_to
 
 if TYPE_CHECKING:
     from tests.servers import Cluster
 
 CATALOGUE = "SELECT * FROM maintenance.fact_table ORDER BY fact"
-
-
-def upgrade_to(url: str, revision: str) -> None:
-    """As the release of that revision did it; the roles exist already."""
-    with closing(connect(url)) as conn, migrations.schema_transaction(conn) as config:
-        roles.grant_database(conn, database_name(url), LOGIN_SETTINGS)
-        migrations.upgrade(conn, config, revision)
-
-
-def downgrade_to(url: str, revision: str) -> None:
-    while f"is at revision {revision};" not in run("current", {"DATABASE_URL": url})[1]:
-        assert run("downgrade", {"DATABASE_URL": url})[0] == 0
 
 
 @pytest.mark.parametrize("server", ["cluster", "postgres16"])
