@@ -44,13 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "migrate",
         _migrate,
-        f"make or renew database, roles, schema and weeks (reads {administrator}, {wait}, {logins})",
+        f"make or renew database, roles, schema and partitions (reads {administrator}, {wait}, {logins})",
     )
     add("downgrade", _downgrade, f"take back the newest revision and the data only it can hold (reads {administrator})")
     add("current", _current, f"print the revision of the database (reads {administrator})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
-        "maintain", _maintain, f"make weeks, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
+        "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
     )
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="go on until SIGTERM, with this pause")
     return parser
@@ -104,11 +104,14 @@ def _verify_counts(_: argparse.Namespace) -> bool:
     settings = DatabaseSettings()
     with closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn:
         verdict = verify_counts.verify_counts(conn)
-    print(verify_counts.table(verdict.counts))
+    print(verify_counts.printed(verdict.counts))
     for drift in verdict.drifts:
         print(f"drift: {drift}")
     if not verdict.drifts:
-        print("no drift: facts + retired = total = quarter hours, and minutes = quarter hours of the last 34 days")
+        print(
+            f"no drift in {', '.join(verdict.tables)}: facts + retired = each rollup, "
+            f"and minutes = quarter hours of the last {verify_counts.DAYS_COMPARED} days"
+        )
     return not verdict.drifts
 
 

@@ -81,12 +81,12 @@ def run_round(
 ) -> tuple[bool, list[str]]:
     """Whether all was well, and the lines that were reported."""
     lines: list[str] = []
-    good = maintain(settings(database), retention_days, lines.append, now=now)
-    return good, lines
+    ok = maintain(settings(database), retention_days, lines.append, now=now)
+    return ok, lines
 
 
-def make_week(database: MigratedDatabase, week: date) -> None:
-    as_writer(database, "SELECT maintenance.make_week(%(week)s)", week=week)
+def create_partition(database: MigratedDatabase, week: date, fact: str = "auth_event") -> None:
+    as_writer(database, "SELECT maintenance.create_partition(%(fact)s, %(week)s)", fact=fact, week=week)
 
 
 def places(database: MigratedDatabase) -> dict[str, int]:

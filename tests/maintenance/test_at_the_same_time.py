@@ -13,7 +13,16 @@ import psycopg2
 import pytest
 
 from device_registration_api.maintenance.connect import connect
-from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, settings, verify
+from tests.maintenance.rounds import (
+    as_administrator,
+    as_writer,
+    create_partition,
+    places,
+    record,
+    run_round,
+    settings,
+    verify,
+)
 
 if TYPE_CHECKING:
     from tests.servers import MigratedDatabase
@@ -74,8 +83,8 @@ def test_writers_of_the_default_partition_are_never_failed_while_their_week_is_m
     without_this_week(database)
     with writers.at_work():
         for _ in range(8):
-            good, _ = run_round(database)
-            assert good
+            ok, _ = run_round(database)
+            assert ok
             writers.wait_for(5)
             # And back again, so that the moment of the change is met many times.
             as_administrator(
@@ -94,18 +103,21 @@ def test_writers_of_the_default_partition_are_never_failed_while_their_week_is_m
 def test_writers_are_never_failed_while_old_weeks_are_retired(database: MigratedDatabase) -> None:
     weeks = [date(2024, 1, 8) + timedelta(days=7 * n) for n in range(8)]
     for week in weeks:
-        make_week(database, week)
+        create_partition(database, week)
         record(database, datetime(week.year, week.month, week.day, 12, tzinfo=UTC))
     writers = Writers(database)
     with writers.at_work():
-        good, lines = run_round(database)
-        assert good
+        ok, lines = run_round(database)
+        assert ok
         writers.wait_for(5)
     assert sum("dropped" in line for line in lines) == len(weeks)
     assert writers.failures == []
     verdict = verify(database)
     assert not verdict.drifts
-    assert [(each.facts, each.retired) for each in verdict.counts] == [(writers.recorded, len(weeks))]
+    total = writers.recorded + len(weeks)
+    assert [each.by_source for each in verdict.counts] == [
+        {"facts": writers.recorded, "retired": len(weeks), "total": total, "quarter_hour": total}
+    ]
 
 
 def test_a_writer_gets_through_while_maintenance_waits_for_a_long_transaction(database: MigratedDatabase) -> None:
@@ -129,28 +141,33 @@ def test_a_writer_gets_through_while_maintenance_waits_for_a_long_transaction(da
 
 def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(database: MigratedDatabase) -> None:
     # The patience of 30 seconds, cut to one attempt.
-    [(definition,)] = as_administrator(database, "SELECT pg_get_functiondef('maintenance.lock_patiently'::regproc)")
+    [(definition,)] = as_administrator(database, "SELECT pg_get_functiondef('maintenance.lock_with_retry'::regproc)")
     as_administrator(database, str(definition).replace("1..100", "1..1").replace("%", "%%"))
     without_this_week(database)
     record(database, datetime.now(UTC))
-    make_week(database, date(2024, 1, 8))
+    create_partition(database, date(2024, 1, 8))
     with closing(psycopg2.connect(database.admin_url)) as long, long.cursor() as cur:
         cur.execute("SELECT count(*) FROM auth_event")
-        good, lines = run_round(database)
-    assert not good
-    assert [line.split(":")[0] for line in lines] == ["partitions"] * 3 + ["retention", "minutes", "idempotency"]
+        ok, lines = run_round(database)
+    assert not ok
+    assert [line.split(":")[0] for line in lines] == [
+        *["partitions of auth_event"] * 3,
+        "retention of auth_event",
+        "minutes of auth_event",
+        "idempotency",
+    ]
     assert "a long transaction is in the way" in lines[0]
     assert "ALARM" in lines[3]
     assert run_round(database)[0]
 
 
 def test_the_second_of_two_maintains_says_so_and_is_content(database: MigratedDatabase) -> None:
-    make_week(database, OLD.date() - timedelta(days=2))
+    create_partition(database, OLD.date() - timedelta(days=2))
     record(database, OLD)
     with closing(connect(settings(database), statement_seconds_max=5)) as first, first.cursor() as cur:
         cur.execute("SELECT pg_try_advisory_lock(7302002)")
-        good, lines = run_round(database)
-        assert (good, lines) == (True, ["another maintain is at work in this database; nothing to do"])
+        ok, lines = run_round(database)
+        assert (ok, lines) == (True, ["another maintain is at work in this database; nothing to do"])
         assert places(database) == {"auth_event_20240108": 1}
     assert "auth_event_20240108" not in (run_round(database), places(database))[1]
 
@@ -158,7 +175,7 @@ def test_the_second_of_two_maintains_says_so_and_is_content(database: MigratedDa
 def test_many_maintains_at_once_retire_each_week_once(database: MigratedDatabase) -> None:
     weeks = [date(2024, 1, 8) + timedelta(days=7 * n) for n in range(4)]
     for week in weeks:
-        make_week(database, week)
+        create_partition(database, week)
         record(database, datetime(week.year, week.month, week.day, tzinfo=UTC))
     without_this_week(database)
     record(database, datetime.now(UTC))
@@ -168,19 +185,19 @@ def test_many_maintains_at_once_retire_each_week_once(database: MigratedDatabase
         thread.start()
     for thread in threads:
         thread.join()
-    assert [good for good, _ in outcomes] == [True] * 4
+    assert [ok for ok, _ in outcomes] == [True] * 4
     assert as_writer(database, "SELECT event_count::int FROM auth_event_retired") == [(4,)]
     assert not verify(database).drifts
 
 
-@pytest.mark.parametrize("function", ["make_week", "retire_week"])
+@pytest.mark.parametrize("function", ["create_partition", "retire_partition"])
 def test_the_functions_are_safe_even_without_the_command(database: MigratedDatabase, function: str) -> None:
     week = date(2024, 1, 8)
-    if function == "retire_week":
-        make_week(database, week)
+    if function == "retire_partition":
+        create_partition(database, week)
     record(database, OLD)
     answers: list[list[tuple[object, ...]]] = []
-    call = f"SELECT maintenance.{function}(%(week)s)::int"
+    call = f"SELECT maintenance.{function}('auth_event', %(week)s)::int"
     threads = [threading.Thread(target=lambda: answers.append(as_writer(database, call, week=week))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -192,7 +209,7 @@ def test_the_functions_are_safe_even_without_the_command(database: MigratedDatab
 def test_counts_are_verified_without_a_false_drift_while_weeks_are_retired(database: MigratedDatabase) -> None:
     weeks = [date(2024, 1, 8) + timedelta(days=7 * n) for n in range(30)]
     for week in weeks:
-        make_week(database, week)
+        create_partition(database, week)
         record(database, datetime(week.year, week.month, week.day, tzinfo=UTC))
     retiring = threading.Thread(target=lambda: run_round(database))
     retiring.start()
@@ -200,4 +217,4 @@ def test_counts_are_verified_without_a_false_drift_while_weeks_are_retired(datab
     while retiring.is_alive():
         verdicts.append(verify(database))
     assert [each.drifts for each in verdicts] == [[]] * len(verdicts)
-    assert len({each.counts[0].retired for each in verdicts}) > 1, "nothing was retired in the meantime"
+    assert len({each.counts[0].by_source["retired"] for each in verdicts}) > 1, "nothing was retired in the meantime"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg2 import errors
 
-from device_registration_api.maintenance import windows
-from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
+from device_registration_api.maintenance import expiry
+from tests.maintenance.rounds import as_administrator, as_writer, create_partition, places, record, run_round, verify
 
 if TYPE_CHECKING:
     from tests.servers import MigratedDatabase
@@ -20,7 +20,7 @@ NOW = datetime(2024, 1, 15, tzinfo=UTC) + timedelta(days=400)
 
 def two_old_weeks(database: MigratedDatabase) -> None:
     for week in (date(2024, 1, 8), date(2024, 1, 15)):
-        make_week(database, week)
+        create_partition(database, week)
         middle = datetime(week.year, week.month, week.day, tzinfo=UTC) + timedelta(days=3)
         record(database, middle, middle, device_type="iOS")
         record(database, middle, device_type="TV")
@@ -38,11 +38,11 @@ def test_a_week_is_retired_when_all_of_it_is_older_and_not_before(database: Migr
     assert places(database) == both
     assert retired(database) == {}
 
-    good, lines = run_round(database, NOW)
-    assert good
+    ok, lines = run_round(database, NOW)
+    assert ok
     assert places(database) == {"auth_event_20240115": 3}
     assert retired(database) == {"iOS": 2, "TV": 1}
-    assert "retention: week 2024-01-08 dropped, its 3 facts stay counted" in lines
+    assert "retention of auth_event: week 2024-01-08 dropped, its 3 facts stay counted" in lines
     assert not as_administrator(database, "SELECT WHERE to_regclass('auth_event_20240108') IS NOT NULL")
 
 
@@ -53,16 +53,16 @@ def test_totals_stay_equal_to_facts_and_retired_through_every_retirement(databas
         run_round(database, NOW + weeks * timedelta(days=7))
         verdict = verify(database)
         assert not verdict.drifts
-        assert {each.device_type: each.facts + each.retired for each in verdict.counts} == {"iOS": 5, "TV": 2}
+        assert {each.group[1]: each.by_source["total"] for each in verdict.counts} == {"iOS": 5, "TV": 2}
     assert retired(database) == {"iOS": 4, "TV": 2}
 
 
 def test_zero_keeps_facts_for_ever(database: MigratedDatabase) -> None:
     two_old_weeks(database)
-    good, lines = run_round(database, NOW + timedelta(days=10_000), retention_days=0)
-    assert good
+    ok, lines = run_round(database, NOW + timedelta(days=10_000), retention_days=0)
+    assert ok
     assert places(database) == {"auth_event_20240108": 3, "auth_event_20240115": 3}
-    assert "retention: facts are kept for ever" in lines
+    assert "retention of auth_event: facts are kept for ever" in lines
 
 
 def test_what_fails_half_way_changes_nothing(database: MigratedDatabase) -> None:
@@ -79,7 +79,7 @@ def test_the_login_cannot_retire_what_is_young_whatever_the_time_it_claims(datab
     record(database, datetime.now(UTC))
     for week in (monday, monday + timedelta(days=7)):
         with pytest.raises(errors.InvalidParameterValue, match="too young"):
-            as_writer(database, "SELECT maintenance.retire_week(%(week)s)", week=week)
+            as_writer(database, "SELECT maintenance.retire_partition('auth_event', %(week)s)", week=week)
     assert sum(places(database).values()) == 1
 
 
@@ -93,7 +93,7 @@ def test_minutes_are_deleted_after_35_days_and_not_before(database: MigratedData
 
     kept = as_writer(database, "SELECT bucket_start FROM auth_event_minute ORDER BY 1")
     assert kept == [(bound,), (bound + timedelta(minutes=1),)]
-    assert "minutes: 1 buckets older than 35 days deleted" in lines
+    assert "minutes of auth_event: 1 buckets older than 35 days deleted" in lines
     assert as_writer(database, "SELECT sum(event_count)::int FROM auth_event_quarter_hour") == [(3,)]
 
 
@@ -118,7 +118,7 @@ def test_keys_are_deleted_after_48_hours_and_not_before(database: MigratedDataba
 def test_many_old_rows_are_deleted_in_bounded_transactions(
     database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "BATCH_ROWS", 100)
+    monkeypatch.setattr(expiry, "BATCH_ROWS", 100)
     as_writer(
         database,
         """

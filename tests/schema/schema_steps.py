@@ -14,6 +14,8 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from device_registration_api.__main__ import main
+from device_registration_api.schema import migrations, roles
+from device_registration_api.schema.connect import connect, database_name
 from device_registration_api.schema.settings import LoginSettings
 from local.database import base_environment
 from servicekit.database import Connection
@@ -60,6 +62,20 @@ def migrate(url: str, logins: Mapping[str, str] = LOGINS) -> str:
     code, printed = run("migrate", {"DATABASE_URL": url, **logins})
     assert code == 0, printed
     return printed
+
+
+def upgrade_to(url: str, revision: str) -> None:
+    """As the release of that revision did it, but for the partitions."""
+    with closing(connect(url, "postgres")) as conn, conn:
+        roles.ensure_roles(conn, LOGIN_SETTINGS)
+    with closing(connect(url)) as conn, migrations.schema_transaction(conn) as config:
+        roles.grant_database(conn, database_name(url), LOGIN_SETTINGS)
+        migrations.upgrade(conn, config, revision)
+
+
+def downgrade_to(url: str, revision: str) -> None:
+    while f"is at revision {revision};" not in run("current", {"DATABASE_URL": url})[1]:
+        assert run("downgrade", {"DATABASE_URL": url})[0] == 0
 
 
 @contextmanager

@@ -79,6 +79,9 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "CREATE TABLE stats.mine (id int)",
         "SELECT maintenance.make_week('2001-01-01')",
         "SELECT maintenance.retire_week('2001-01-01')",
+        "SELECT maintenance.create_partition('auth_event', '2001-01-01')",
+        "SELECT maintenance.retire_partition('auth_event', '2001-01-01')",
+        "SELECT * FROM maintenance.fact_table",
         "SET ROLE stats_owner",
         "SET ROLE registration_writer",
     ],
@@ -101,9 +104,12 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.auth_event_quarter_hour": counting,
         "public.auth_event_minute": {*counting, "DELETE"},
         "public.idempotency": {*counting, "DELETE"},
+        "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
     assert set(as_login(database, database.writer_env, FUNCTION_RIGHTS)) == {
+        ("maintenance.create_partition(text,date)",),
+        ("maintenance.retire_partition(text,date)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }
@@ -122,7 +128,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "UPDATE idempotency SET body_sha256 = body_sha256",
         "UPDATE auth_event_retired SET event_count = 0",
         "CREATE TABLE public.mine (id int)",
-        "SELECT maintenance.lock_patiently('DROP TABLE public.auth_event')",
+        "SELECT maintenance.lock_with_retry('DROP TABLE public.auth_event')",
         "SET ROLE stats_owner",
     ],
 )

@@ -1,1 +1,1 @@
-"""What keeps the tables small and the counts true: weeks, retention, windows, and the check of it all."""
+"""Keeps the tables small and checks the counts: partitions, retention, expiry and `verify-counts`, by catalogue."""

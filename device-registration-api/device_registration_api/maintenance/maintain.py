@@ -1,27 +1,34 @@
-"""One round of maintenance: safe at any time and from several places at once, and told in one line a step."""
+"""One round of maintenance: safe at any time and from several places at once; each step reports in one line or more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 
 from psycopg2 import errors
 
+from contract.time_series import MINUTES_KEPT
+from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
 from device_registration_api.maintenance.connect import connect
-from device_registration_api.maintenance.partitions import Made, make_weeks, rows_in_default
-from device_registration_api.maintenance.retention import retire_weeks
+from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
+from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
+from device_registration_api.maintenance.retention import retire_partitions
 from device_registration_api.maintenance.settings import DatabaseSettings
-from device_registration_api.maintenance.windows import delete_old_keys, delete_old_minutes
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 STATEMENT_SECONDS_MAX = 600
 # Any number will do that no other program locks in this database.
 _MAINTENANCE_LOCK = 7_302_002
+# Another transaction is in the way of one table. A lock that a node of a cluster waits for ends as QueryCanceled.
+_BUSY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
+_IN_THE_WAY = "ALARM: a long transaction is in the way; the next run tries again"
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(lock)s)"
 SERVER_TIME = "SELECT now()"
 
 Report = Callable[[str], None]
+Step = Callable[[Report], bool]
 
 
 def maintain(
@@ -32,59 +39,92 @@ def maintain(
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Run every step once; False when an operator has to look at what was reported.
+    """Run every step once for every fact table; False when an operator has to look at what was reported.
 
-    `now` is the server's time unless given; `stopping` is asked between deletions. Raises psycopg2.Error when
-    the server cannot be reached or lacks the schema; what was done before stays done.
+    A table that is busy is an alarm and does not stop the others. `now` is the server's time unless given; `stopping`
+    is asked between deletions. Raises psycopg2.Error when the server cannot be reached or lacks the schema; what was
+    done before stays done.
     """
     with closing(connect(settings, statement_seconds_max=STATEMENT_SECONDS_MAX)) as conn:
         with conn:
             # The session's lock: it ends with the connection, however this process ends.
-            [alone] = fetch_all(conn, TRY_LOCK, {"lock": _MAINTENANCE_LOCK}, bool)
+            [acquired] = fetch_all(conn, TRY_LOCK, {"lock": _MAINTENANCE_LOCK}, bool)
             [server_time] = fetch_all(conn, SERVER_TIME, {}, lambda moment: moment)
-        if not alone:
+        if not acquired:
             report("another maintain is at work in this database; nothing to do")
             return True
         moment = now or server_time
-        weeks_good = _partitions(conn, moment, report)
-        retention_good = _retention(conn, moment, retention_days, report)
-        report(f"minutes: {delete_old_minutes(conn, moment, stopping)} buckets older than 35 days deleted")
-        report(f"idempotency: {delete_old_keys(conn, moment, stopping)} keys older than 48 hours deleted")
-        return weeks_good and retention_good
+        tables = read_fact_tables(conn)
+        steps = _steps(conn, tables, moment, retention_days, stopping)
+        outcomes = [_run_step(name, report, work) for name, work in steps]
+        return all(outcomes)
 
 
-def _partitions(conn: Connection, now: datetime, report: Report) -> bool:
-    made: list[Made] = []
-    good = True
+def _steps(
+    conn: Connection, tables: Sequence[FactTable], now: datetime, retention_days: int, stopping: Callable[[], bool]
+) -> Iterator[tuple[str, Step]]:
+    # The partitions of every table first: a missing one is the most urgent.
+    for table in tables:
+        yield f"partitions of {table.fact}", partial(_partitions, conn, table, now)
+    for table in tables:
+        yield f"retention of {table.fact}", partial(_retention, conn, table, now, retention_days)
+    for table in tables:
+        if "minute" in table.rollups:
+            yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
+    yield "idempotency", partial(_keys, conn, now, stopping)
+
+
+def _run_step(name: str, report: Report, work: Step) -> bool:
+    def say(line: str) -> None:
+        report(f"{name}: {line}")
+
     try:
-        made.extend(make_weeks(conn, now))
-    except errors.LockNotAvailable:
-        report("partitions: ALARM: a long transaction is in the way, weeks may be missing; the next run tries again")
-        good = False
-    report(f"partitions: made {', '.join(str(each.week) for each in made) or 'none'}")
-    if moved := sum(each.rows_moved for each in made):
+        return work(say)
+    except _BUSY:
+        say(_IN_THE_WAY)
+        return False
+
+
+def _partitions(conn: Connection, table: FactTable, now: datetime, report: Report) -> bool:
+    created: list[Created] = []
+    ok = True
+    try:
+        created.extend(create_partitions(conn, table, now))
+    except _BUSY:
+        report(f"{_IN_THE_WAY}; weeks may be missing until then")
+        ok = False
+    report(f"created {', '.join(str(each.week) for each in created) or 'none'}")
+    if moved := sum(each.rows_moved for each in created):
         report(
-            f"partitions: ALARM: the default partition was hit; its {moved} rows are in their own weeks now. "
+            f"ALARM: the default partition was hit; its {moved} rows are in their own weeks now. "
             "Run maintain at least once a week."
         )
-    if left := rows_in_default(conn):
-        report(f"partitions: ALARM: {left} rows are in the default partition and could not be moved")
-        good = False
-    return good
+    if left := rows_in_default(conn, table):
+        report(f"ALARM: {left} rows are in the default partition and could not be moved")
+        ok = False
+    return ok
 
 
-def _retention(conn: Connection, now: datetime, retention_days: int, report: Report) -> bool:
+def _retention(conn: Connection, table: FactTable, now: datetime, retention_days: int, report: Report) -> bool:
     if retention_days == 0:
-        report("retention: facts are kept for ever")
+        report("facts are kept for ever")
         return True
     weeks = 0
-    try:
-        for retired in retire_weeks(conn, now, retention_days):
-            weeks += 1
-            report(f"retention: week {retired.week} dropped, its {retired.rows} facts stay counted")
-    except errors.LockNotAvailable:
-        report("retention: ALARM: a long transaction is in the way of a week's end; the next run tries again")
-        return False
+    for retired in retire_partitions(conn, table, now, retention_days):
+        weeks += 1
+        report(f"week {retired.week} dropped, its {retired.rows} facts stay counted")
     if not weeks:
-        report(f"retention: no week is wholly older than {retention_days} days")
+        report(f"no week is wholly older than {retention_days} days")
+    return True
+
+
+def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
+    deleted = delete_old_minutes(conn, table, now, stopping)
+    report(f"{deleted} buckets older than {MINUTES_KEPT.days} days deleted")
+    return True
+
+
+def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
+    deleted = delete_old_keys(conn, now, stopping)
+    report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
     return True

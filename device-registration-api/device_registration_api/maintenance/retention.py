@@ -1,9 +1,10 @@
-"""Old weeks: dropped, after their sums were added to auth_event_retired in the same transaction."""
+"""Old weeks of facts: dropped, after their sums were added to `<fact>_retired` in the same transaction."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
+from device_registration_api.maintenance.catalogue import FactTable
 from device_registration_api.maintenance.partitions import WEEK, week_of
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
@@ -12,20 +13,20 @@ WEEKS = """
     SELECT to_date(right(relname, 8), 'YYYYMMDD') AS week
       FROM pg_inherits
       JOIN pg_class ON pg_class.oid = inhrelid
-     WHERE inhparent = 'auth_event'::regclass AND relname ~ '^auth_event_[0-9]{8}$'
+     WHERE inhparent = to_regclass(format('public.%%I', %(fact)s)) AND relname ~ '_[0-9]{8}$'
      ORDER BY week
 """
-RETIRE_WEEK = "SELECT maintenance.retire_week(%(week)s)"
+RETIRE_PARTITION = "SELECT maintenance.retire_partition(%(fact)s, %(week)s)"
 
 
 class Retired(NamedTuple):
-    """One week that is no longer there, and how many facts it held."""
+    """One week that is no longer stored, and how many facts it held."""
 
     week: date
     rows: int
 
 
-def retire_weeks(conn: Connection, now: datetime, retention_days: int) -> Iterator[Retired]:
+def retire_partitions(conn: Connection, table: FactTable, now: datetime, retention_days: int) -> Iterator[Retired]:
     """Retire every week that ended `retention_days` ago or earlier, oldest first; 0 keeps all.
 
     One transaction for each. Raises psycopg2.errors.LockNotAvailable when a long transaction was in the way
@@ -34,12 +35,12 @@ def retire_weeks(conn: Connection, now: datetime, retention_days: int) -> Iterat
     if retention_days == 0:
         return
     with conn:
-        weeks: list[date] = fetch_all(conn, WEEKS, {}, lambda week: week)
+        weeks: list[date] = fetch_all(conn, WEEKS, {"fact": table.fact}, lambda week: week)
     # A week that ends at the bound is wholly older; the one that holds the bound is not.
     oldest_kept = week_of(now - timedelta(days=retention_days))
     for week in weeks:
         if week + WEEK <= oldest_kept:
             with conn:
-                [rows] = fetch_all(conn, RETIRE_WEEK, {"week": week}, lambda retired: retired)
+                [rows] = fetch_all(conn, RETIRE_PARTITION, {"fact": table.fact, "week": week}, lambda retired: retired)
             if rows is not None:
                 yield Retired(week, rows)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from psycopg2 import sql
 
-from device_registration_api.maintenance import partitions
+from device_registration_api.maintenance import catalogue, partitions
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import (
     SESSION_LOCK,
@@ -50,7 +50,8 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Ca
                 migrations.upgrade(conn, config)
         with conn:
             after = migrations.current_revision(conn)
-        list(partitions.make_weeks(conn, datetime.now(UTC)))
+        for table in catalogue.read_fact_tables(conn):
+            list(partitions.create_partitions(conn, table, datetime.now(UTC)))
     if before == after:
         return f"database {database!r} is at revision {after} already"
     return f"database {database!r} is at revision {after} (before: {before or 'empty'})"

@@ -1,11 +1,15 @@
 """Time series, the same for every family: buckets of one width, as the clocks of one zone show them."""
 
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 # The width of a time bucket. Days and months follow the calendar of the chosen time zone.
 Interval: TypeAlias = Literal["minute", "hour", "day", "month"]
+# Single minutes are kept and can be asked for this long: five days longer than an event may be late. Quarters of an
+# hour, of which everything wider is made, are kept for ever.
+MINUTES_KEPT = timedelta(days=35)
 
 
 class Point(BaseModel):

@@ -8,13 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
 from contract.text import QueryInstant
-from contract.time_series import Interval
+from contract.time_series import MINUTES_KEPT, Interval
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000
-MINUTES_REACH_BACK = timedelta(days=35)
 # The range without `from`, ending at `to`; the route's documentation says the same.
 DEFAULT_RANGE: dict[Interval, timedelta] = {
     "minute": timedelta(hours=1),
@@ -51,8 +50,8 @@ def read_range(query: QueryParams, now: datetime) -> Range:
     start = _instant(query, "from") or end - DEFAULT_RANGE[interval]
     if start >= end:
         raise Invalid.single("must be before `to`", "query", "from")
-    if interval == "minute" and start < now - MINUTES_REACH_BACK:
-        raise BadRequest(f"interval=minute reaches back {MINUTES_REACH_BACK.days} days; use interval=hour before that")
+    if interval == "minute" and start < now - MINUTES_KEPT:
+        raise BadRequest(f"interval=minute reaches back {MINUTES_KEPT.days} days; use interval=hour before that")
     try:
         edges = bucket_edges(start, end, interval, zone, buckets_max=POINTS_MAX)
     except TooManyBucketsError:

@@ -6,99 +6,16 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:
-    """All that the first release has."""
-    op.execute(r"""
--- 1. Vocabulary
-
-CREATE TYPE device_type AS ENUM ('Android', 'TV', 'Watch', 'iOS');
-
-CREATE TABLE project (
-    project_id int  PRIMARY KEY,
-    name       text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100)
-);
--- Events that arrive without a key belong here.
-INSERT INTO project (project_id, name) VALUES (1, 'default');
-
--- 2. Facts: append-only, one row per sign-in
-
--- received_at decides the partition and the retention, occurred_at the bucket. The key holds received_at because
--- a key of a partitioned table must; a retry carries the same one and so collides with the first attempt.
-CREATE TABLE auth_event (
-    project_id  int         NOT NULL,
-    received_at timestamptz NOT NULL,
-    event_id    uuid        NOT NULL,
-    occurred_at timestamptz NOT NULL,
-    device_type device_type NOT NULL,
-    user_key    text        NOT NULL CHECK (char_length(user_key) BETWEEN 1 AND 255),
-    PRIMARY KEY (project_id, received_at, event_id)
-) PARTITION BY RANGE (received_at);
-COMMENT ON COLUMN auth_event.user_key IS
-    'Personal data: a pseudonym chosen by the client. Kept so that one person''s events can be found and erased; '
-    'never counted by, never in a rollup, a view or a log. Dropped with its week after RETENTION_DAYS.';
-
--- Weeks (Monday 00:00 UTC) are made four ahead by `maintain`. A row in the default partition means that it has not
--- run for a month: nothing is lost, `maintain` raises an alarm and moves the rows to a week of their own.
-CREATE TABLE auth_event_default PARTITION OF auth_event DEFAULT;
-
--- 3. Rollups: counted in the transaction that stores the fact
-
--- Sixteen slots, so that processes do not wait for each other's commit on one hot row; a reader sums them.
--- An update stays on its page (HOT: no index is touched) as long as the page has room: hence the fill factors.
-CREATE TABLE auth_event_total (
-    project_id  int         NOT NULL,
-    device_type device_type NOT NULL,
-    slot        smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count bigint      NOT NULL CHECK (event_count >= 0),
-    PRIMARY KEY (project_id, device_type, slot)
-) WITH (fillfactor = 25);
-
--- Kept for ever: the hours, days and months of every time zone can be built from quarters of an hour.
-CREATE TABLE auth_event_quarter_hour (
-    project_id   int         NOT NULL,
-    device_type  device_type NOT NULL,
-    bucket_start timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    slot         smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count  bigint      NOT NULL CHECK (event_count >= 0),
-    PRIMARY KEY (project_id, device_type, bucket_start, slot)
-) WITH (fillfactor = 70);
-
--- What was counted and is no longer in auth_event: the sums of the weeks that retention dropped.
-CREATE TABLE auth_event_retired (
-    project_id  int         NOT NULL,
-    device_type device_type NOT NULL,
-    event_count bigint      NOT NULL CHECK (event_count >= 0),
-    PRIMARY KEY (project_id, device_type)
-);
-
--- 4. Views: all that the public service can read
-
--- They run with their owner's rights, so a reader needs no right on a base table. One row per slot: without an
--- aggregate inside, a reader's predicates become index conditions.
-CREATE SCHEMA stats;
-
-CREATE VIEW stats.auth_event_total AS
-    SELECT project_id, device_type, event_count FROM auth_event_total;
-
-CREATE VIEW stats.auth_event_quarter_hour AS
-    SELECT project_id, device_type, bucket_start, event_count FROM auth_event_quarter_hour;
-
-CREATE VIEW stats.schema_revision AS
-    SELECT version_num AS revision FROM alembic_version;
-
--- 5. Maintenance: the only changes of structure that the private service's login can make
-
--- SECURITY DEFINER with a pinned search_path: the caller may make and retire weeks, and nothing else.
-CREATE SCHEMA maintenance;
-
-CREATE FUNCTION maintenance.week_name(week date) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    RETURN 'auth_event_' || to_char(week, 'YYYYMMDD');
-
+# Revision 0003 puts them back when it is taken back, but for week_start, which stays.
+WEEK_START = r"""
 CREATE FUNCTION maintenance.week_start(week date) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE
     RETURN week::timestamp AT TIME ZONE 'UTC';
+"""
+WEEK_FUNCTIONS = r"""
+CREATE FUNCTION maintenance.week_name(week date) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN 'auth_event_' || to_char(week, 'YYYYMMDD');
 
 -- Waits for a strong lock without making writers wait: whoever comes while we queue, queues behind us, so each
 -- attempt is short and lets them all through when it fails. Gives up (lock_not_available) after about 30 seconds.
@@ -199,7 +116,97 @@ BEGIN
     RETURN retired;
 END
 $$;
+"""
 
+
+def upgrade() -> None:
+    """All that the first release has."""
+    op.execute(r"""
+-- 1. Vocabulary
+
+CREATE TYPE device_type AS ENUM ('Android', 'TV', 'Watch', 'iOS');
+
+CREATE TABLE project (
+    project_id int  PRIMARY KEY,
+    name       text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100)
+);
+-- Events that arrive without a key belong here.
+INSERT INTO project (project_id, name) VALUES (1, 'default');
+
+-- 2. Facts: append-only, one row per sign-in
+
+-- received_at decides the partition and the retention, occurred_at the bucket. The key holds received_at because
+-- a key of a partitioned table must; a retry carries the same one and so collides with the first attempt.
+CREATE TABLE auth_event (
+    project_id  int         NOT NULL,
+    received_at timestamptz NOT NULL,
+    event_id    uuid        NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    device_type device_type NOT NULL,
+    user_key    text        NOT NULL CHECK (char_length(user_key) BETWEEN 1 AND 255),
+    PRIMARY KEY (project_id, received_at, event_id)
+) PARTITION BY RANGE (received_at);
+COMMENT ON COLUMN auth_event.user_key IS
+    'Personal data: a pseudonym chosen by the client. Kept so that one person''s events can be found and erased; '
+    'never counted by, never in a rollup, a view or a log. Dropped with its week after RETENTION_DAYS.';
+
+-- Weeks (Monday 00:00 UTC) are made four ahead by `maintain`. A row in the default partition means that it has not
+-- run for a month: nothing is lost, `maintain` raises an alarm and moves the rows to a week of their own.
+CREATE TABLE auth_event_default PARTITION OF auth_event DEFAULT;
+
+-- 3. Rollups: counted in the transaction that stores the fact
+
+-- Sixteen slots, so that processes do not wait for each other's commit on one hot row; a reader sums them.
+-- An update stays on its page (HOT: no index is touched) as long as the page has room: hence the fill factors.
+CREATE TABLE auth_event_total (
+    project_id  int         NOT NULL,
+    device_type device_type NOT NULL,
+    slot        smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count bigint      NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, device_type, slot)
+) WITH (fillfactor = 25);
+
+-- Kept for ever: the hours, days and months of every time zone can be built from quarters of an hour.
+CREATE TABLE auth_event_quarter_hour (
+    project_id   int         NOT NULL,
+    device_type  device_type NOT NULL,
+    bucket_start timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    slot         smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count  bigint      NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, device_type, bucket_start, slot)
+) WITH (fillfactor = 70);
+
+-- What was counted and is no longer in auth_event: the sums of the weeks that retention dropped.
+CREATE TABLE auth_event_retired (
+    project_id  int         NOT NULL,
+    device_type device_type NOT NULL,
+    event_count bigint      NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, device_type)
+);
+
+-- 4. Views: all that the public service can read
+
+-- They run with their owner's rights, so a reader needs no right on a base table. One row per slot: without an
+-- aggregate inside, a reader's predicates become index conditions.
+CREATE SCHEMA stats;
+
+CREATE VIEW stats.auth_event_total AS
+    SELECT project_id, device_type, event_count FROM auth_event_total;
+
+CREATE VIEW stats.auth_event_quarter_hour AS
+    SELECT project_id, device_type, bucket_start, event_count FROM auth_event_quarter_hour;
+
+CREATE VIEW stats.schema_revision AS
+    SELECT version_num AS revision FROM alembic_version;
+
+-- 5. Maintenance: the only changes of structure that the private service's login can make
+
+-- SECURITY DEFINER with a pinned search_path: the caller may make and retire weeks, and nothing else.
+CREATE SCHEMA maintenance;
+""")
+    op.execute(WEEK_START + WEEK_FUNCTIONS)
+    op.execute(r"""
 -- 6. Grants: "only the private service writes" is a right, not a promise
 
 -- The public service: the views, and nothing else.

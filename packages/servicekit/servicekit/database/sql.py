@@ -1,14 +1,19 @@
-"""The only way to `execute`: a literal statement, named parameters, a typed result."""
+"""Runs one statement, literal or composed, never a formatted string: named parameters, a typed result."""
 
 from collections.abc import Callable, Mapping
-from typing import LiteralString, TypeVar
+from typing import LiteralString, TypeAlias, TypeVar
+
+from psycopg2.sql import Composed
 
 from servicekit.database import Connection
 
 Row = TypeVar("Row")
 
+# Composed: table and column names that come from the database's own catalogue, quoted by psycopg2.
+Statement: TypeAlias = LiteralString | Composed
 
-def execute(conn: Connection, statement: LiteralString, parameters: Mapping[str, object]) -> int:
+
+def execute(conn: Connection, statement: Statement, parameters: Mapping[str, object]) -> int:
     """Run a statement that returns no rows; the number of rows it touched."""
     with conn.cursor() as cursor:
         cursor.execute(statement, parameters)
@@ -16,7 +21,7 @@ def execute(conn: Connection, statement: LiteralString, parameters: Mapping[str,
 
 
 def fetch_all(
-    conn: Connection, statement: LiteralString, parameters: Mapping[str, object], row: Callable[..., Row]
+    conn: Connection, statement: Statement, parameters: Mapping[str, object], row: Callable[..., Row]
 ) -> list[Row]:
     """Run a statement and build one `row(*columns)` a row."""
     with conn.cursor() as cursor:

@@ -10,7 +10,7 @@ import pytest
 from psycopg2 import errors
 
 from device_registration_api.maintenance.partitions import week_of
-from tests.maintenance.rounds import as_administrator, as_writer, make_week, places, record, run_round, verify
+from tests.maintenance.rounds import as_administrator, as_writer, create_partition, places, record, run_round, verify
 
 if TYPE_CHECKING:
     from tests.servers import MigratedDatabase
@@ -41,15 +41,15 @@ def test_a_week_begins_on_monday_in_utc(moment: str, monday: date) -> None:
 
 def test_the_current_week_and_four_more_are_made(database: MigratedDatabase) -> None:
     before = partitions(database)
-    good, lines = run_round(database, ROLL_OVER - MICROSECOND, retention_days=0)
-    assert good
+    ok, lines = run_round(database, ROLL_OVER - MICROSECOND, retention_days=0)
+    assert ok
     made = {f"auth_event_{ROLL_OVER.date() + timedelta(days=7 * n):%Y%m%d}" for n in range(-1, 4)}
     assert partitions(database) == before | made
-    assert lines[0].startswith("partitions: made 2031-03-24, 2031-03-31")
+    assert lines[0].startswith("partitions of auth_event: created 2031-03-24, 2031-03-31")
 
     run_round(database, ROLL_OVER, retention_days=0)
     assert partitions(database) == before | made | {"auth_event_20310428"}
-    assert run_round(database, ROLL_OVER, retention_days=0)[1][0] == "partitions: made none"
+    assert run_round(database, ROLL_OVER, retention_days=0)[1][0] == "partitions of auth_event: created none"
 
 
 def test_on_the_day_of_a_roll_over_each_side_lands_in_its_own_week(database: MigratedDatabase) -> None:
@@ -62,13 +62,13 @@ def test_on_the_day_of_a_roll_over_each_side_lands_in_its_own_week(database: Mig
 def test_a_roll_over_without_the_new_week_is_repaired_from_either_side(
     database: MigratedDatabase, side: timedelta
 ) -> None:
-    make_week(database, date(2031, 3, 24))
+    create_partition(database, date(2031, 3, 24))
     record(database, ROLL_OVER - MICROSECOND, ROLL_OVER, ROLL_OVER + MICROSECOND)
     assert places(database) == {BEFORE: 1, "auth_event_default": 2}
 
-    good, lines = run_round(database, ROLL_OVER + side, retention_days=0)
+    ok, lines = run_round(database, ROLL_OVER + side, retention_days=0)
 
-    assert good
+    assert ok
     assert places(database) == {BEFORE: 1, AFTER: 2}
     assert any("ALARM" in line and "2 rows" in line for line in lines)
     assert not verify(database).drifts
@@ -81,9 +81,9 @@ def test_rows_of_every_week_leave_the_default_partition_unchanged(database: Migr
     facts = "SELECT * FROM auth_event ORDER BY event_id"
     before = as_writer(database, facts)
 
-    good, _ = run_round(database, ROLL_OVER, retention_days=0)
+    ok, _ = run_round(database, ROLL_OVER, retention_days=0)
 
-    assert good
+    assert ok
     assert as_writer(database, facts) == before
     assert "auth_event_default" not in places(database)
 
@@ -91,18 +91,18 @@ def test_rows_of_every_week_leave_the_default_partition_unchanged(database: Migr
 def test_a_row_that_no_week_can_hold_keeps_the_alarm_on(database: MigratedDatabase) -> None:
     as_writer(database, "INSERT INTO auth_event VALUES (1, 'infinity', gen_random_uuid(), now(), 'iOS', 'u')")
     for _ in range(2):
-        good, lines = run_round(database)
-        assert not good
+        ok, lines = run_round(database)
+        assert not ok
         assert any("ALARM: 1 rows are in the default partition" in line for line in lines)
 
 
 def test_only_mondays_begin_a_week(database: MigratedDatabase) -> None:
     with pytest.raises(errors.InvalidParameterValue, match="Monday"):
-        make_week(database, date(2031, 4, 1))
+        create_partition(database, date(2031, 4, 1))
 
 
 def test_a_new_week_refuses_what_belongs_to_another_and_keeps_keys_unique(database: MigratedDatabase) -> None:
-    make_week(database, date(2031, 3, 31))
+    create_partition(database, date(2031, 3, 31))
     insert = """
         INSERT INTO auth_event VALUES
             (1, %(at)s, '018f0000-0000-7000-8000-000000000001', %(at)s, 'iOS', 'u')

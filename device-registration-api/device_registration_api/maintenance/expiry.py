@@ -1,0 +1,57 @@
+"""Rows that are kept for a while only: minute buckets and idempotency keys, deleted in small transactions."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from psycopg2 import sql
+
+from contract.time_series import MINUTES_KEPT
+from device_registration_api.maintenance.catalogue import FactTable, columns
+from servicekit.database import Connection
+from servicekit.database.sql import Statement, execute
+
+IDEMPOTENCY_KEPT = timedelta(hours=48)
+# One transaction deletes about this many: it lasts milliseconds, so no writer waits long for it.
+BATCH_ROWS = 5_000
+
+# By group and bucket, so the slots of one counter go together.
+DELETE_OLD_MINUTES = sql.SQL("""
+    DELETE FROM {minutes}
+     WHERE ({group_columns}, bucket_start) IN (
+           SELECT {group_columns}, bucket_start
+             FROM {minutes}
+            WHERE bucket_start < %(bound)s
+            ORDER BY bucket_start
+            LIMIT %(rows)s)
+""")
+DELETE_OLD_KEYS = """
+    DELETE FROM idempotency
+     WHERE (project_id, key) IN (
+           SELECT project_id, key
+             FROM idempotency
+            WHERE created_at < %(bound)s
+            ORDER BY created_at
+            LIMIT %(rows)s)
+"""
+
+
+def delete_old_minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callable[[], bool]) -> int:
+    """Delete the minute buckets that begin more than MINUTES_KEPT ago; the number of rows."""
+    statement = DELETE_OLD_MINUTES.format(minutes=table.table("minute"), group_columns=columns(table.group_columns))
+    return _delete_in_batches(conn, statement, now - MINUTES_KEPT, stopping)
+
+
+def delete_old_keys(conn: Connection, now: datetime, stopping: Callable[[], bool]) -> int:
+    """Delete the idempotency keys claimed more than 48 hours ago; the number of rows."""
+    return _delete_in_batches(conn, DELETE_OLD_KEYS, now - IDEMPOTENCY_KEPT, stopping)
+
+
+def _delete_in_batches(conn: Connection, statement: Statement, bound: datetime, stopping: Callable[[], bool]) -> int:
+    deleted = 0
+    while not stopping():
+        with conn:
+            rows = execute(conn, statement, {"bound": bound, "rows": BATCH_ROWS})
+        deleted += rows
+        if rows < BATCH_ROWS:
+            break
+    return deleted
