@@ -81,6 +81,13 @@ def test_every_lawful_host_is_taken(small: SmallService, head: bytes) -> None:
         assert connection.answer().status == 200
 
 
+@pytest.mark.parametrize(("target", "status"), [("http://a", 404), ("http://a?x=1", 404), ("http://a/plain", 200)])
+def test_an_absolute_target_without_a_path_means_the_root(small: SmallService, target: str, status: int) -> None:
+    with small.connect() as connection:
+        assert connection.ask("GET", target).status == status
+        assert connection.ask("GET", "/plain").status == 200
+
+
 def test_hosts_are_counted_for_each_request(small: SmallService) -> None:
     with small.connect() as connection:
         assert connection.ask("GET", "/plain").status == 200

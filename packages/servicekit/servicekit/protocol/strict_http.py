@@ -79,6 +79,8 @@ class StrictHttpProtocol(LoadSheddingProtocol):
     @override
     def on_headers_complete(self) -> None:
         self._is_head_complete = True
+        if not self.url.startswith(b"/"):
+            self.url = _with_path(self.url)
         problem = self._problem_of_head()
         self._pending_bytes = 0
         if problem is None:
@@ -127,3 +129,9 @@ class StrictHttpProtocol(LoadSheddingProtocol):
         else:
             _log.error("a callback of the parser failed", exc_info=cause)
             self._end_with_error(_BUG)
+
+
+def _with_path(target: bytes) -> bytes:
+    """An absolute URL without a path means the path `/` (RFC 9112, section 3.2.1), which uvicorn needs to be there."""
+    url = httptools.parse_url(target)
+    return target if url.path else b"/" + (b"?" + url.query if url.query else b"")
