@@ -22,10 +22,10 @@ CREATE TABLE project (
     project_id int  PRIMARY KEY,
     name       text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100)
 );
--- Events that arrive without a key belong here.
+-- Events that are sent without a project's key belong to this one.
 INSERT INTO project (project_id, name) VALUES (1, 'default');
 
--- Which revision this schema is: read and written by `migrate`.
+-- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
 );
@@ -116,7 +116,7 @@ CREATE TABLE auth_event_minute (
 -- Serves the deletion of old buckets, oldest first.
 CREATE INDEX auth_event_minute_bucket_start ON auth_event_minute (bucket_start);
 
--- What was counted and is no longer in auth_event: the sums of the weeks that retention dropped.
+-- The sums of the weeks that retention dropped: counted, and no longer stored in auth_event.
 CREATE TABLE auth_event_retired (
     project_id  int         NOT NULL,
     device_type device_type NOT NULL,
@@ -126,8 +126,8 @@ CREATE TABLE auth_event_retired (
 
 -- 4. Views: all that the public service can read
 
--- They run with their owner's rights, so a reader needs no right on a base table. One row per slot: without an
--- aggregate inside, a reader's predicates become index conditions.
+-- Views run with their owner's rights, so a reader needs no right on a base table. They return one row per slot: without
+-- an aggregate inside, a reader's predicates become index conditions.
 CREATE SCHEMA stats;
 
 CREATE VIEW stats.auth_event_total AS
@@ -305,8 +305,8 @@ BEGIN
 END
 $$;
 
--- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The first
--- revision after 0.2.0 drops it.
+-- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The release after
+-- this one drops it, and may make (project_id, kind, key) the primary key of idempotency.
 
 -- Its `maintain` and `migrate` know auth_event only.
 CREATE FUNCTION maintenance.make_week(week date) RETURNS bigint

@@ -1,4 +1,4 @@
-"""`make verify-counts`: the private service's own check, on the database that `make run` is using."""
+"""`make verify-counts`: runs the private service's own check on the database of a running `make run`."""
 
 import subprocess
 import sys

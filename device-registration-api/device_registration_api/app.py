@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
+from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.group_commit import GroupCommit
@@ -22,8 +23,6 @@ from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 
 SERVICE = "device-registration-api"
-# What the statements in this release need; a newer schema is fine.
-SCHEMA_NEEDED = "0002"
 # What statistics-api alone calls. Family 1's own path has its document's `{"detail": ...}`.
 ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from contract.schema import SCHEMA_NEEDED
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
@@ -26,8 +27,6 @@ from statistics_api.rate_limit import RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
-# What the queries in this release need; a newer schema is fine.
-SCHEMA_NEEDED = "0002"
 # Family 1 has its document's `{"detail": ...}`; the others have RFC 9457, and family 3's clients read `error`, too.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.

@@ -11,6 +11,7 @@ import httpx2
 import psycopg2
 import pytest
 
+from contract.schema import SCHEMA_NEEDED
 from tests.auth_events.payloads import REGISTERED, event
 from tests.database import assert_counts_are_exact, facts_by_user, facts_of, rows
 from tests.servers import Cluster, Product
@@ -126,9 +127,9 @@ def test_a_database_that_is_not_migrated_is_not_ready_and_says_so(
         for client in (public, private):
             ready = client.get("/readyz")
             assert ready.status_code == 503
-            assert ready.json()["reason"] == "database: schema 0001, needs 0002"
+            assert ready.json()["reason"] == f"database: schema 0001, needs {SCHEMA_NEEDED}"
     finally:
-        rows(product.database, "UPDATE alembic_version SET version_num = '0002'")
+        rows(product.database, "UPDATE alembic_version SET version_num = %(newest)s", {"newest": SCHEMA_NEEDED})
     assert public.get("/readyz").status_code == private.get("/readyz").status_code == 200
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from contract.schema import SCHEMA_NEEDED
 from tests.auth_events.payloads import REGISTERED, event
 from tests.database import facts_of
 from tests.servers import Product
@@ -25,11 +26,11 @@ def test_readiness_tells_version_environment_and_every_need(public: httpx2.Clien
     body: dict[str, Any] = answer.json()
     assert answer.status_code == 200
     assert body.pop("version")
-    assert body.pop("needs") == {"database": "ok, schema 0002", "device-registration-api": "ok"}
+    assert body.pop("needs") == {"database": f"ok, schema {SCHEMA_NEEDED}", "device-registration-api": "ok"}
     assert body == {"status": "ready", "reason": None, "service": "statistics-api", "environment": "development"}
 
     body = private.get("/readyz").json()
-    assert body["needs"] == {"database": "ok, schema 0002"}
+    assert body["needs"] == {"database": f"ok, schema {SCHEMA_NEEDED}"}
     assert (body["status"], body["reason"], body["service"]) == ("ready", None, "device-registration-api")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from contract.schema import SCHEMA_NEEDED
+from device_registration_api.schema import migrations
 from tests.schema.schema_steps import downgrade_to, dump, migrate, rows, run, upgrade_to
 
 if TYPE_CHECKING:
@@ -80,3 +82,7 @@ def test_the_first_revision_is_never_taken_back(fresh_database: str) -> None:
     assert (code, len(printed.splitlines())) == (1, 1)
     assert "0001 is the first" in printed
     assert rows(fresh_database, "SELECT count(*)::int FROM auth_event") == [(0,)]
+
+
+def test_the_services_need_the_newest_revision() -> None:
+    assert migrations.newest_revision() == SCHEMA_NEEDED

@@ -180,8 +180,8 @@ BEGIN
 END
 $$;
 
--- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The first
--- revision after 0.2.0 drops it.
+-- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The release after
+-- this one drops it, and may make (project_id, kind, key) the primary key of idempotency.
 
 -- Its `maintain` and `migrate` know auth_event only.
 CREATE OR REPLACE FUNCTION maintenance.make_week(week date) RETURNS bigint

@@ -1,4 +1,4 @@
-"""Which schema is there, and is it the one this code needs?"""
+"""Checks that the schema of the database is the one that this release needs, or a newer one."""
 
 from typing import NamedTuple
 
@@ -18,8 +18,10 @@ class _Revision(NamedTuple):
 
 
 async def check_schema(database: Database, needed: str, seconds_max: float) -> str:
-    """The revision that is there. Revisions are zero-padded numbers, so text order is their order; a newer schema
-    is fine, because a change is expanded before it is contracted.
+    """Return the revision of the database, as a sentence for `/readyz`.
+
+    Revisions are zero-padded numbers, so text order is their order. A newer schema is fine, because a change is
+    expanded in one release and contracted in a later one.
 
     Raises:
         NotRecorded: the database cannot be reached, or its schema is older than `needed`.
