@@ -32,7 +32,15 @@ ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 _ALLOWED_HEADERS = ["Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"]
-_EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Retry-After", "X-Request-ID"]
+_EXPOSED_HEADERS = [
+    "ETag",
+    "Idempotent-Replayed",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+]
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:

@@ -41,7 +41,8 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
         else:
             free_at = self._limiter.get_window_stats(self._rate, address).reset_time
-            refusal = TooManyRequests(f"more than {self._rate}", max(1, math.ceil(free_at - time.time())))
+            seconds = max(1, math.ceil(free_at - time.time()))  # noqa: TID251 - the library's own clock
+            refusal = TooManyRequests(f"more than {self._rate}", seconds, limit=self._rate.amount)
             await self._render(scope, refusal)(scope, receive, send)
 
 

@@ -83,7 +83,10 @@ async def test_a_429_says_when_to_come_back_and_why() -> None:
     for _ in range(3):
         answer = await clients.ask("192.0.2.1")
 
-    assert int(answer.headers["retry-after"]) >= 1
+    assert 3_590 <= int(answer.headers["retry-after"]) <= 3_600
+    assert answer.headers["ratelimit-limit"] == "2"
+    assert answer.headers["ratelimit-remaining"] == "0"
+    assert answer.headers["ratelimit-reset"] == answer.headers["retry-after"]
     assert answer.json() == {"detail": "more than 2 per 1 hour", "code": "too-many-requests"}
 
 

@@ -22,7 +22,7 @@ from tests.statistics_api.transport_server import (
 )
 
 
-async def test_nobody_there_means_that_nothing_was_sent() -> None:
+async def test_a_port_or_a_name_without_a_server_means_that_nothing_was_sent() -> None:
     async with client_of(free_port()) as client:
         with pytest.raises(httpx2.ConnectError):
             await ask(client)

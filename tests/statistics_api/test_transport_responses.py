@@ -108,7 +108,7 @@ async def test_what_is_no_response_leaves_the_outcome_unknown_and_no_connection(
         assert (await ask(client)).content == b"ok"
 
 
-async def test_a_response_that_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
+async def test_an_unsolicited_response_is_not_taken_for_the_next_one() -> None:
     async with serving(answering(OK + OK.replace(b"ok", b"no"), OK)) as (server, client):
         assert [(await ask(client)).content for _ in range(2)] == [b"ok", b"ok"]
         assert server.accepted == 2

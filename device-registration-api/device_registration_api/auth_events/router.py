@@ -1,6 +1,5 @@
 """The private routes of family 1."""
 
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -34,6 +33,7 @@ from servicekit.http.bodies import (
 from servicekit.http.error_responses import invalid, json_response
 from servicekit.http.openapi import json_body, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
+from servicekit.process import clock
 
 # The longest that any work is worth, in seconds, whatever deadline a caller names.
 SECONDS_MAX = 10.0
@@ -64,7 +64,7 @@ async def register(request: Request) -> Response:
     added = {
         "project_id": DEFAULT_PROJECT_ID,
         "event_id": str(uuid7()),
-        "received_at": datetime.now(UTC),
+        "received_at": clock.now(),
         "identity": None
         if key is None
         else IdempotencyKey(key=key, body_sha256=body_sha256(event.idempotency_fields())),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 
 from psycopg2 import sql
 
@@ -17,6 +16,7 @@ from device_registration_api.schema.connect import (
 )
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from servicekit.database import Connection
+from servicekit.process import clock
 
 # Any number will do that no other program locks in database `postgres`.
 _ROLE_LOCK = 7_302_000
@@ -51,7 +51,7 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Ca
         with conn:
             after = migrations.current_revision(conn)
         for table in catalogue.read_fact_tables(conn):
-            list(partitions.create_partitions(conn, table, datetime.now(UTC)))
+            list(partitions.create_partitions(conn, table, clock.now()))
     if before == after:
         return f"database {database!r} is at revision {after} already"
     return f"database {database!r} is at revision {after} (before: {before or 'empty'})"

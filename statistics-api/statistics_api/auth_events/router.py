@@ -1,7 +1,7 @@
 """The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.fast_path)."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Annotated, NamedTuple
@@ -32,6 +32,7 @@ from servicekit.http.openapi import json_body, query, refusals
 from servicekit.http.strict_json import decode
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
+from servicekit.process import clock
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.accepting import accept, read_event
 from statistics_api.auth_events.batches import NDJSON, read_batch
@@ -103,7 +104,7 @@ async def log_auth(request: Request) -> Response:
     key = read_idempotency_key(request)
     # The parser alone: what is beyond its rules is the model's to refuse, in the fields that are read.
     event = read_event(AuthEvent, decode(await read_bytes(request)), "body")
-    registration = accept(event, key or event.event_id, datetime.now(UTC), "body")
+    registration = accept(event, key or event.event_id, clock.now(), "body")
     gateway: Gateway = request.state.gateway
     # Resolves after the private service committed: a 200 means durable.
     replayed = await gateway.register(registration, request.scope["request_id"])
@@ -136,7 +137,7 @@ async def log_auth_batch(request: Request) -> Response:
     With an `Idempotency-Key`, a repeat of the whole batch gets the first answer; an item with an `eventId` is
     counted once, whatever batch it comes in.
     """
-    batch = await read_batch(request, datetime.now(UTC))
+    batch = await read_batch(request, clock.now())
     gateway: Gateway = request.state.gateway
     reply = await gateway.register_batch(batch, request.scope["request_id"])
     body = reply.answer.model_dump_json(by_alias=True)
@@ -199,7 +200,7 @@ async def timeseries(request: Request) -> Response:
     A series has at most 10,000 points: a longer range is refused, never cut. Minutes reach back 35 days.
     """
     device_type = _device_type(request)
-    asked = read_range(request.query_params, datetime.now(UTC))
+    asked = read_range(request.query_params, clock.now())
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
     reader: StatisticsReader = request.state.reader
     counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, asked))

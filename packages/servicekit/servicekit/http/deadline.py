@@ -7,13 +7,14 @@ private service refuse work too early or begin it too late, and never makes an a
 import time
 
 from servicekit.errors import Invalid
+from servicekit.process import clock
 
 HEADER = "X-Request-Deadline"
 
 
 def to_header(deadline: float) -> str:
     """Seconds since the epoch for a reading of `time.monotonic`."""
-    return f"{time.time() + deadline - time.monotonic():.3f}"
+    return f"{clock.now().timestamp() + deadline - time.monotonic():.3f}"
 
 
 def from_header(value: str | None, *, seconds_max: float) -> float:
@@ -26,7 +27,7 @@ def from_header(value: str | None, *, seconds_max: float) -> float:
     if value is None:
         return now + seconds_max
     try:
-        left = float(value) - time.time()
+        left = float(value) - clock.now().timestamp()
     except ValueError as error:
         raise Invalid.single("must be seconds since the epoch", "header", HEADER) from error
     # min() on this side: for NaN, too, the answer is `seconds_max`.
