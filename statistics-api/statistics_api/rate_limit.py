@@ -1,6 +1,7 @@
-"""An optional limit on the requests of one client address, kept by each process for itself."""
+"""An optional limit on the requests of one client address. Each process keeps its own count."""
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -12,15 +13,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servicekit.errors import TooManyRequests
 from servicekit.http.error_responses import Renderer
+from servicekit.http.headers import headers
+from servicekit.http.paths import route_path
 
 Network = IPv4Network | IPv6Network
 _EXEMPT_PATHS = frozenset({"/health", "/livez", "/readyz"})
 # One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
 _IPV6_PREFIX = 64
+# An address as a proxy may write it: quoted, with a port (Azure's gateway), an IPv6 address in brackets, with a zone.
+_FORWARDED = re.compile(
+    r'"?(?:\[(?P<bracketed>[0-9a-fA-F:.]+)(?:%[^\]]*)?\](?::\d+)?|(?P<v4>[\d.]+):\d+|(?P<bare>[0-9a-fA-F:.]+)(?:%.*)?)"?',
+    re.ASCII,
+)
 
 
 class RateLimitMiddleware:
-    """Refuses with 429 whoever asks more often than `rate`."""
+    """Refuses a client that asks more often than `rate` with 429."""
 
     def __init__(
         self, app: ASGIApp, *, rate: RateLimitItem, trusted_proxies: Sequence[Network], render: Renderer
@@ -33,39 +41,42 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"].rstrip("/") in _EXEMPT_PATHS:
+        if scope["type"] != "http" or route_path(scope) in _EXEMPT_PATHS:
             await self._app(scope, receive, send)
             return
-        address = client_address(scope, self._trusted_proxies)
-        if self._limiter.hit(self._rate, address):
+        client = client_network(scope, self._trusted_proxies)
+        if self._limiter.hit(self._rate, client):
             await self._app(scope, receive, send)
         else:
-            free_at = self._limiter.get_window_stats(self._rate, address).reset_time
+            free_at = self._limiter.get_window_stats(self._rate, client).reset_time
             seconds = max(1, math.ceil(free_at - time.time()))  # noqa: TID251 - the library's own clock
             refusal = TooManyRequests(f"more than {self._rate}", seconds, limit=self._rate.amount)
             await self._render(scope, refusal)(scope, receive, send)
 
 
-def client_address(scope: Scope, trusted_proxies: Sequence[Network]) -> str:
-    """Who is asking: the nearest address that is not one of our own proxies.
+def client_network(scope: Scope, trusted_proxies: Sequence[Network]) -> str:
+    """Whose request it is: the nearest address that is not one of our own proxies, or its /64.
 
-    Each proxy appends the address it saw to X-Forwarded-For, so the list is read from the right, and only as far
-    as the one who wrote an entry is trusted. Whatever a client wrote there itself stands further left.
+    Each proxy appends the address it saw to X-Forwarded-For, so the list is read from the right, and only as far as the
+    writer of an entry is trusted. What a client wrote there itself stands further left. Where a proxy of ours wrote
+    something that is no address, its own address counts: the clients behind it share one limit, and a new text for each
+    request gains nothing.
     """
-    nearest = scope["client"][0] if scope["client"] else ""
-    forwarded = [
-        entry.strip()
-        for name, value in scope["headers"]
-        if name == b"x-forwarded-for"
-        for entry in value.decode("latin-1").split(",")
-    ]
-    address = _parse(nearest)
+    address = _parse(scope["client"][0] if scope["client"] else "")
+    forwarded = [entry for line in headers(scope, b"x-forwarded-for") for entry in line.split(",")]
     while address is not None and forwarded and any(address in network for network in trusted_proxies):
-        nearest = forwarded.pop()
-        address = _parse(nearest)
+        before = _parse_forwarded(forwarded.pop())
+        if before is None:
+            break
+        address = before
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_PREFIX), strict=False))
-    return nearest if address is None else str(address)
+    return "" if address is None else str(address)
+
+
+def _parse_forwarded(entry: str) -> IPv4Address | IPv6Address | None:
+    parts = _FORWARDED.fullmatch(entry.strip())
+    return None if parts is None else _parse(parts["bracketed"] or parts["v4"] or parts["bare"])
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
