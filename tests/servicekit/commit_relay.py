@@ -7,7 +7,8 @@ from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 
-_COMMIT = b"COMMIT\0"  # the end of the protocol's Query message
+COMMIT = b"COMMIT\0"  # the end of the protocol's Query message
+COPY_DONE = b"c\0\0\0\4"  # the message after which a string with a COPY in it is committed
 
 
 class Loss(Enum):
@@ -18,11 +19,15 @@ class Loss(Enum):
 
 
 class CommitRelay:
-    """Listens on a local port; breaks the connection at each of the first `losses` COMMITs, in one of two ways."""
+    """Listens on a local port; breaks the connection at each of the first `losses` COMMITs, in one of two ways.
 
-    def __init__(self, server_socket: Path, loss: Loss, losses: int) -> None:
+    `commit` is how the message ends that lets the server commit.
+    """
+
+    def __init__(self, server_socket: Path, loss: Loss, losses: int, commit: bytes = COMMIT) -> None:
         self._server_socket = server_socket
         self._loss = loss
+        self._commit = commit
         self._left = losses
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +59,7 @@ class CommitRelay:
                     data = key.fileobj.recv(65536)  # type: ignore[union-attr]  # both are sockets
                     if not data:
                         return
-                    if key.fileobj is client and data.endswith(_COMMIT) and self._loses():
+                    if key.fileobj is client and data.endswith(self._commit) and self._loses():
                         if self._loss is Loss.REPLY:
                             server.sendall(data)
                             server.recv(65536)  # the reply: by now it is committed

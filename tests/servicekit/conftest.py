@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from local.services import Child
 from servicekit.database import Connection as Session
 from servicekit.database.connection_string import dsn
 from servicekit.database.pool import Database
+from servicekit.database.prepared import Prepared
 from servicekit.process.request_log import WRITE_SECONDS
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection
@@ -31,7 +32,13 @@ class MakeDatabase(Protocol):
     """Makes a `Database`, closed after the test; `other` are libpq's parameters."""
 
     def __call__(
-        self, *, connections_max: int = 2, wait_seconds_max: float = 0.2, read_only: bool = False, **other: str | int
+        self,
+        *,
+        connections_max: int = 2,
+        wait_seconds_max: float = 0.2,
+        read_only: bool = False,
+        prepare: Sequence[Prepared] = (),
+        **other: str | int,
     ) -> Database: ...
 
 
@@ -97,13 +104,19 @@ def make_database(probe: Probe) -> Iterator[MakeDatabase]:
     with ExitStack() as undo:
 
         def make(
-            *, connections_max: int = 2, wait_seconds_max: float = 0.2, read_only: bool = False, **other: str | int
+            *,
+            connections_max: int = 2,
+            wait_seconds_max: float = 0.2,
+            read_only: bool = False,
+            prepare: Sequence[Prepared] = (),
+            **other: str | int,
         ) -> Database:
             database = Database(
                 probe.dsn(**other),
                 connections_max=connections_max,
                 wait_seconds_max=wait_seconds_max,
                 read_only=read_only,
+                prepare=prepare,
             )
             undo.callback(database.close)
             return database

@@ -8,8 +8,8 @@ from typing import TypeVar
 import psycopg2
 
 from servicekit.database import Connection
-from servicekit.database.lease import Contention, Lease
-from servicekit.errors import NotRecorded, OutcomeUnknown
+from servicekit.database.lease import Contention, Lease, StatementFailed, StringFailed
+from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown
 
 Result = TypeVar("Result")
 
@@ -20,11 +20,18 @@ _PAUSE_SECONDS = 0.05
 def commit(
     lease: Lease, work: Callable[[Connection], Result], fallback: Callable[[Connection], Result] | None = None
 ) -> Result:
-    """Run `work` in one transaction and commit it. Repeated with the same ids, it must be exact or be refused.
+    """Run `work` in one transaction and commit it; see `repeat_until_known`."""
+    return repeat_until_known(lease, _committed(work), None if fallback is None else _committed(fallback))
+
+
+def repeat_until_known(
+    lease: Lease, attempt: Callable[[Lease], Result], fallback: Callable[[Lease], Result] | None = None
+) -> Result:
+    """Run `attempt`, which opens a transaction of the lease. Repeated with the same ids, it is exact or is refused.
 
     A deadlock or a lock time-out is repeated a few times. A COMMIT whose outcome is unknown is repeated on a new
     connection until it is known, or until the lease expires: only then is anybody told that it is unknown. Once the
-    database has refused the data of `work`, `fallback` takes its place.
+    database has refused the data of `attempt`, or failed in a statement of it, `fallback` takes its place.
 
     Raises:
         NotRecorded: nothing was stored.
@@ -35,25 +42,33 @@ def commit(
     unknown: OutcomeUnknown | None = None
     while True:
         try:
-            with lease.transaction() as conn:
-                return work(conn)
-        except (psycopg2.DataError, psycopg2.IntegrityError):
-            if fallback is None:
-                raise
+            return attempt(lease)
+        except (psycopg2.DataError, psycopg2.IntegrityError, StatementFailed, StringFailed) as error:
             # One row was refused and took its neighbours with it; or our own rows are in the way, stored by a COMMIT
-            # that got lost: what is unknown stays so, whatever becomes of this attempt.
-            work, fallback = fallback, None
-            continue
+            # that got lost (a cluster tells a duplicate key that COPY meets as an internal error): what is unknown
+            # stays so, whatever becomes of this attempt.
+            unknown = error if isinstance(error, StringFailed) else unknown
+            if fallback is not None:
+                attempt, fallback = fallback, None
+                continue
+            if unknown is None or not isinstance(error, DomainError):
+                raise
         except OutcomeUnknown as error:
             unknown = error
-        except Contention:
-            contentions += 1
-            if contentions == _CONTENTION_ATTEMPTS_MAX and unknown is None:
-                raise
-        except NotRecorded:
-            if unknown is None:
+        except NotRecorded as error:
+            contentions += isinstance(error, Contention)
+            is_over = contentions == _CONTENTION_ATTEMPTS_MAX or not isinstance(error, Contention)
+            if unknown is None and is_over:
                 raise
         if unknown is not None and lease.has_expired():
             raise unknown
         # Full jitter: those that collided once should not collide again.
         time.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - not a secret
+
+
+def _committed(work: Callable[[Connection], Result]) -> Callable[[Lease], Result]:
+    def attempt(lease: Lease) -> Result:
+        with lease.transaction() as conn:
+            return work(conn)
+
+    return attempt

@@ -18,7 +18,13 @@ import psycopg2
 from psycopg2 import errors
 
 from servicekit.database import Connection
-from servicekit.errors import NotRecorded, OutcomeUnknown
+from servicekit.database.round_trips import Progress, RoundTrips
+from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown
+
+# Classes of SQLSTATE, its first two characters.
+_TRANSACTION_STATE = "25"
+# No disk space or memory is left; a prepared statement is not there, as behind a pooler of transactions.
+_ROLLED_BACK = ("53", "26")
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +41,23 @@ class ConnectionSource(Protocol):
     def discard(self, conn: Connection) -> None:
         """Close a connection that broke."""
 
+    def prepare(self, conn: Connection) -> None:
+        """Make sure that the connection, which is in autocommit, has the prepared statements."""
+
 
 class Contention(NotRecorded):
     """Rolled back because another transaction was in the way; worth an immediate repeat."""
+
+
+class StatementFailed(NotRecorded):
+    """An internal error of a statement, on a connection that is up: rolled back."""
+
+
+class StringFailed(OutcomeUnknown):
+    """An internal error of a string of statements that ends the transaction, on a connection that is up.
+
+    On one server it was rolled back. A cluster reports a commit that failed on one of its nodes in the same way.
+    """
 
 
 class Lease:
@@ -57,40 +77,79 @@ class Lease:
         Raises:
             NotRecorded: no connection, or lost before COMMIT was sent: nothing is stored.
             Contention: a deadlock or a lock time-out: nothing is stored.
+            StatementFailed: an internal error of a statement; the connection is up, and nothing is stored.
             OutcomeUnknown: the connection was lost while COMMIT was under way.
             psycopg2.DataError, psycopg2.IntegrityError: the data was refused: nothing is stored.
         """
         conn = self._connect()
-        committing = False
-        try:
+        progress = Progress()
+        with self._naming_errors(conn, progress):
             yield conn
-            committing = True
+            progress.committing = True
             conn.commit()
+
+    @contextmanager
+    def round_trips(self) -> Iterator[RoundTrips]:
+        """One transaction whose BEGIN and COMMIT travel together with other statements; see `RoundTrips`.
+
+        What the block leaves uncommitted is rolled back. The connection has the statements of `prepare`.
+
+        Raises:
+            StringFailed: an internal error of a string that ends the transaction; what became of it is unknown.
+            Everything else as `transaction`.
+        """
+        conn = self._connect()
+        trips = RoundTrips(conn)
+        with self._naming_errors(conn, trips):
+            conn.autocommit = True  # of psycopg2 alone: it sends no BEGIN of its own
+            self._connections.prepare(conn)
+            yield trips
+            trips.roll_back()
+            conn.autocommit = False
+
+    @contextmanager
+    def _naming_errors(self, conn: Connection, progress: Progress) -> Iterator[None]:
+        """Name each error by what it means for the data, and give the connection back or close it."""
+        try:
+            yield
         except (psycopg2.DataError, psycopg2.IntegrityError):
-            self._roll_back(conn)
+            self._roll_back(conn, progress)
             raise
         except (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable) as error:
-            self._roll_back(conn)
+            self._roll_back(conn, progress)
             raise Contention("another transaction was in the way") from error
         except errors.QueryCanceled as error:
-            self._roll_back(conn)
+            self._roll_back(conn, progress)
             raise NotRecorded("the database was too slow") from error
+        except psycopg2.NotSupportedError as error:
+            # A statement was prepared for a result that the schema no longer gives: a new connection prepares it anew.
+            self._close(conn)
+            raise Contention("the database schema has just changed") from error
         except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError) as error:
-            self._forget_socket()
-            self._connections.discard(conn)
-            if committing:
-                raise OutcomeUnknown("the database did not confirm the commit") from error
-            raise NotRecorded("the database cannot be used right now") from error
+            raise self._name_failure(conn, error, progress) from error
         except psycopg2.ProgrammingError as error:
             # Before the migration, or with a role that lacks a grant: an operator's matter, not the client's.
-            self._roll_back(conn)
+            self._roll_back(conn, progress)
             _log.exception("a statement does not fit the schema")
             raise NotRecorded("the database schema is not ready") from error
         except BaseException:
-            self._roll_back(conn)
+            self._roll_back(conn, progress)
             raise
         else:
             self._release(conn)
+
+    def _name_failure(self, conn: Connection, error: psycopg2.Error, progress: Progress) -> DomainError:
+        """The server failed, not the data. A live connection is closed, too, unless a statement alone failed."""
+        if _is_of_a_statement(conn, error) and (progress.in_one_string or not progress.committing):
+            self._roll_back(conn, progress)
+            failure = StringFailed if progress.committing else StatementFailed
+            return failure("the database failed in a statement")
+        # Told on a connection that is up: rolled back, whether the COMMIT was in the same string or not.
+        is_certain = not conn.closed and (error.pgcode or "").startswith(_ROLLED_BACK)
+        self._close(conn)
+        if progress.committing and not (progress.in_one_string and is_certain):
+            return OutcomeUnknown("the database did not confirm the commit")
+        return NotRecorded("the database cannot be used right now")
 
     def has_expired(self) -> bool:
         """Whether the deadline has passed."""
@@ -127,14 +186,21 @@ class Lease:
             raise NotRecorded("the deadline passed before it was begun")
         return conn
 
-    def _roll_back(self, conn: Connection) -> None:
+    def _roll_back(self, conn: Connection, progress: Progress) -> None:
         try:
-            conn.rollback()
+            if isinstance(progress, RoundTrips):
+                progress.roll_back()
+                conn.autocommit = False
+            else:
+                conn.rollback()
         except psycopg2.Error:
-            self._forget_socket()
-            self._connections.discard(conn)
+            self._close(conn)
         else:
             self._release(conn)
+
+    def _close(self, conn: Connection) -> None:
+        self._forget_socket()
+        self._connections.discard(conn)
 
     def _release(self, conn: Connection) -> None:
         self._forget_socket()
@@ -148,3 +214,12 @@ class Lease:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+
+
+def _is_of_a_statement(conn: Connection, error: psycopg2.Error) -> bool:
+    """Whether a statement failed for a reason of its own. The state of the session is none: a server that became
+    read-only is another one's standby now.
+    """
+    if conn.closed or not isinstance(error, psycopg2.InternalError):
+        return False
+    return error.pgcode is not None and not error.pgcode.startswith(_TRANSACTION_STATE)

@@ -4,16 +4,18 @@ import asyncio
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
+from weakref import WeakSet
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
+from servicekit.database.prepared import Prepared
 from servicekit.errors import NotRecorded
 
 Result = TypeVar("Result")
@@ -35,9 +37,13 @@ class Database:
         connections_max: int,
         wait_seconds_max: float,
         read_only: bool = False,
+        prepare: Sequence[Prepared] = (),
     ) -> None:
+        """`prepare` are the statements that `Lease.round_trips` finds prepared."""
         self._dsn = dsn
         self._read_only = read_only
+        self._prepare = prepare
+        self._prepared = WeakSet[Connection]()
         self._wait_seconds_max = wait_seconds_max
         self._slots = asyncio.Semaphore(connections_max)
         self._threads = ThreadPoolExecutor(connections_max, thread_name_prefix="database")
@@ -126,6 +132,20 @@ class Database:
         for each in broken:
             with suppress(psycopg2.Error):
                 each.close()
+
+    def prepare(self, conn: Connection) -> None:
+        """Prepare the statements on a connection, in one round trip, unless it has them already.
+
+        At their first use and not at connect, because they need the schema: readiness is asked for before it is there.
+
+        Raises:
+            psycopg2.ProgrammingError: the schema does not fit them (yet); the next use tries again.
+        """
+        if conn not in self._prepared:
+            with conn.cursor() as cursor:
+                # Unlike tables, what was prepared before one of them failed stays when the others are rolled back.
+                cursor.execute("; ".join(["DEALLOCATE ALL", *(each.prepare(conn) for each in self._prepare)]))
+            self._prepared.add(conn)
 
     def close(self) -> None:
         """Wait for running work, then close every connection."""

@@ -1,0 +1,84 @@
+"""A transaction in as few round trips as it takes.
+
+A string of several statements is one round trip, and without a BEGIN in it a transaction of its own: PostgreSQL's
+documentation, "Multiple Statements in a Simple Query". psycopg2 reports the errors of every statement in such a
+string, also of those that follow a COPY, and of the COMMIT that ends it.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from servicekit.database import Connection
+from servicekit.database.prepared import Prepared
+
+# Usually all the data: psycopg2 needs the interpreter's lock after each piece, which the event loop competes for.
+_COPY_BYTES_AT_ONCE = 1 << 20
+
+
+class Progress:
+    """How far a transaction is; errors are named by it."""
+
+    in_one_string = False
+    committing = False
+
+
+class RoundTrips(Progress):
+    """A transaction on a connection in autocommit: one string, or several after `begin`."""
+
+    in_one_string = True
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+        self._has_begun = False
+        self._before = b""
+
+    def begin(self) -> None:
+        """Let the next string begin a transaction that holds until one commits."""
+        self._has_begun = True
+        self._before = b"BEGIN; "
+
+    def run(self, statement: Prepared, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Execute one statement; its rows."""
+        return self._execute(statement.execute(self.conn, parameters))
+
+    def copy_and_commit(self, copy: bytes, data: bytes, more: Sequence[bytes] = ()) -> None:
+        """Let COPY read `data`, execute `more` and commit, all in one string."""
+        statements = b"; ".join([copy, *more, *([b"COMMIT"] if self._has_begun else [])])
+        with self.conn.cursor() as cursor:
+            cursor.copy_expert(self._before + statements, _CopyData(data, self), size=_COPY_BYTES_AT_ONCE)
+
+    def commit(self, more: Sequence[bytes] = ()) -> None:
+        """Execute `more` and commit, in one string. To be called after `begin`."""
+        self.committing = True
+        self._execute(b"; ".join([*more, b"COMMIT"]))
+
+    def roll_back(self) -> None:
+        """End what is still open."""
+        if self.conn.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            self._execute(b"ROLLBACK")
+
+    def _execute(self, statements: bytes) -> list[tuple[Any, ...]]:
+        before, self._before = self._before, b""
+        with self.conn.cursor() as cursor:
+            cursor.execute(before + statements)
+            return cursor.fetchall() if cursor.description else []
+
+
+class _CopyData(BytesIO):
+    """Until the end of the data is read, and so can be sent, the server cannot commit: a connection that is lost
+    before has stored nothing.
+    """
+
+    def __init__(self, data: bytes, progress: Progress) -> None:
+        super().__init__(data)
+        self._progress = progress
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next piece; nothing at the end."""
+        piece = super().read(size)
+        if not piece:
+            self._progress.committing = True
+        return piece
