@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from servicekit.concurrency.coalescer import Coalescer
-from servicekit.errors import DomainError, Invalid, NotRecorded
+from servicekit.errors import DomainError, Invalid, NotRecorded, Overloaded
 from tests.servicekit.coalescer_world import Call, Ending, Fate, Flush, Schedule, World
 from tests.servicekit.simulation import simulate
 
@@ -203,3 +203,39 @@ def test_closing_twice_or_unused_is_harmless() -> None:
             await coalescer.submit("late", 9.0)
 
     simulate(program)
+
+
+def test_batches_and_the_queue_are_bounded_in_rows_and_a_heavy_item_leaves_alone() -> None:
+    flushed: list[list[int]] = []
+    waiting: list[int] = []
+    go_on = asyncio.Event()
+
+    async def program() -> list[int | DomainError]:
+        async def flush(items: Sequence[int], _: float) -> list[int]:
+            flushed.append(list(items))
+            waiting.append(len(coalescer))
+            await go_on.wait()
+            return list(items)
+
+        coalescer: Coalescer[int, int] = Coalescer(
+            flush,
+            batch_rows_max=5,
+            queue_rows_max=20,
+            remaining_seconds_min=0,
+            weigh=lambda rows: rows,
+            clock=lambda: 0,
+        )
+        first = asyncio.create_task(coalescer.submit(1, LONG))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.01, go_on.set)
+        others = await coalescer.submit_all([2, 3, 1, 9, 5, 1], LONG)
+        await first
+        assert len(coalescer) == 0
+        return others
+
+    *recorded, refused = asyncio.run(program())
+    assert recorded == [2, 3, 1, 9, 5]
+    assert isinstance(refused, Overloaded)
+    assert flushed == [[1], [2, 3], [1], [9], [5]]
+    assert waiting == [20, 15, 14, 5, 0]
