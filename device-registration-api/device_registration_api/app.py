@@ -1,16 +1,24 @@
 """The private service, assembled on one screen."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import ChainMap
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
+from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
-from device_registration_api.auth_events.group_commit import GroupCommit
+from device_registration_api.auth_events.commands import AUTH_EVENTS
+from device_registration_api.events import idempotency
+from device_registration_api.events.router import event_routes, large_bodies
+from device_registration_api.events.table import EventTable
+from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from servicekit.database.pool import Database
@@ -23,6 +31,8 @@ from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 
 SERVICE = "device-registration-api"
+# Every kind of event that is recorded here.
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS,)
 # What statistics-api alone calls. Family 1's own path has its document's `{"detail": ...}`.
 ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
@@ -34,16 +44,22 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     settings = settings or Settings()
     log_format = chosen_format(settings.log_format)
     configure_logs(SERVICE, log_format)
-    database = Database(settings.dsn(SERVICE), connections_max=settings.db_connections_max, wait_seconds_max=2.0)
+    database = Database(
+        settings.dsn(SERVICE),
+        connections_max=settings.db_connections_max,
+        wait_seconds_max=2.0,
+        prepare=[*idempotency.PREPARED, *(statement for table in KINDS for statement in table.prepared())],
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        writer = GroupCommit(database, settings.instance_id)
+        slot = slot_of(settings.instance_id)
+        writers = {table.kind: EventWriter(database, table, slot) for table in KINDS}
         try:
-            yield {"group_commit": writer}
+            yield {"writers": writers}
         finally:
-            await writer.coalescer.close(FLUSH_SECONDS_MAX)
+            await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
 
     app = new_application(
@@ -55,9 +71,16 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     )
     needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
-    app.include_router(auth_events.router, dependencies=[Depends(ServiceToken(settings))])
+    service_token = ServiceToken(settings)
+    events = [event_routes(table, service_token) for table in KINDS]
+    for router in events:
+        app.include_router(router)
+    for router in (auth_events.router, previous_release.router):
+        app.include_router(router, dependencies=[Depends(service_token)])
+    limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in KINDS)))
     return add_middleware(
         app,
-        large_bodies=auth_events.LARGE_BODIES,
+        routers=events,
+        large_bodies=limits,
         log=RequestLog(SERVICE, as_json=log_format == "json"),
     )

@@ -187,13 +187,25 @@ async def test_a_batch_under_one_key_twenty_times_at_once_is_counted_once(produc
 
 
 def test_a_batchs_key_is_no_single_events_key(public: httpx2.Client, product: Product) -> None:
+    batch_first, event_first = str(uuid4()), str(uuid4())
+    for key, paths in ((batch_first, ("/batch", "")), (event_first, ("", "/batch"))):
+        for path in paths * 2:
+            body = [event("crossed")] if path else event("crossed")
+            assert public.post(f"/Log/auth{path}", json=body, headers=keyed(key)).status_code == 200
+    assert facts_of(product.database, "crossed") == 4
+
+
+def test_a_batch_of_one_event_may_have_the_key_of_its_event(public: httpx2.Client, product: Product) -> None:
+    """A sender of one event has one id, and uses it for both."""
     key = str(uuid4())
-    assert public.post("/Log/auth/batch", json=[event("crossed")], headers=keyed(key)).status_code == 200
-    assert public.post("/Log/auth", json=event("crossed"), headers=keyed(key)).status_code == 409
-    key = str(uuid4())
-    assert public.post("/Log/auth", json=event("crossed"), headers=keyed(key)).status_code == 200
-    assert public.post("/Log/auth/batch", json=[event("crossed")], headers=keyed(key)).status_code == 409
-    assert facts_of(product.database, "crossed") == 2
+    first, repeat = (
+        public.post("/Log/auth/batch", json=[event("one-id", eventId=key)], headers=keyed(key)) for _ in range(2)
+    )
+    assert first.json() == {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}
+    assert (repeat.content, repeat.headers["idempotent-replayed"]) == (first.content, "true")
+    without_header = public.post("/Log/auth/batch", json=[event("one-id", eventId=key)])
+    assert without_header.json()["duplicate"] == 1
+    assert facts_of(product.database, "one-id") == 1
 
 
 def test_after_the_window_a_key_is_new_again(public: httpx2.Client, product: Product) -> None:

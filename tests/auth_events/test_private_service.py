@@ -6,37 +6,47 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from uuid_utils import uuid7
 
 from contract.auth_events.events import DeviceType
 from tests.auth_events.payloads import REGISTERED, WINDOWS, event
 from tests.database import facts_of, rows
 from tests.servers import Product, StartProduct
 
-WRITES = ["/Device/register", "/Device/register/coalesced", "/Device/register/batch"]
+FORWARD = "/events/auth_events/forward"
+BATCH = "/events/auth_events/batch"
+WRITES = ["/Device/register", "/Device/register/coalesced", "/Device/register/batch", FORWARD, BATCH]
 PREVIOUS = "the-token-before-the-current-one"
 
 
-def registration(user_key: str, **more: object) -> dict[str, object]:
-    """One event as the public service forwards it."""
+def forward_of(*user_keys: str, **more: object) -> dict[str, object]:
+    """Events as the public service forwards them: in columns."""
     return {
-        "project_id": 1,
-        "event_id": str(uuid4()),
-        "received_at": datetime.now(UTC).isoformat(),
-        "user_key": user_key,
-        "device_type": "iOS",
+        "project_ids": [1] * len(user_keys),
+        "event_ids": [str(uuid7()) for _ in user_keys],
+        "received_at": [datetime.now(UTC).isoformat()] * len(user_keys),
+        "columns": columns_of(*user_keys),
+        "request_ids": [],
     } | more
 
 
-def batch_of_one(user_key: str, **more: object) -> dict[str, object]:
-    """A batch of one event as the public service forwards it: in columns."""
+def batch_of(*user_keys: str, **more: object) -> dict[str, object]:
+    """A batch as the public service forwards it."""
     return {
         "project_id": 1,
         "batch_id": str(uuid4()),
         "received_at": datetime.now(UTC).isoformat(),
-        "user_keys": [user_key],
-        "device_types": ["iOS"],
+        "columns": columns_of(*user_keys),
         "rejected": [],
     } | more
+
+
+def columns_of(*user_keys: object, **more: object) -> dict[str, object]:
+    return {"user_keys": user_keys, "device_types": ["iOS"] * len(user_keys)} | more
+
+
+def key(value: str, fingerprint: str = "0") -> dict[str, str]:
+    return {"key": value, "fingerprint": fingerprint * 64}
 
 
 def test_a_registration_is_answered_with_the_documents_words(private: httpx2.Client, product: Product) -> None:
@@ -72,12 +82,34 @@ def test_a_key_makes_a_repeat_exact_here_too(private: httpx2.Client, product: Pr
     assert (facts_of(product.database, "private-2"), facts_of(product.database, "private-3")) == (1, 0)
 
 
+def test_an_events_own_id_is_its_key(private: httpx2.Client, product: Product) -> None:
+    first, other = str(uuid4()), str(uuid4())
+    header = {"Idempotency-Key": first}
+    for body, headers in ((event("own-id", eventId=first), {}), (event("own-id"), header)):
+        answer = private.post("/Device/register", json=body, headers=headers)
+        assert answer.json() == REGISTERED
+    assert answer.headers["idempotent-replayed"] == "true"
+    assert private.post("/Device/register", json=event("own-id", eventId=first), headers=header).json() == REGISTERED
+    contradiction = private.post("/Device/register", json=event("own-id", eventId=other), headers=header)
+    assert contradiction.status_code == 422
+    assert [each["loc"] for each in contradiction.json()["detail"]] == [["body", "eventId"]]
+    assert facts_of(product.database, "own-id") == 1
+
+
 def test_the_same_event_id_again_is_a_retry_and_not_a_second_event(private: httpx2.Client, product: Product) -> None:
-    body = {"registrations": [registration("retried"), registration("retried-too")], "request_ids": ["a", "b"]}
+    body = forward_of("retried", "retried-too", keys={"1": key(str(uuid4()))})
     for _ in range(3):
-        answer = private.post("/Device/register/coalesced", json=body)
-        assert answer.json() == {"registered": 2, "others": []}
+        assert private.post(FORWARD, json=body).json() == {"recorded": 2, "exceptions": []}
     assert facts_of(product.database, "retried") == facts_of(product.database, "retried-too") == 1
+
+
+def test_each_event_of_a_forward_has_an_outcome_of_its_own(private: httpx2.Client, product: Product) -> None:
+    name = str(uuid4())
+    keys = {"0": key(name), "2": key(name), "3": key(name, "1")}
+    answer = private.post(FORWARD, json=forward_of("mixed-0", "mixed-1", "mixed-2", "mixed-3", keys=keys)).json()
+    found = [(each["position"], each["status"]) for each in answer["exceptions"]]
+    assert (answer["recorded"], found) == (2, [(2, "replayed"), (3, "conflict")])
+    assert [facts_of(product.database, f"mixed-{place}") for place in range(4)] == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("path", WRITES)
@@ -92,7 +124,7 @@ def test_without_the_service_token_nothing_is_accepted(product: Product, path: s
         {} if credentials is None else {b"Authorization": credentials.format(token=product.service_token).encode()}
     )
     answer = httpx2.post(f"{product.private_url}{path}", json=event("intruder"), headers=headers, trust_env=False)
-    assert (answer.status_code, answer.json()) == (401, {"detail": "a valid service token is needed"})
+    assert (answer.status_code, answer.json()["detail"]) == (401, "a valid service token is needed")
     assert answer.headers["www-authenticate"] == "Bearer"
     assert facts_of(product.database, "intruder") == 0
 
@@ -120,31 +152,77 @@ def test_the_public_service_needs_no_token_and_passes_none_on(public: httpx2.Cli
 
 
 @pytest.mark.parametrize(
-    "body",
+    "misfit",
     [
-        {"registrations": [], "request_ids": []},
-        {"registrations": [{}], "request_ids": []},
-        {"registrations": [registration("bad", event_id="no-id")], "request_ids": []},
-        {"registrations": [registration("bad", received_at="0001-01-01T00:00:00Z", occurred_at="0001-01-02T00:00:00Z")],
-         "request_ids": []},
-        {"registrations": [registration("bad", received_at="9999-12-31T23:59:59Z", occurred_at="9999-11-01T00:00:00Z")],
-         "request_ids": []},
-        {"registrations": [registration("bad", project_id=2**31)], "request_ids": []},
+        {},
+        {"project_ids": []},
+        {"project_ids": [1, 1]},
+        {"project_ids": [2**31]},
+        {"project_ids": [0]},
+        {"project_ids": [True]},
+        {"event_ids": ["no-id"]},
+        {"event_ids": ["0" * 36]},
+        {"received_at": ["0001-01-01T00:00:00Z"], "occurred_at": {"0": "0001-01-02T00:00:00Z"}},
+        {"received_at": ["9999-12-31T23:59:59Z"], "occurred_at": {"0": "9999-11-01T00:00:00Z"}},
+        {"received_at": ["2026-11-22T00:00:00"]},
+        {"columns": columns_of("bad", device_types=["iOS", "TV"])},
+        {"columns": columns_of("bad", device_types=["Windows"])},
+        {"columns": columns_of("bad", "bad")},
+        {"columns": columns_of("")},
+        {"columns": columns_of(None)},
+        {"columns": columns_of("a\x00b")},
+        {"columns": columns_of("k" * 256)},
+        {"occurred_at": {"1": "2026-11-22T00:00:00Z"}},
+        {"keys": {"-1": key("k")}},
+        {"keys": {"0": key("")}},
+        {"keys": {"0": {"key": "k", "fingerprint": "short"}}},
     ],
-    ids=["none", "empty", "id", "year-1", "year-9999", "project"],
-)  # fmt: skip
+    ids=lambda misfit: str(misfit)[:80],
+)
 def test_a_forward_that_makes_no_sense_is_422_and_never_500(
-    private: httpx2.Client, product: Product, body: dict[str, object]
+    private: httpx2.Client, product: Product, misfit: dict[str, object]
 ) -> None:
-    assert private.post("/Device/register/coalesced", json=body).status_code == 422
+    body = forward_of("bad") | misfit if misfit else {}
+    answer = private.post(FORWARD, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
     assert facts_of(product.database, "bad") == 0
 
 
-def test_a_batch_forward_is_answered_as_its_client_will_be(private: httpx2.Client, product: Product) -> None:
-    answer = private.post("/Device/register/batch", json=batch_of_one("in-columns"))
+def test_a_forward_has_no_more_events_than_it_may(private: httpx2.Client, product: Product) -> None:
+    assert private.post(FORWARD, json=forward_of(*["too-many"] * 5_001)).status_code == 422
+    assert private.post(FORWARD, json=forward_of(*["many"] * 5_000)).json()["recorded"] == 5_000
+    assert (facts_of(product.database, "too-many"), facts_of(product.database, "many")) == (0, 5_000)
+
+
+def test_a_batch_is_answered_as_its_client_will_be(private: httpx2.Client, product: Product) -> None:
+    answer = private.post(BATCH, json=batch_of("in-columns"))
     counts = {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}
-    assert answer.json() == {"answer": counts, "replayed": False}
+    assert answer.json() == {"response": counts, "replayed": False}
     assert facts_of(product.database, "in-columns") == 1
+
+
+def test_a_batch_that_was_recorded_is_told_as_it_was_on_every_retry(private: httpx2.Client, product: Product) -> None:
+    rejected = [{"index": 1, "status": "rejected", "detail": "no event"}]
+    body = batch_of("again", "again", key=key(str(uuid4())), keys={"1": key(str(uuid4()))}, rejected=rejected)
+    for sent in (body, body | {"key": None}):
+        answers = [private.post(BATCH, json=sent).json() for _ in range(2)]
+        assert (
+            answers[0]
+            == answers[1]
+            == {
+                "response": {"registered": 2, "duplicate": 0, "rejected": 1, "results": rejected},
+                "replayed": False,
+            }
+        )
+    assert facts_of(product.database, "again") == 2
+
+
+def test_another_batch_under_the_same_key_is_409(private: httpx2.Client, product: Product) -> None:
+    own = str(uuid4())
+    private.post(BATCH, json=batch_of("first", key=key(own)))
+    answer = private.post(BATCH, json=batch_of("second", key=key(own, "1")))
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency-key-reused")
+    assert facts_of(product.database, "second") == 0
 
 
 @pytest.mark.parametrize(
@@ -154,30 +232,29 @@ def test_a_batch_forward_is_answered_as_its_client_will_be(private: httpx2.Clien
         {"rejected": [{"index": -1, "status": "rejected", "detail": "before it"}]},
         {"rejected": [{"index": False, "status": "rejected", "detail": "no number"}]},
         {"rejected": [{"index": 0, "status": "rejected", "detail": "twice"}] * 2},
-        {"device_types": ["iOS", "TV"]},
-        {"device_types": []},
-        {"device_types": ["Windows"]},
+        {"columns": columns_of("misfit", device_types=["iOS", "TV"])},
+        {"columns": columns_of("misfit", device_types=[])},
+        {"columns": columns_of("misfit", device_types=["Windows"])},
+        {"columns": columns_of(*["misfit"] * 10_001)},
+        {"columns": columns_of("a\x9fb")},
         {"batch_id": "no id"},
         {"batch_id": "0" * 36},
-        {"user_keys": []},
-        {"user_keys": ["u"] * 10_001, "device_types": ["iOS"] * 10_001},
-        {"user_keys": [""]},
-        {"user_keys": [None]},
-        {"user_keys": ["a\x00b"]},
-        {"user_keys": ["a\x9fb"]},
-        {"user_keys": ["k" * 256]},
         {"occurred_at": {"1": "2026-11-22T00:00:00Z"}},
         {"occurred_at": {"0": "2020-01-01T00:00:00Z"}},
-        {"identities": {"-1": {"key": "k", "body_sha256": "0" * 64}}},
+        {"keys": {"-1": key("k")}},
         {"received_at": "0001-01-01T00:00:00Z", "occurred_at": {"0": "0001-02-01T00:00:00Z"}},
     ],
     ids=lambda misfit: str(misfit)[:80],
 )
-def test_a_batch_forward_whose_columns_do_not_fit_is_422(
+def test_a_batch_whose_columns_do_not_fit_is_422(
     private: httpx2.Client, product: Product, misfit: dict[str, object]
 ) -> None:
-    assert private.post("/Device/register/batch", json=batch_of_one("misfit", **misfit)).status_code == 422
+    assert private.post(BATCH, json=batch_of("misfit", **misfit)).status_code == 422
     assert facts_of(product.database, "misfit") == 0
+
+
+def test_a_path_of_another_kind_is_404(private: httpx2.Client) -> None:
+    assert private.post("/events/devices/forward", json=forward_of("u")).status_code == 404
 
 
 async def test_work_whose_deadline_has_passed_is_not_begun(product: Product) -> None:
@@ -187,22 +264,12 @@ async def test_work_whose_deadline_has_passed_is_not_begun(product: Product) -> 
             late = {"X-Request-Deadline": deadline}
             answers = await asyncio.gather(
                 *(client.post("/Device/register", json=event("expired"), headers=late) for _ in range(10)),
-                *(
-                    client.post(
-                        "/Device/register/batch",
-                        json=batch_of_one("expired"),
-                        headers=late,
-                    )
-                    for _ in range(10)
-                ),
+                *(client.post(BATCH, json=batch_of("expired"), headers=late) for _ in range(10)),
+                *(client.post(FORWARD, json=forward_of(*["expired"] * 3), headers=late) for _ in range(10)),
             )
             for answer in answers:
                 assert (answer.status_code, answer.json()["code"]) == (503, "not-recorded")
                 assert answer.headers["retry-after"] == "1"
-            body = {"registrations": [registration("expired")] * 3, "request_ids": []}
-            coalesced = await client.post("/Device/register/coalesced", json=body, headers=late)
-            assert coalesced.json()["registered"] == 0
-            assert [each["status"] for each in coalesced.json()["others"]] == ["not-recorded"] * 3
     assert facts_of(product.database, "expired") == 0
 
 

@@ -53,22 +53,17 @@ def test_a_refused_row_in_one_forward_has_an_outcome_of_its_own(private: httpx2.
         POISON,
     ]
     body = {
-        "registrations": [
-            {
-                "project_id": 1,
-                "event_id": str(uuid4()),
-                "received_at": datetime.now(UTC).isoformat(),
-                "user_key": user,
-                "device_type": "TV",
-            }
-            for user in users
-        ],
-        "request_ids": [],
+        "project_ids": [1] * len(users),
+        "event_ids": [str(uuid4()) for _ in users],
+        "received_at": [datetime.now(UTC).isoformat()] * len(users),
+        "columns": {"user_keys": users, "device_types": ["TV"] * len(users)},
     }
-    assert private.post("/Device/register/coalesced", json=body).json() == {
-        "registered": 49,
-        "others": [{"status": "refused", "detail": REFUSAL, "index": index} for index in (25, 50)],
-    }
+    answer = private.post("/events/auth_events/forward", json=body).json()
+    assert answer["recorded"] == 49
+    assert [(each["position"], each["status"], each["detail"]) for each in answer["exceptions"]] == [
+        (25, "refused", REFUSAL),
+        (50, "refused", REFUSAL),
+    ]
     found = facts_by_user(product.database)
     assert sum(count for user, count in found.items() if user.startswith("shared-")) == 49
     assert found[POISON] == 0

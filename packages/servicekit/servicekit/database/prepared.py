@@ -16,6 +16,7 @@ class Prepared:
 
     def __init__(self, name: str, statement: LiteralString, parameters: Mapping[str, str]) -> None:
         """`parameters` are the names of the parameters, each with its type."""
+        self.statement = statement
         template = sql.SQL(statement)
         numbers = {name: sql.SQL("$") + sql.Literal(place) for place, name in enumerate(parameters, start=1)}
         self._prepare = sql.SQL("PREPARE {} ({}) AS {}").format(

@@ -1,0 +1,115 @@
+"""A client's batch: one transaction, whose response is stored with it when the batch has a key of its own."""
+
+from contract.delivery import (
+    Batch,
+    BatchResponse,
+    BatchResult,
+    Columns,
+    ForwardedBatchResponse,
+    IdempotencyKey,
+    OutcomeStatus,
+)
+from device_registration_api.events.idempotency import (
+    STORE_RESPONSE,
+    Claim,
+    ClaimResult,
+    ClaimStatus,
+    claim,
+    claim_of,
+    response_parameters,
+    run_plainly,
+)
+from device_registration_api.events.recording import (
+    KEY_REUSED,
+    Outcomes,
+    claim_keys,
+    fresh,
+    outcomes_of,
+    record_isolating_bad_rows,
+    store,
+)
+from device_registration_api.events.rows import FactKey, Rows
+from device_registration_api.events.table import EventTable
+from servicekit.database.lease import Lease
+from servicekit.errors import IdempotencyKeyReused
+
+_OWN = -1  # the position of the batch's own key among the results of `claim_keys`
+
+
+def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int) -> ForwardedBatchResponse:
+    """Record a batch in one round trip, or in two or three when there are keys.
+
+    Raises:
+        IdempotencyKeyReused: the batch's own key was used before with another body.
+        psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing is stored.
+    """
+    rows = Rows.of_batch(batch)
+    results: dict[int, ClaimResult] = {}
+    own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
+    with lease.round_trips() as trips:
+        if own is not None or rows.keys:
+            trips.begin()
+            results = claim_keys(trips.run, table, rows, [] if own is None else [own])
+        if own is not None and (stored := _stored_response(results[_OWN])) is not None:
+            return stored  # what was claimed for the items is rolled back
+        response = _response(batch, outcomes_of(results))
+        more = [] if own is None else [STORE_RESPONSE.execute(trips.conn, response_parameters(own, response))]
+        store(trips, table, fresh(rows, results), slot, more)
+    return ForwardedBatchResponse(response=response)
+
+
+def record_batch_carefully(
+    lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int
+) -> ForwardedBatchResponse:
+    """As `record_batch`, but exact whatever is there already, and a row that the database refuses harms no other."""
+    with lease.transaction() as conn:
+        run = run_plainly(conn)
+        own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
+        if own is not None and (stored := _stored_response(claim(run, [own])[0])) is not None:
+            return stored
+        rows = Rows.of_batch(batch)
+        outcomes = record_isolating_bad_rows(conn, table, rows, slot) if rows else {}
+        response = _response(batch, outcomes)
+        if own is not None:
+            run(STORE_RESPONSE, response_parameters(own, response))
+    return ForwardedBatchResponse(response=response)
+
+
+def _claim_of_batch(table: EventTable[Columns], batch: Batch[Columns], key: IdempotencyKey) -> Claim:
+    """A batch's own key is of another kind than those of its events: they never collide."""
+    return claim_of(f"{table.kind}/batch", key, FactKey(batch.project_id, batch.received_at, batch.batch_id))
+
+
+def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
+    """The response to the batch that owns the key, if this one is not the first.
+
+    Raises:
+        IdempotencyKeyReused: that was another batch.
+    """
+    if result.status is ClaimStatus.CONFLICT or (result.status is ClaimStatus.REPLAY and result.response is None):
+        raise IdempotencyKeyReused(KEY_REUSED)
+    if result.response is None:
+        return None
+    return ForwardedBatchResponse(response=result.response, replayed=result.status is ClaimStatus.REPLAY)
+
+
+def _response(batch: Batch[Columns], outcomes: Outcomes) -> BatchResponse:
+    results = list(batch.rejected)
+    duplicate = 0
+    not_recorded = {
+        position: outcome for position, outcome in outcomes.items() if outcome.status is not OutcomeStatus.RECORDED
+    }
+    indexes = batch.indexes() if not_recorded else []
+    for position, outcome in not_recorded.items():
+        if outcome.status is OutcomeStatus.REPLAYED:
+            duplicate += 1
+            results.append(BatchResult(index=indexes[position], status="duplicate", detail=outcome.detail))
+        else:
+            results.append(BatchResult(index=indexes[position], status="rejected", detail=outcome.detail))
+    results.sort(key=lambda result: result.index)
+    return BatchResponse(
+        registered=len(batch.columns) - len(not_recorded),
+        duplicate=duplicate,
+        rejected=len(results) - duplicate,
+        results=results,
+    )

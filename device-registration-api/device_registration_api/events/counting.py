@@ -1,0 +1,55 @@
+"""Groups of events, as rollups count them."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from device_registration_api.events.rows import Rows
+from servicekit.database.copy_encoding import Repeated
+
+
+class PerMinute(NamedTuple):
+    """How many events of one project and one group fell into one minute."""
+
+    project_id: int
+    group: Any
+    bucket_start: datetime
+    events: int
+
+
+def per_minute(rows: Rows[Any], groups: Sequence[Hashable]) -> list[PerMinute]:
+    """Count every row at the time it was received, then move the few that happened at another: the common case, in
+    which all were received in one minute, runs no Python code for a row.
+    """
+    if not groups:
+        return []
+    counted: Counter[tuple[int, Any, datetime]] = Counter()
+    earliest, latest = _received_between(rows)
+    if _minute(earliest) == _minute(latest):
+        minute = _minute(earliest)
+        for (project_id, group), events in _by_project(rows, groups).items():
+            counted[project_id, group, minute] = events
+    else:
+        counted.update(zip(rows.project_ids, groups, map(_minute, rows.received_at), strict=True))
+    for position, at in rows.occurred_at.items():
+        counted[rows.project_ids[position], groups[position], _minute(rows.received_at[position])] -= 1
+        counted[rows.project_ids[position], groups[position], _minute(at)] += 1
+    return [PerMinute(*group, events) for group, events in counted.items() if events]
+
+
+def _by_project(rows: Rows[Any], groups: Sequence[Hashable]) -> Counter[tuple[int, Any]]:
+    if isinstance(rows.project_ids, Repeated):
+        project_id = rows.project_ids.value
+        return Counter({(project_id, group): events for group, events in Counter(groups).items()})
+    return Counter(zip(rows.project_ids, groups, strict=True))
+
+
+def _received_between(rows: Rows[Any]) -> tuple[datetime, datetime]:
+    if isinstance(rows.received_at, Repeated):
+        return rows.received_at.value, rows.received_at.value
+    return min(rows.received_at), max(rows.received_at)
+
+
+def _minute(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(second=0, microsecond=0)

@@ -1,0 +1,157 @@
+"""Which idempotency key was used before? Callers own the transaction.
+
+A key is claimed by inserting its row. Whoever loses waits for the winner's commit and then reads its row in a second
+statement, which sees what the first one could not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, NamedTuple, TypeAlias
+
+from contract.delivery import BatchResponse, IdempotencyKey
+from device_registration_api.events.rows import FactKey
+from device_registration_api.events.table import as_json
+from servicekit.database import Connection
+from servicekit.database.lease import Contention
+from servicekit.database.prepared import Prepared
+
+# Executes one statement and returns its rows: prepared in a few round trips, or plainly in an open transaction.
+Run: TypeAlias = Callable[[Prepared, Mapping[str, object]], list[tuple[Any, ...]]]
+
+# The kind whose keys are stored as clients write them, as release 0.1.0 does for everything. Any other stands before
+# the client's key, behind a separator that no client's key holds: the primary key has no column for it before the
+# next release.
+_PLAIN_KIND = "auth_events"
+_SEPARATOR = "\x1f"
+
+# Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,
+# so of two events under one key, the one that came first wins.
+CLAIM_KEYS = Prepared(
+    "claim_keys",
+    """
+    INSERT INTO idempotency (project_id, kind, key, body_sha256, event_id, received_at)
+    SELECT project_id, kind, key, decode(fingerprint, 'hex'), event_id, received_at
+      FROM json_to_recordset({claims}::json)
+        AS claim(project_id int, kind text, key text, fingerprint text, event_id uuid, received_at timestamptz)
+     ORDER BY project_id, key, event_id
+        ON CONFLICT (project_id, key) DO NOTHING
+    RETURNING project_id, key, event_id::text
+    """,
+    {"claims": "json"},
+)
+
+READ_OWNERS = Prepared(
+    "read_owners",
+    """
+    SELECT owner.project_id, owner.key, encode(owner.body_sha256, 'hex'), owner.event_id::text, owner.received_at,
+           owner.answer::text
+      FROM idempotency AS owner
+      JOIN json_to_recordset({claims}::json) AS claim(project_id int, key text) USING (project_id, key)
+    """,
+    {"claims": "json"},
+)
+
+STORE_RESPONSE = Prepared(
+    "store_response",
+    """
+    UPDATE idempotency
+       SET answer = {response}
+     WHERE project_id = {project_id} AND key = {key}
+    """,
+    {"project_id": "int4", "key": "text", "response": "jsonb"},
+)
+
+PREPARED = (CLAIM_KEYS, READ_OWNERS, STORE_RESPONSE)
+
+
+class Claim(NamedTuple):
+    """One key as it is stored, and the event that would own it."""
+
+    project_id: int
+    kind: str
+    key: str
+    fingerprint: str
+    event_id: str
+    received_at: datetime
+
+
+class ClaimStatus(Enum):
+    """What a claim came to. OWN is our own retry: what owns the key is this very event, and it is stored."""
+
+    NEW = auto()
+    OWN = auto()
+    REPLAY = auto()
+    CONFLICT = auto()
+
+
+class ClaimResult(NamedTuple):
+    """A status; for what was here before, the fact that owns the key, and the stored response of a batch."""
+
+    status: ClaimStatus
+    owner: FactKey | None = None
+    response: BatchResponse | None = None
+
+
+class _StoredKey(NamedTuple):
+    project_id: int
+    key: str
+    fingerprint: str | None
+    event_id: str
+    received_at: datetime
+    response: str | None
+
+
+_NEW = ClaimResult(ClaimStatus.NEW)
+
+
+def claim_of(kind: str, key: IdempotencyKey, event: FactKey) -> Claim:
+    """The claim of an event, or of a batch as if it were one."""
+    stored = key.key if kind == _PLAIN_KIND else f"{kind}{_SEPARATOR}{key.key}"
+    return Claim(event.project_id, kind, stored, key.fingerprint, event.event_id, event.received_at)
+
+
+def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
+    """Claim every key; one result each, in order.
+
+    Raises:
+        Contention: an owner's row was deleted between the two statements; a repeat will claim it.
+    """
+    rows = {"claims": as_json([each._asdict() for each in claims])}
+    won = set(run(CLAIM_KEYS, rows))
+    lost = [each for each in claims if (each.project_id, each.key, each.event_id) not in won]
+    if not lost:
+        return [_NEW] * len(claims)
+    asked = {"claims": as_json([{"project_id": each.project_id, "key": each.key} for each in lost])}
+    stored = [_StoredKey(*row) for row in run(READ_OWNERS, asked)]
+    owners = {(owner.project_id, owner.key): owner for owner in stored}
+    return [_NEW if (each.project_id, each.key, each.event_id) in won else _resolve(each, owners) for each in claims]
+
+
+def response_parameters(claim: Claim, response: BatchResponse) -> dict[str, object]:
+    """The parameters of STORE_RESPONSE, so that a repeat of this batch gets `response`."""
+    return {"project_id": claim.project_id, "key": claim.key, "response": response.model_dump_json(by_alias=True)}
+
+
+def run_plainly(conn: Connection) -> Run:
+    """Executes statements in the transaction of a connection on which nothing may be prepared."""
+
+    def run(statement: Prepared, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        with conn.cursor() as cursor:
+            cursor.execute(statement.plain, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+def _resolve(claim: Claim, owners: Mapping[tuple[int, str], _StoredKey]) -> ClaimResult:
+    owner = owners.get((claim.project_id, claim.key))
+    if owner is None:
+        raise Contention("an idempotency key expired just now")
+    response = None if owner.response is None else BatchResponse.model_validate_json(owner.response)
+    fact = FactKey(owner.project_id, owner.received_at, owner.event_id)
+    if owner.event_id == claim.event_id:
+        return ClaimResult(ClaimStatus.OWN, fact, response)
+    # Without a fingerprint, every request is a repeat of it.
+    is_replay = owner.fingerprint in (None, claim.fingerprint)
+    return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, fact, response)

@@ -1,0 +1,152 @@
+"""From events to outcomes: the fast way, and the exact way when the database refuses that.
+
+The fast way takes every event that no key tells otherwise to be new: it copies them, and fails as a whole when one is
+there already or breaks a rule. Then the exact way finds out which.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import psycopg2
+from pydantic import JsonValue
+
+from contract.delivery import Columns, Outcome, OutcomeStatus
+from device_registration_api.events.idempotency import (
+    Claim,
+    ClaimResult,
+    ClaimStatus,
+    Run,
+    claim,
+    claim_of,
+    run_plainly,
+)
+from device_registration_api.events.rows import FactKey, Rows
+from device_registration_api.events.table import EventTable, as_json
+from servicekit.database import Connection
+from servicekit.database.lease import Lease
+from servicekit.database.round_trips import RoundTrips
+from servicekit.database.sql import execute
+from servicekit.errors import NotRecorded, OutcomeUnknown
+
+KEY_REUSED = "this idempotency key was used before with another body"
+RECORDED = Outcome(status=OutcomeStatus.RECORDED)
+_ERASED = Outcome(status=OutcomeStatus.ERASED, detail="the event was recorded before, and its data was erased")
+_OUTCOMES = {
+    ClaimStatus.NEW: RECORDED,
+    ClaimStatus.OWN: RECORDED,
+    ClaimStatus.REPLAY: Outcome(status=OutcomeStatus.REPLAYED, detail="recorded before under this identity"),
+    ClaimStatus.CONFLICT: Outcome(status=OutcomeStatus.CONFLICT, detail=KEY_REUSED),
+}
+
+# By the position of the row: every outcome that is more than plainly recorded.
+Outcomes: TypeAlias = dict[int, Outcome]
+# By the position of the row: what a claim came to. Rows without a key have none.
+Results: TypeAlias = Mapping[int, ClaimResult]
+
+
+def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+    """Record independent events in one round trip, or in two or three when some have keys.
+
+    Raises:
+        psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing is stored.
+    """
+    results: Results = {}
+    with lease.round_trips() as trips:
+        if rows.keys:
+            trips.begin()
+            results = claim_keys(trips.run, table, rows)
+        store(trips, table, fresh(rows, results), slot)
+    if table.read is None:
+        return outcomes_of(results)
+    try:
+        with lease.transaction() as conn:
+            return _with_rows(run_plainly(conn), table, rows, results)
+    except NotRecorded as error:  # it is, but its response cannot be made
+        raise OutcomeUnknown("the stored rows could not be read") from error
+
+
+def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+    """As `record`, but exact whatever is there already, and a row that the database refuses harms no other."""
+    with lease.transaction() as conn:
+        return record_isolating_bad_rows(conn, table, rows, slot)
+
+
+def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+    """A row that the database refuses is found by halving, and refused alone. The caller owns the transaction."""
+    execute(conn, "SAVEPOINT halving", {})
+    try:
+        outcomes = _insert(conn, table, rows, slot)
+    except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        execute(conn, "ROLLBACK TO SAVEPOINT halving", {})
+        if len(rows) == 1:
+            rule = error.diag.constraint_name or error.diag.message_primary or str(error)
+            return {0: Outcome(status=OutcomeStatus.REFUSED, detail=f"the database refused this event: {rule}")}
+        middle = len(rows) // 2
+        first = record_isolating_bad_rows(conn, table, rows.select(range(middle)), slot)
+        second = record_isolating_bad_rows(conn, table, rows.select(range(middle, len(rows))), slot)
+        return first | {middle + position: outcome for position, outcome in second.items()}
+    execute(conn, "RELEASE SAVEPOINT halving", {})
+    return outcomes
+
+
+def claim_keys(
+    run: Run, table: EventTable[Columns], rows: Rows[Columns], others: Sequence[Claim] = ()
+) -> dict[int, ClaimResult]:
+    """Claim the key of each row that has one, and `others`, whose results are at the positions from -1 downwards."""
+    claims = [claim_of(table.kind, key, rows.fact_key(position)) for position, key in rows.keys.items()]
+    positions = [*rows.keys, *(-1 - place for place in range(len(others)))]
+    return dict(zip(positions, claim(run, [*claims, *others]), strict=True))
+
+
+def fresh(rows: Rows[Columns], results: Results) -> Rows[Columns]:
+    """The rows that are to be stored: without a key, or the first under it."""
+    known = {position for position, result in results.items() if result.status is not ClaimStatus.NEW}
+    return rows.select([position for position in range(len(rows)) if position not in known]) if known else rows
+
+
+def store(
+    trips: RoundTrips, table: EventTable[Columns], rows: Rows[Columns], slot: int, more: Sequence[bytes] = ()
+) -> None:
+    """Copy and count rows that are new, execute `more`, and commit."""
+    if rows:
+        # Counted after the copy: other writers of the slot wait no longer than it takes to commit.
+        trips.copy_and_commit(
+            table.copy(trips.conn), table.copy_data(rows), [*table.counts(trips.conn, rows, slot), *more]
+        )
+    elif more:
+        trips.commit(more)
+
+
+def outcomes_of(results: Results) -> Outcomes:
+    """What became of the rows, given that the new ones are stored."""
+    found = ((position, _OUTCOMES[result.status]) for position, result in results.items() if position >= 0)
+    return {position: outcome for position, outcome in found if outcome is not RECORDED}
+
+
+def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+    run = run_plainly(conn)
+    results = claim_keys(run, table, rows) if rows.keys else {}
+    new = fresh(rows, results)
+    inserted = table.insert(conn, new) if new else []
+    if inserted:
+        table.grow_rollups(conn, new.select(inserted), slot)
+    return outcomes_of(results) if table.read is None else _with_rows(run, table, rows, results)
+
+
+def _with_rows(run: Run, table: EventTable[Columns], rows: Rows[Columns], results: Results) -> Outcomes:
+    """The outcome of every row, with what is stored of it: of a replay, what its first request stored."""
+    assert table.read is not None  # noqa: S101 - asked by the callers
+    outcomes = outcomes_of(results)
+    owners: dict[int, FactKey] = {
+        position: (results[position].owner if position in results else None) or rows.fact_key(position)
+        for position in range(len(rows))
+        if position not in outcomes or outcomes[position].status is OutcomeStatus.REPLAYED
+    }
+    keys = [key._asdict() for key in owners.values()]
+    stored: dict[str, JsonValue] = dict(run(table.read, {"keys": as_json(keys)}))
+    for position, key in owners.items():
+        row = stored.get(key.event_id)
+        outcomes[position] = (
+            _ERASED if row is None else outcomes.get(position, RECORDED).model_copy(update={"row": row})
+        )
+    return outcomes

@@ -1,0 +1,103 @@
+"""The routes that statistics-api calls, the same for every kind of event."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+
+from contract.delivery import Columns, ForwardedBatchResponse, ForwardResponse
+from device_registration_api.events.table import EventTable
+from device_registration_api.events.writer import EventWriter
+from device_registration_api.service_token import ServiceToken
+from servicekit.http import deadline
+from servicekit.http.bodies import read_bytes
+from servicekit.http.error_responses import invalid
+from servicekit.http.openapi import json_body, refusals
+from servicekit.middleware.body_limits import BATCH_BYTES_MAX
+from servicekit.middleware.fast_path import hot
+
+# The longest that any work is worth, in seconds, whatever deadline a caller names.
+SECONDS_MAX = 10.0
+# What the edge adds to each of 10,000 events (ids, a time, a digest: 330 bytes, less to those of a batch) or says of
+# each that it rejected (the value, escaped twice: 2.75 times its length) must fit beside the largest batch that a
+# client may send.
+FORWARD_BYTES_MAX = 4 * BATCH_BYTES_MAX
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def large_bodies(kind: str) -> dict[str, int]:
+    """The body limits of a kind's routes."""
+    return {f"/events/{kind}/forward": FORWARD_BYTES_MAX, f"/events/{kind}/batch": FORWARD_BYTES_MAX}
+
+
+def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> APIRouter:
+    """The routes of one kind. They look for its writer under `writers` in the application's state."""
+    router = APIRouter(tags=[table.kind], prefix=f"/events/{table.kind}", dependencies=[Depends(service_token)])
+
+    @router.post(
+        "/forward",
+        response_model=ForwardResponse,
+        summary="Record the events of many clients that share one request",
+        responses=refusals(401, 413, 422, 503),
+        openapi_extra=json_body(table.forward_model, headers=(deadline.HEADER,)),
+    )
+    @hot
+    async def record_forward(request: Request) -> Response:
+        """Each event gets an outcome of its own; one that is refused does not harm its neighbours. 503: none is
+        stored (`not-recorded`), or nobody can tell (`outcome-unknown`).
+        """
+        await service_token(request)  # ahead of the framework, no dependency is asked
+        ends = read_deadline(request)
+        forward = read_envelope(table.forward_model, await read_bytes(request))
+        request.scope["log_fields"].update(events=len(forward.event_ids), request_ids=forward.request_ids)
+        response = await writer_of(request, table).record(forward, ends)
+        return Response(to_json(response), media_type="application/json")
+
+    @router.post(
+        "/batch",
+        response_model=ForwardedBatchResponse,
+        summary="Record one client's batch in one transaction",
+        responses=refusals(401, 409, 413, 422, 503),
+        openapi_extra=json_body(table.batch_model, headers=(deadline.HEADER,)),
+    )
+    @hot
+    async def record_batch(request: Request) -> Response:
+        """All of it or nothing; a repeat under the batch's own key gets the stored response."""
+        await service_token(request)
+        ends = read_deadline(request)
+        batch = read_envelope(table.batch_model, await read_bytes(request))
+        request.scope["log_fields"].update(events=len(batch.columns))
+        response = await writer_of(request, table).record_batch(batch, ends)
+        return Response(response.model_dump_json(by_alias=True), media_type="application/json")
+
+    return router
+
+
+def writer_of(request: Request, table: EventTable[Columns]) -> EventWriter[Columns]:
+    """The writer of a kind, which the application's lifespan made."""
+    writers: Mapping[str, EventWriter[Any]] = request.state.writers
+    return writers[table.kind]
+
+
+def read_deadline(request: Request) -> float:
+    """When the caller no longer waits.
+
+    Raises:
+        Invalid: it is no number of seconds.
+    """
+    return deadline.from_header(request.headers.get(deadline.HEADER), seconds_max=SECONDS_MAX)
+
+
+def read_envelope(model: type[Model], body: bytes) -> Model:
+    """What statistics-api sends: it was strict already, so this is pydantic's own, faster parser.
+
+    Raises:
+        Invalid: it does not fit the model.
+    """
+    try:
+        return model.model_validate_json(body, strict=True)  # a boolean is no number
+    except ValidationError as error:
+        raise invalid(error, "body") from None

@@ -1,0 +1,193 @@
+"""What differs from one kind of event to another: its columns, its counters, what its clients get back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
+
+from psycopg2 import sql
+from pydantic_core import to_json
+
+from contract.delivery import Batch, Columns, Forward
+from device_registration_api.events.rows import Rows
+from servicekit.database import Connection
+from servicekit.database.copy_encoding import (
+    INT4,
+    TIMESTAMPTZ,
+    UUID,
+    Codec,
+    Column,
+    Repeated,
+    Unencodable,
+    encode_copy,
+)
+from servicekit.database.prepared import Prepared
+
+# What one rollup is to grow by: the elements of the JSON array {counted}.
+Counted: TypeAlias = Sequence[Mapping[str, object]]
+
+# Every fact table has these. What is the same in every row of a batch stands first, and is encoded once.
+_SHARED: Mapping[str, Codec[Any]] = {
+    "project_id": INT4,
+    "received_at": TIMESTAMPTZ,
+    "occurred_at": TIMESTAMPTZ,
+    "event_id": UUID,
+}
+
+_COPY = sql.SQL("COPY {fact} ({columns}) FROM STDIN (FORMAT binary)")
+
+# A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that
+# two writers take their locks in one order.
+_INSERT = sql.SQL("""
+    INSERT INTO {fact} ({columns})
+    SELECT {columns}
+      FROM json_to_recordset({rows}::json) AS sent({typed_columns})
+     ORDER BY project_id, received_at, event_id
+        ON CONFLICT (project_id, received_at, event_id) DO NOTHING
+    RETURNING project_id, received_at, event_id::text
+""")
+
+
+class FactColumn(NamedTuple):
+    """One column of a fact table that the kind itself adds, and the field of its `EventColumns` that it holds."""
+
+    name: str
+    codec: Codec[Any]
+    field: str
+
+
+class Rollup(NamedTuple):
+    """A counter that grows in the transaction that stores the facts.
+
+    `upsert` adds to it what the JSON array {counted} holds, in the slot {slot}. It orders its rows by the table's
+    key, so that two writers take their locks in one order. One statement a rollup: on a cluster, rows that several
+    statements of one WITH share are sent to every node.
+    """
+
+    table: str
+    upsert: LiteralString
+
+
+class EventTable(Generic[Columns]):
+    """A kind of event as it is stored."""
+
+    def __init__(
+        self,
+        kind: str,
+        fact: str,
+        *,
+        model: type[Columns],
+        columns: Sequence[FactColumn],
+        rollups: Sequence[Rollup],
+        count: Callable[[Rows[Columns]], Sequence[Counted]],
+        read_rows: LiteralString | None = None,
+    ) -> None:
+        """`count` groups rows for the rollups, in their order.
+
+        `read_rows` is for a kind whose clients get the stored row: a SELECT of (event_id::text, the row as json) for
+        the elements of the JSON array {keys}: project_id, received_at, event_id.
+        """
+        self.kind = kind
+        self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
+        self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
+        self._columns = columns
+        self._count = count
+        codecs = {**_SHARED, **{column.name: column.codec for column in columns}}
+        names = {
+            "fact": sql.Identifier(fact),
+            "columns": sql.SQL(", ").join(map(sql.Identifier, codecs)),
+            "typed_columns": sql.SQL(", ").join(
+                sql.SQL("{} {}").format(sql.Identifier(name), sql.Identifier(codec.type_name))
+                for name, codec in codecs.items()
+            ),
+        }
+        self._copy = _COPY.format(**names)
+        self._insert = _INSERT.format(**names, rows=sql.Placeholder("rows"))
+        self._counts = [
+            Prepared(f"count_{rollup.table}", rollup.upsert, {"counted": "json", "slot": "int2"}) for rollup in rollups
+        ]
+        self.read = None if read_rows is None else Prepared(f"read_{fact}", read_rows, {"keys": "json"})
+        self._copy_text: bytes | None = None
+
+    def prepared(self) -> list[Prepared]:
+        """What a connection that records events of this kind prepares."""
+        return [*self._counts, *([] if self.read is None else [self.read])]
+
+    def copy(self, conn: Connection) -> bytes:
+        """The statement that reads `copy_data`."""
+        if self._copy_text is None:
+            self._copy_text = self._copy.as_string(conn).encode()
+        return self._copy_text
+
+    def copy_data(self, rows: Rows[Columns]) -> bytes:
+        """The rows for COPY, in the order of their keys.
+
+        Raises:
+            Unencodable: no row can hold one of the values.
+        """
+        return encode_copy([Column(codec, values) for _, codec, values in self._values(rows.in_key_order())])
+
+    def counts(self, conn: Connection, rows: Rows[Columns], slot: int) -> list[bytes]:
+        """The statements, prepared before, that let the rollups grow by these rows."""
+        return [statement.execute(conn, parameters) for statement, parameters in self._count_parameters(rows, slot)]
+
+    def insert(self, conn: Connection, rows: Rows[Columns]) -> list[int]:
+        """Store the rows that are not there yet; the positions of those. Needs nothing prepared.
+
+        Raises:
+            psycopg2.DataError, psycopg2.IntegrityError: one of them was refused, and none is stored.
+        """
+        columns = [(name, values) for name, _, values in self._values(rows)]
+        objects = [{name: _json_value(values[position]) for name, values in columns} for position in range(len(rows))]
+        with conn.cursor() as cursor:
+            cursor.execute(self._insert, {"rows": as_json(objects)})
+            stored = set(cursor.fetchall())
+        # A row that came twice was stored once.
+        positions = {key: position for position, key in reversed(list(enumerate(rows.fact_keys())))}
+        return sorted(positions[key] for key in positions.keys() & stored)
+
+    def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int) -> None:
+        """Count rows really inserted, never rows sent. Needs nothing prepared."""
+        with conn.cursor() as cursor:
+            for statement, parameters in self._count_parameters(rows, slot):
+                cursor.execute(statement.plain, parameters)
+
+    def _values(self, rows: Rows[Columns]) -> list[tuple[str, Codec[Any], Sequence[Any]]]:
+        shared = (rows.project_ids, rows.received_at, rows.happened_at(), rows.event_ids)
+        own = [
+            (column.name, column.codec, _dense(getattr(rows.columns, column.field), len(rows)))
+            for column in self._columns
+        ]
+        return [(name, codec, values) for (name, codec), values in zip(_SHARED.items(), shared, strict=True)] + own
+
+    def _count_parameters(self, rows: Rows[Columns], slot: int) -> list[tuple[Prepared, Mapping[str, object]]]:
+        counted = self._count(rows)
+        texts = {id(each): as_json(each) for each in counted}  # several rollups may grow by the same
+        return [
+            (statement, {"counted": texts[id(each)], "slot": slot})
+            for statement, each in zip(self._counts, counted, strict=True)
+        ]
+
+
+def as_json(value: object) -> str:
+    """The text of a `json` parameter.
+
+    Raises:
+        Unencodable: JSON cannot hold it.
+    """
+    try:
+        return to_json(value).decode()
+    except ValueError as error:
+        raise Unencodable("not a value that JSON can hold") from error
+
+
+def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column
+    """A time in UTC: PostgreSQL reads no offset of 16 hours or more, which RFC 3339 allows."""
+    try:
+        return value.astimezone(UTC) if isinstance(value, datetime) else value
+    except OverflowError as error:
+        raise Unencodable("not a time that can be stored") from error
+
+
+def _dense(column: Sequence[Any] | Mapping[int, Any], length: int) -> Sequence[Any]:
+    """A sparse column is NULL where it has no value."""
+    return Repeated(None, length, column) if isinstance(column, Mapping) else column

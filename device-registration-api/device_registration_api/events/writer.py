@@ -1,0 +1,106 @@
+"""Group commit: one transaction for everything that queued while the last one ran."""
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Generic, TypeVar
+
+from contract.delivery import (
+    Batch,
+    Columns,
+    Forward,
+    ForwardedBatchResponse,
+    ForwardResponse,
+    PositionedOutcome,
+)
+from device_registration_api.events.batches import record_batch, record_batch_carefully
+from device_registration_api.events.recording import Outcomes, record, record_carefully
+from device_registration_api.events.rows import Rows
+from device_registration_api.events.table import EventTable
+from servicekit.concurrency.coalescer import Coalescer
+from servicekit.database.commit import repeat_until_known
+from servicekit.database.lease import Lease
+from servicekit.database.pool import Database
+
+SLOTS = 16  # as in init.sql
+BATCH_ROWS_MAX = 1_000
+QUEUE_ROWS_MAX = 10_000
+REMAINING_SECONDS_MIN = 0.05
+
+Result = TypeVar("Result")
+
+
+def slot_of(instance_id: str) -> int:
+    """Writers that differ here touch different counter rows, so they never wait for each other's commit."""
+    return zlib.crc32(instance_id.encode()) % SLOTS
+
+
+class EventWriter(Generic[Columns]):
+    """The only writer of one kind of event in this process: one transaction at a time for all forwards that wait, and
+    one for each client's batch.
+    """
+
+    def __init__(self, database: Database, table: EventTable[Columns], slot: int) -> None:
+        self.table = table
+        self._database = database
+        self._slot = slot
+        self._coalescer: Coalescer[Forward[Columns], ForwardResponse] = Coalescer(
+            self._flush,
+            batch_rows_max=BATCH_ROWS_MAX,
+            queue_rows_max=QUEUE_ROWS_MAX,
+            remaining_seconds_min=REMAINING_SECONDS_MIN,
+            weigh=lambda forward: len(forward.event_ids),
+        )
+
+    async def record(self, forward: Forward[Columns], deadline: float) -> ForwardResponse:
+        """Returns after COMMIT: an outcome for each event.
+
+        Raises:
+            NotRecorded: none of the events is stored.
+            OutcomeUnknown: nobody can tell what became of them.
+        """
+        return await self._coalescer.submit(forward, deadline)
+
+    async def record_batch(self, batch: Batch[Columns], deadline: float) -> ForwardedBatchResponse:
+        """Returns after COMMIT of a transaction of its own. Raises as `record`, and IdempotencyKeyReused."""
+        attempt = partial(record_batch, table=self.table, batch=batch, slot=self._slot)
+        fallback = partial(record_batch_carefully, table=self.table, batch=batch, slot=self._slot)
+        return await self._run(attempt, fallback, deadline)
+
+    async def close(self, seconds_max: float) -> None:
+        """Record what waits, then answer the rest."""
+        await self._coalescer.close(seconds_max)
+
+    async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardResponse]:
+        rows = Rows.of_forwards(forwards)
+        attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
+        fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
+        return _responses(forwards, await self._run(attempt, fallback, deadline))
+
+    async def _run(
+        self, attempt: Callable[[Lease], Result], fallback: Callable[[Lease], Result], deadline: float
+    ) -> Result:
+        work = partial(repeat_until_known, attempt=attempt, fallback=fallback)
+        return await self._database.run(work, deadline - time.monotonic())
+
+
+def _responses(forwards: Sequence[Forward[Columns]], outcomes: Outcomes) -> list[ForwardResponse]:
+    """One response a forward; the outcomes are by the position among the events of all."""
+    lengths = [len(forward.event_ids) for forward in forwards]
+    if not outcomes:
+        return [ForwardResponse.model_construct(recorded=length, exceptions=[]) for length in lengths]
+    starts = accumulate(lengths, initial=0)
+    return [_response(start, length, outcomes) for start, length in zip(starts, lengths, strict=False)]
+
+
+def _response(start: int, length: int, outcomes: Outcomes) -> ForwardResponse:
+    exceptions = [
+        PositionedOutcome.model_construct(
+            status=outcome.status, detail=outcome.detail, row=outcome.row, position=position
+        )
+        for position in range(length)
+        if (outcome := outcomes.get(start + position)) is not None
+    ]
+    return ForwardResponse.model_construct(recorded=length - len(exceptions), exceptions=exceptions)
