@@ -67,6 +67,7 @@ def _rename(cluster: Cluster) -> subprocess.CompletedProcess[str]:
     """The statements of the document, by the program that it names."""
     text = chapter("Restore for real").replace("\\\n", " ")
     [line] = re.findall(r"(?m)^k exec postgres-0 -- (psql .*)$", text)
+    assert {"--set=ON_ERROR_STOP=1", "--single-transaction"} <= set(shlex.split(line))
     server = parse_dsn(cluster.admin_url())
     env = {
         "PGHOST": server["host"],
