@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from psycopg2 import errors
 
 from device_registration_api.maintenance.connect import connect
 from tests.maintenance.rounds import (
@@ -159,6 +160,27 @@ def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(
     assert "a long transaction is in the way" in lines[0]
     assert "ALARM" in lines[3]
     assert run_round(database)[0]
+
+
+def test_a_deadlock_of_maintenance_is_repeated_until_the_other_gives_up(database: MigratedDatabase) -> None:
+    with (
+        closing(psycopg2.connect(database.admin_url, options="-c deadlock_timeout=10ms")) as maintenance,
+        closing(psycopg2.connect(database.admin_url, options="-c lock_timeout=500 -c deadlock_timeout=10s")) as writer,
+        maintenance.cursor() as cur,
+        writer.cursor() as writing,
+    ):
+        writing.execute("LOCK TABLE auth_event_total")
+        cur.execute("LOCK TABLE auth_event_minute")
+
+        def wait_and_give_up() -> None:
+            with pytest.raises(errors.LockNotAvailable):
+                writing.execute("LOCK TABLE auth_event_minute")
+            writer.rollback()
+
+        waiting = threading.Thread(target=wait_and_give_up)
+        waiting.start()
+        cur.execute("SELECT maintenance.lock_with_retry('LOCK TABLE public.auth_event_total')")
+        waiting.join()
 
 
 def test_the_second_of_two_maintains_says_so_and_is_content(database: MigratedDatabase) -> None:
