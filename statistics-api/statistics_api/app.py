@@ -16,7 +16,7 @@ from servicekit.http.error_responses import ErrorShape, render
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
-from servicekit.protocol.application import CorsHeaders
+from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
@@ -84,7 +84,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         large_bodies=auth_events.LARGE_BODIES,
         optional=_optional_middleware(settings),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
-        cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
+        answers=ProtocolAnswers(
+            cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None
+        ),
     )
 
 

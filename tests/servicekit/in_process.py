@@ -1,6 +1,8 @@
 """uvicorn's protocol class without a socket: a test feeds it bytes, and sees every write."""
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 import uvicorn
@@ -41,13 +43,21 @@ class RecordingTransport(asyncio.Transport):
         self.is_paused = False
 
 
-def connect(app: ASGIApp, *, limit_concurrency: int | None = None) -> tuple[StrictHttpProtocol, RecordingTransport]:
-    """A connection to `app`, on the running event loop."""
+def connect(
+    app: ASGIApp, *, limit_concurrency: int | None = None, state: Mapping[str, object] = MappingProxyType({})
+) -> tuple[StrictHttpProtocol, RecordingTransport]:
+    """A connection to `app`, on the running event loop; `state` is what its lifespan would have yielded."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="none", lifespan="off", limit_concurrency=limit_concurrency
+        app,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        limit_concurrency=limit_concurrency,
     )
     config.load()
-    protocol = StrictHttpProtocol(config, ServerState(), {}, _loop=asyncio.get_running_loop())
+    protocol = StrictHttpProtocol(config, ServerState(), dict(state), _loop=asyncio.get_running_loop())
     transport = RecordingTransport()
     protocol.connection_made(cast("asyncio.Transport", transport))
     return protocol, transport

@@ -7,10 +7,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, BinaryIO
 
 from fastapi import APIRouter, FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp
 
 from servicekit.errors import IdempotencyKeyReused, Invalid, NotRecorded
 from servicekit.http.bodies import read_bytes, read_json
@@ -21,13 +23,16 @@ from servicekit.process import drain
 from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol import timeouts
-from servicekit.protocol.application import CorsHeaders
+from servicekit.protocol.application import CorsHeaders, ProtocolAnswers, ServedApplication
+from servicekit.protocol.direct_routes import DirectRoute
 from servicekit.service import server
-from servicekit.service.applications import add_middleware, new_application
+from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import health_routes
+from tests.servicekit.small_direct import DirectCount, DirectRecord, LimitMiddleware, direct_router, limited
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024
+LIFESPAN_STATE = {"lifespan": "was there"}
 CORS_EXPOSED = ["ETag", "X-Request-ID"]
 ERROR_SHAPES = {
     "/problem/": ErrorShape.PROBLEM,
@@ -150,8 +155,12 @@ def long_routes() -> APIRouter:
     return router
 
 
-def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
-    """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones."""
+def build(
+    *, ahead_of_the_framework: bool = True, directly: bool = True, log: BinaryIO | None = None
+) -> ServedApplication:
+    """The whole service; without `ahead_of_the_framework`, hot routes are ordinary ones, and without `directly`, direct
+    routes are hot ones.
+    """
 
     body_limits.IN_FLIGHT_BODY_BYTES_MAX = int(
         os.environ.get("IN_FLIGHT_BODY_BYTES_MAX", body_limits.IN_FLIGHT_BODY_BYTES_MAX)
@@ -160,21 +169,32 @@ def build(*, ahead_of_the_framework: bool = True) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(float(os.environ.get("DRAIN_SECONDS", "0")))
-        yield {}
+        yield dict(LIFESPAN_STATE)
 
-    routers = [routes(), *(routes(prefix.rstrip("/")) for prefix in ERROR_SHAPES)]
+    routers = [routes(), direct_router(), *(routes(prefix.rstrip("/")) for prefix in ERROR_SHAPES)]
     app = new_application("Small", version="1", description="For tests", lifespan=lifespan, error_shapes=ERROR_SHAPES)
     for router in routers:
         app.include_router(router)
     app.include_router(named_routes())
     app.include_router(long_routes())
     app.include_router(health_routes(SERVICE, version="1", environment="development", needs={}))
+    optional: list[MiddlewareFactory] = []
+    admit = limited(int(os.environ["REQUESTS_MAX"])) if "REQUESTS_MAX" in os.environ else None
+    if admit is not None:
+        optional.append(partial(LimitMiddleware, admit=admit))
+    cors = None
+    if "CORS_ORIGIN" in os.environ:
+        origins = [os.environ["CORS_ORIGIN"]]
+        optional.append(partial(CORSMiddleware, allow_origins=origins, expose_headers=CORS_EXPOSED))
+        cors = CorsHeaders(origins, CORS_EXPOSED)
+    direct: list[DirectRoute[Any]] = [DirectRecord(), DirectCount()] if directly else []
     return add_middleware(
         app,
         routers=routers if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX, "/things/{thing_id}/batch": LARGE_BYTES_MAX},
-        log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text"),
-        cors=CorsHeaders([os.environ["CORS_ORIGIN"]], CORS_EXPOSED) if "CORS_ORIGIN" in os.environ else None,
+        optional=optional,
+        log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text", stream=log),
+        answers=ProtocolAnswers(cors=cors, direct_routes=direct, admit=admit),
     )
 
 

@@ -54,24 +54,24 @@ class Coalescer(Generic[Item, Outcome]):
         batch_rows_max: int,
         queue_rows_max: int,
         remaining_seconds_min: float,
-        weigh: Callable[[Item], int] = lambda _: 1,
+        weigh: Callable[[Item], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`weigh` tells how many rows an item has; an item of more rows than a batch may have is a batch alone."""
+        """`weigh` tells how many rows an item is, where that is not one."""
         self._flush = flush
         self._batch_rows_max = batch_rows_max
         self._queue_rows_max = queue_rows_max
         self._remaining_seconds_min = remaining_seconds_min
         self._weigh = weigh
         self._clock = clock
+        self._queued_rows = 0
         self._queue: deque[_PendingItem[Item, Outcome]] = deque()
-        self._queue_rows = 0
         self._flushing: asyncio.Task[None] | None = None
         self._closing = False
 
     def __len__(self) -> int:
         """Items that wait for a flush, in rows."""
-        return self._queue_rows
+        return self._queued_rows
 
     async def submit(self, item: Item, deadline: float) -> Outcome:
         """Wait for the outcome of `item`.
@@ -83,11 +83,29 @@ class Coalescer(Generic[Item, Outcome]):
             Overloaded: never sent: the queue is full.
             OutcomeUnknown: sent, and nobody can tell what became of it.
         """
-        return await self._enqueue(item, deadline)
+        return await self.begin(item, deadline)
+
+    def begin(self, item: Item, deadline: float) -> "asyncio.Future[Outcome]":
+        """The outcome of `item`, or what `submit` raises; to be called in the event loop. Cancelling it withdraws an
+        item that has not been sent yet.
+        """
+        rows = 1 if self._weigh is None else self._weigh(item)
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._closing:
+            outcome.set_exception(NotRecorded("the service is shutting down"))
+        elif self._queue and self._queued_rows + rows > self._queue_rows_max:
+            outcome.set_exception(Overloaded("too many requests are waiting"))
+        else:
+            self._queue.append(_PendingItem(item, rows, deadline, outcome))
+            self._queued_rows += rows
+            if self._flushing is None:
+                # A task of its own: a caller that goes away cannot take the batch with it.
+                self._flushing = asyncio.create_task(self._flush_until_empty())
+        return outcome
 
     async def submit_all(self, items: Sequence[Item], deadline: float) -> list[Outcome | DomainError]:
         """Wait for each of one or more independent items; what `submit` raises is returned here, in its place."""
-        waiting = [self._enqueue(item, deadline) for item in items]
+        waiting = [self.begin(item, deadline) for item in items]
         try:
             await asyncio.wait(waiting)
         except asyncio.CancelledError:
@@ -110,20 +128,6 @@ class Coalescer(Generic[Item, Outcome]):
             task.cancel()
             await asyncio.wait({task})
 
-    def _enqueue(self, item: Item, deadline: float) -> "asyncio.Future[Outcome]":
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        if self._closing:
-            outcome.set_exception(NotRecorded("the service is shutting down"))
-        elif self._queue_rows + (rows := self._weigh(item)) > self._queue_rows_max:
-            outcome.set_exception(Overloaded("too many requests are waiting"))
-        else:
-            self._queue.append(_PendingItem(item, rows, deadline, outcome))
-            self._queue_rows += rows
-            if self._flushing is None:
-                # A task of its own: a caller that goes away cannot take the batch with it.
-                self._flushing = asyncio.create_task(self._flush_until_empty())
-        return outcome
-
     async def _flush_until_empty(self) -> None:
         batch: list[_PendingItem[Item, Outcome]] = []
         try:
@@ -136,16 +140,17 @@ class Coalescer(Generic[Item, Outcome]):
             _fail(batch, OutcomeUnknown("the service shut down before the outcome was known"))
             _fail(self._queue, NotRecorded("the service is shutting down"))
             self._queue.clear()
-            self._queue_rows = 0
+            self._queued_rows = 0
             self._flushing = None
 
     def _next_batch(self) -> list[_PendingItem[Item, Outcome]]:
         batch: list[_PendingItem[Item, Outcome]] = []
         latest_start = self._clock() + self._remaining_seconds_min
         rows = 0
+        # An item of more rows than a batch may have goes alone.
         while self._queue and (not batch or rows + self._queue[0].rows <= self._batch_rows_max):
             waiting = self._queue.popleft()
-            self._queue_rows -= waiting.rows
+            self._queued_rows -= waiting.rows
             if waiting.outcome.done():
                 continue  # withdrawn by its caller
             if waiting.deadline < latest_start:

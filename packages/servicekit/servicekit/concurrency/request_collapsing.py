@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 class CollapsedReads(Generic[Key, Value]):
     """Runs each distinct key at most once at a time.
 
-    A caller never gets an value from a query that began before it asked: that would break read-your-writes. So
+    A caller never gets a value from a query that began before it asked: that would break read-your-writes. So
     those who read while a query runs share the next one.
     """
 
@@ -20,15 +20,21 @@ class CollapsedReads(Generic[Key, Value]):
         self._next: dict[Key, asyncio.Future[Value]] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
 
-    async def get(self, key: Key) -> Value:
-        """The value of the next query for `key`; whatever that query raises."""
+    def begin(self, key: Key) -> "asyncio.Future[Value]":
+        """The value of the next query for `key`, or whatever that query raises; to be called in the event loop.
+
+        All who ask for this query share the future: it is not to be cancelled.
+        """
         future = self._next.get(key)
         if future is None:
             future = self._next[key] = asyncio.get_running_loop().create_future()
             if key not in self._running:
                 self._running[key] = asyncio.create_task(self._run(key))
-        # Shielded: one caller that goes away must not take the value from the others.
-        return await asyncio.shield(future)
+        return future
+
+    async def get(self, key: Key) -> Value:
+        """As `begin`; a caller that is cancelled takes the value from nobody."""
+        return await asyncio.shield(self.begin(key))
 
     async def _run(self, key: Key) -> None:
         try:

@@ -1,18 +1,30 @@
 """One line a request: JSON for machines, readable text on a terminal.
 
-Written by hand and not by the logging library, because this runs for every request. Lines are written at most
-`WRITE_SECONDS` late, many in one system call; a killed process loses those few.
+Written by hand and not by the logging library, because this runs for every request. Requests are gathered, and their
+lines are made and written together, at most `WRITE_SECONDS` late; a killed process loses those few.
 """
 
 import asyncio
 import sys
+import time
 from datetime import UTC, datetime
-from typing import BinaryIO
+from functools import lru_cache
+from typing import BinaryIO, NamedTuple
 
 from pydantic_core import to_json
 
 WRITE_SECONDS = 0.01
 _LEVEL_BY_CLASS = {2: "info", 3: "info", 4: "info", 5: "error"}
+
+
+class _Request(NamedTuple):
+    at: float
+    method: str
+    path: str
+    status: int
+    seconds: float
+    request_id: str
+    fields: dict[str, object]
 
 
 class RequestLog:
@@ -22,51 +34,59 @@ class RequestLog:
         self._service = service
         self._format = self._json if as_json else self._text
         self._stream = stream or sys.stdout.buffer
-        self._lines: list[bytes] = []
+        self._requests: list[_Request] = []
 
     def write(
         self, method: str, path: str, status: int, seconds: float, request_id: str, fields: dict[str, object]
     ) -> None:
-        """Log one request; `status` 0 means that the client went away before an answer."""
-        if not self._lines:
+        """Log one request; `status` 0 means that the client went away before an answer.
+
+        The method and the id hold nothing that JSON would escape: the parser and RequestContextMiddleware saw to it.
+        """
+        if not self._requests:
             asyncio.get_running_loop().call_later(WRITE_SECONDS, self.flush)
-        self._lines.append(self._format(method, path, status, seconds, request_id, fields))
+        self._requests.append(_Request(time.time(), method, path, status, seconds, request_id, fields))
 
     def flush(self) -> None:
         """Write what has gathered."""
-        lines, self._lines = self._lines, []
-        self._stream.write(b"".join(lines))
+        requests, self._requests = self._requests, []
+        self._stream.write("".join(map(self._format, requests)).encode())
         self._stream.flush()
 
-    def _json(
-        self, method: str, path: str, status: int, seconds: float, request_id: str, fields: dict[str, object]
-    ) -> bytes:
+    def _json(self, request: _Request) -> str:
+        at, method, path, status, seconds, request_id, fields = request
+        extra = f",{_encoded(fields)[1:-1]}" if fields else ""
         return (
-            to_json(
-                {
-                    "time": datetime.now(UTC),
-                    "level": _LEVEL_BY_CLASS.get(status // 100, "warning"),
-                    "service": self._service,
-                    "event": "request",
-                    "request_id": request_id,
-                    "method": method,
-                    "path": path,
-                    "status": status,
-                    "milliseconds": round(seconds * 1000, 2),
-                    **fields,
-                },
-                ensure_ascii=True,  # no other control characters and line separators than those JSON escapes anyway
-            )
-            + b"\n"
+            f'{{"time":"{_utc(at)}","level":"{_LEVEL_BY_CLASS.get(status // 100, "warning")}",'
+            f'"service":"{self._service}","event":"request","request_id":"{request_id}","method":"{method}",'
+            f'"path":{_encoded_path(path)},"status":{status},"milliseconds":{seconds * 1000:.2f}{extra}}}\n'
         )
 
-    def _text(
-        self, method: str, path: str, status: int, seconds: float, request_id: str, fields: dict[str, object]
-    ) -> bytes:
+    def _text(self, request: _Request) -> str:
+        at, method, path, status, seconds, request_id, fields = request
         # ascii() leaves no control character that could forge a line or move the cursor.
         extra = "".join(f" {key}={value!a}" for key, value in fields.items())
-        line = (
-            f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {self._service:<24} {method} {ascii(path)[1:-1]} {status}"
-            f" {seconds * 1000:.1f} ms id={request_id}{extra}\n"
+        return (
+            f"{_utc(at)} {self._service:<24} {method} {ascii(path)[1:-1]} {status} {seconds * 1000:.1f} ms"
+            f" id={request_id}{extra}\n"
         )
-        return line.encode()
+
+
+def _utc(at: float) -> str:
+    seconds, microseconds = divmod(int(at * 1_000_000), 1_000_000)
+    return f"{_utc_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _utc_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+@lru_cache(maxsize=256)
+def _encoded_path(path: str) -> str:
+    return _encoded(path)
+
+
+def _encoded(value: object) -> str:
+    # No other control characters and line separators than those that JSON escapes anyway.
+    return to_json(value, ensure_ascii=True).decode()

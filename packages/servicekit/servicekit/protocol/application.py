@@ -1,10 +1,19 @@
 """What an application tells the protocol class that serves it: the protocol class has no parameters of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-HeaderLines = Sequence[tuple[bytes, bytes]]
+from servicekit.process.request_log import RequestLog
+from servicekit.protocol.direct_routes import DirectRoute
+
+HeaderLines: TypeAlias = Sequence[tuple[bytes, bytes]]
+# Called once for a request, with the client's socket address and the request's headers; raises a DomainError when it
+# is refused.
+Admission: TypeAlias = Callable[[tuple[str, int] | None, HeaderLines], None]
+
 # To a cache: another origin may get other headers.
 _VARY = (b"vary", b"Origin")
 
@@ -31,12 +40,27 @@ class CorsHeaders:
         return (self._exposed, _VARY)
 
 
-class ServedApplication:
-    """The outermost ASGI application, with what its protocol answers without it."""
+@dataclass(frozen=True)
+class ProtocolAnswers:
+    """What the protocol answers by itself, and what it has to know for that."""
 
-    def __init__(self, app: ASGIApp, *, cors: CorsHeaders | None = None) -> None:
+    # For every answer: an error of the protocol's own, or one of a direct route.
+    cors: CorsHeaders | None = None
+    # Shorter ways to routes that the application has as well.
+    direct_routes: Sequence[DirectRoute[Any]] = ()
+    # The rate limit, which a layer of the application asks for every other request.
+    admit: Admission | None = None
+
+
+class ServedApplication:
+    """The outermost ASGI application, and what its protocol answers without it."""
+
+    def __init__(self, app: ASGIApp, *, log: RequestLog, answers: ProtocolAnswers) -> None:
         self._app = app
-        self.cors = cors
+        self.log = log
+        self.cors = answers.cors
+        self.admit = answers.admit
+        self.direct_routes = {(route.method, route.path): route for route in answers.direct_routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""

@@ -8,8 +8,8 @@ import httptools
 from typing_extensions import override
 
 from servicekit.errors import BadRequest, DomainError, Internal
+from servicekit.protocol.direct import DirectProtocol
 from servicekit.protocol.error_answers import ErrorAnswer
-from servicekit.protocol.load_shedding import LoadSheddingProtocol
 
 # Of the request line and all headers of a request together; and of what comes behind a body before the next request.
 HEAD_BYTES_MAX = 64 * 1024
@@ -33,7 +33,7 @@ _BUG = ErrorAnswer(Internal("Internal Server Error"))
 _HOST = re.compile(rb"(\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 
 
-class StrictHttpProtocol(LoadSheddingProtocol):
+class StrictHttpProtocol(DirectProtocol):
     """Answers a malformed request and closes its connection, and bounds what the parser keeps of a head.
 
     uvicorn answers with plain text, takes HTTP/1.1 without a Host header or with two, and keeps headers of any size.

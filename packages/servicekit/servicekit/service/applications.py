@@ -28,7 +28,7 @@ from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.middleware.route_table import RouteTable
 from servicekit.process.request_log import RequestLog
-from servicekit.protocol.application import CorsHeaders, ServedApplication
+from servicekit.protocol.application import ProtocolAnswers, ServedApplication
 
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -75,12 +75,11 @@ def add_middleware(
     large_bodies: Mapping[str, int],
     optional: Sequence[MiddlewareFactory] = (),
     log: RequestLog,
-    cors: CorsHeaders | None = None,
+    answers: ProtocolAnswers | None = None,
 ) -> ServedApplication:
     """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside.
 
-    All routes are included before: what they declare is read here. `cors` is for answers that are given before any of
-    the layers is asked: to requests that are malformed, too slow, or too many.
+    All routes are included before: what they declare is read here. `answers` are those that need no layer.
     """
     routes = RouteTable(app.openapi())
     wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
@@ -88,7 +87,8 @@ def add_middleware(
     wrapped = NormalizationMiddleware(wrapped, routes=routes, render=render)
     for layer in optional:
         wrapped = layer(wrapped)
-    return ServedApplication(RequestContextMiddleware(wrapped, log=log, render=render), cors=cors)
+    outermost = RequestContextMiddleware(wrapped, log=log, render=render)
+    return ServedApplication(outermost, log=log, answers=answers or ProtocolAnswers())
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:

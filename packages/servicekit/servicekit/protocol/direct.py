@@ -1,0 +1,256 @@
+"""Answers the ordinary requests of direct routes from the parser's callback: no task, no scope, no Request.
+
+A task, the layers and the framework take most of the time of a request whose own work is small. Whatever is not
+ordinary is declined, and takes the long way unchanged (docs/decisions/direct-routes.md):
+
+* any method but the route's own, HEAD included; a path with a trailing slash; a POST with a query string;
+* HTTP/1.0, `Connection: close`, an upgrade, `Expect`, `Content-Encoding`, a chunked body or one above the limit;
+* `Origin` (CORS is a layer's work), and any header that came twice;
+* a request behind another that is in flight on its connection (pipelining);
+* everything while the process drains or is overloaded;
+* and what the route itself declines.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from typing_extensions import override
+from uuid_utils import uuid7
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
+
+from servicekit.concurrency.concurrency_limit import concurrency_limit
+from servicekit.errors import DomainError
+from servicekit.http.error_responses import render_as, shape_of
+from servicekit.middleware.body_limits import BODY_BYTES_MAX
+from servicekit.middleware.request_context import request_id_of
+from servicekit.process import drain
+from servicekit.protocol.application import ServedApplication
+from servicekit.protocol.direct_routes import DirectResponse, DirectRoute, Pending
+from servicekit.protocol.error_answers import ErrorAnswer
+from servicekit.protocol.load_shedding import LoadSheddingProtocol
+
+_DECLINED_HEADERS = frozenset({b"content-encoding", b"expect", b"origin", b"transfer-encoding", b"upgrade"})
+_NO_BYTES = b""
+
+_log = logging.getLogger(__name__)
+
+
+class _NoEvent:
+    """uvicorn wakes the task of a cycle by its event; here is no task."""
+
+    def set(self) -> None:
+        pass
+
+
+class _DirectCycle:
+    """Stands in for uvicorn's cycle while a direct request is in flight.
+
+    uvicorn asks it at a pipelined request, at shutdown and when the client is lost; that stays uvicorn's business.
+    """
+
+    __slots__ = ("begun", "disconnected", "keep_alive", "request_id", "respond", "response_complete", "route")
+    more_body = False
+    response_started = False
+    message_event = _NoEvent()
+
+    def __init__(
+        self, route: DirectRoute[Any], request_id: str, begun: float, respond: Callable[[Any], DirectResponse]
+    ) -> None:
+        self.route = route
+        self.request_id = request_id
+        self.begun = begun
+        self.respond = respond
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+
+class DirectProtocol(LoadSheddingProtocol):
+    """Asks the direct route of an ordinary request; everything else is for the classes below it."""
+
+    # Set between the head of an ordinary request and its end.
+    _route: DirectRoute[Any] | None = None
+    _route_headers: Mapping[bytes, bytes]
+    _direct_cycle: _DirectCycle
+    _payload = _NO_BYTES
+    _begun = 0.0
+    _default_headers: list[tuple[bytes, bytes]] | None = None
+    _default_lines = _NO_BYTES
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        served = self.app if isinstance(self.app, ServedApplication) else None
+        self._has_direct_routes = served is not None and bool(served.direct_routes)
+        self._served = cast("ServedApplication", served)
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._route = self._find_route()
+        if self._route is None:
+            super().on_headers_complete()
+        else:
+            self._begun = time.perf_counter()
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        if self._route is None:
+            super().on_body(body)
+        else:
+            self._payload += body
+
+    @override
+    def on_message_complete(self) -> None:
+        route = self._route
+        if route is None:
+            super().on_message_complete()
+            return
+        try:
+            ordinary = route.read(self._route_headers, self._payload)
+        except Exception:  # noqa: BLE001 - the long way is the answer to every question here
+            _log.exception("a direct route failed to read a request")
+            ordinary = None
+        if ordinary is None:
+            self._take_the_long_way()
+            super().on_message_complete()
+        else:
+            self._route = None
+            self._payload = _NO_BYTES
+            self._request_deadline = None
+            self._answer(route, ordinary)
+
+    @override
+    def shutdown(self) -> None:
+        if self._route is not None:
+            self._take_the_long_way()  # whose cycle has uvicorn wait for the rest of the request
+        super().shutdown()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._route is not None:
+            request_id = str(self.scope.get("request_id") or self._request_id())
+            self._log_request(self._route, request_id, 0, self._begun)
+            self._route = None
+        super().connection_lost(exc)
+
+    @override
+    def _end_with_error(self, answer: ErrorAnswer) -> None:
+        if self._route is not None:
+            # The answer and the log line, which is written when the connection is lost, have one id.
+            cast("dict[str, Any]", self.scope)["request_id"] = self._request_id()
+        super()._end_with_error(answer)
+
+    def _find_route(self) -> DirectRoute[Any] | None:
+        if not self._has_direct_routes or self.app is not self._served:  # its head has a problem
+            return None
+        parser = self.parser
+        path, mark, query = self.url.partition(b"?")
+        method = parser.get_method()
+        route = self._served.direct_routes.get((method, path))
+        if route is None:
+            return None
+        headers = dict(self.headers)
+        length = headers.get(b"content-length")
+        if method == b"GET":
+            self._payload = query
+            has_payload = length is None
+        else:
+            self._payload = _NO_BYTES
+            has_payload = length is not None and int(length) <= BODY_BYTES_MAX and not mark
+        is_ordinary = (
+            has_payload
+            and len(headers) == len(self.headers)
+            and _DECLINED_HEADERS.isdisjoint(headers)
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and self._request_in_flight() is None
+            and not self.flow.write_paused
+            and not drain.is_draining()
+            and not concurrency_limit.is_exceeded()
+        )
+        self._route_headers = headers
+        return route if is_ordinary else None
+
+    def _take_the_long_way(self) -> None:
+        payload, self._payload, self._route = self._payload, _NO_BYTES, None
+        super().on_headers_complete()
+        if payload and self.parser.get_method() != b"GET":
+            super().on_body(payload)
+
+    def _answer(self, route: DirectRoute[Any], ordinary: object) -> None:
+        request_id = self._request_id()
+        try:
+            if self._served.admit is not None:
+                self._served.admit(self.client, self.headers)
+            answer = route.answer(ordinary, request_id, self.app_state)
+        except Exception as error:  # noqa: BLE001 - as in RequestContextMiddleware: a bug becomes a plain 500
+            answer = _error_response(route, error, request_id)
+        if isinstance(answer, Pending):
+            self._direct_cycle = _DirectCycle(route, request_id, self._begun, answer.respond)
+            self.cycle = cast("RequestResponseCycle", self._direct_cycle)
+            concurrency_limit.started += 1
+            answer.outcome.add_done_callback(self._on_outcome)
+        else:
+            self._write_response(answer, request_id, closes=drain.is_draining())
+            self._log_request(route, request_id, answer.status, self._begun)
+            self.on_response_complete()
+
+    def _on_outcome(self, outcome: "asyncio.Future[Any]") -> None:
+        concurrency_limit.started -= 1
+        cycle = self._direct_cycle
+        try:
+            response = cycle.respond(outcome.result())
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
+            response = _error_response(cycle.route, error, cycle.request_id)
+        cycle.response_complete = True
+        if not cycle.disconnected:
+            closes = not cycle.keep_alive or drain.is_draining()
+            self._write_response(response, cycle.request_id, closes=closes)
+        self._log_request(cycle.route, cycle.request_id, response.status, cycle.begun)
+        self.on_response_complete()
+
+    def _write_response(self, response: DirectResponse, request_id: str, *, closes: bool) -> None:
+        defaults = self.server_state.default_headers
+        if self._default_headers is not defaults:  # uvicorn makes new ones once a second, with the date
+            lines = [*defaults, *(() if self._served.cors is None else self._served.cors.lines(None))]
+            self._default_headers = defaults
+            self._default_lines = b"".join(b"%s: %s\r\n" % line for line in lines)
+        self.transport.write(
+            b"%s%sx-request-id: %s\r\n%s\r\n%s"
+            % (
+                response.head,
+                self._default_lines,
+                request_id.encode(),
+                b"connection: close\r\n" if closes else b"",
+                response.body,
+            )
+        )
+        if closes:
+            self.transport.close()
+
+    def _request_id(self) -> str:
+        sent = self._route_headers.get(b"x-request-id")
+        return str(uuid7()) if sent is None else request_id_of({"headers": [(b"x-request-id", sent)]})
+
+    def _log_request(self, route: DirectRoute[Any], request_id: str, status: int, begun: float) -> None:
+        seconds = time.perf_counter() - begun
+        self._served.log.write(route.method.decode(), route.path.decode(), status, seconds, request_id, {})
+
+
+def _error_response(route: DirectRoute[Any], error: BaseException, request_id: str) -> DirectResponse:
+    if isinstance(error, DomainError):
+        known = error
+    else:
+        known = None
+        _log.error("unhandled error, request %s", request_id, exc_info=error)
+    return DirectResponse.of(render_as(shape_of(route.path), known))
