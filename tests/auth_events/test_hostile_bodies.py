@@ -240,6 +240,25 @@ def test_any_other_idempotency_key_is_422_and_names_the_header(
     assert_the_connection_is_good(one_connection, answer)
 
 
+@pytest.mark.parametrize("path", ["/Log/auth", "/Log/auth/batch", "/Device/register"])
+def test_two_different_idempotency_keys_are_422_and_the_same_one_twice_is_one(
+    public: httpx2.Client, private: httpx2.Client, product: Product, path: str
+) -> None:
+    client = private if path.startswith("/Device") else public
+    marker = f"two-keys-{uuid4()}"
+    body: object = [event(marker)] if path.endswith("batch") else event(marker)
+    for keys in (["a", "b"], ["a", "a", "b"], ["a", ""]):
+        answer = client.post(path, json=body, headers=[("Idempotency-Key", key) for key in keys])
+        assert answer.status_code == 422
+        assert [(each["loc"], each["msg"]) for each in answer.json()["detail"]] == [
+            (["header", "Idempotency-Key"], "must be given once")
+        ]
+    assert facts_of(product.database, marker) == 0
+    for keys in ([marker, marker], [marker]):
+        client.post(path, json=body, headers=[("Idempotency-Key", key) for key in keys]).raise_for_status()
+    assert facts_of(product.database, marker) == 1
+
+
 def test_a_request_that_is_no_http_does_not_disturb_the_service(
     product: Product, one_connection: httpx2.Client
 ) -> None:

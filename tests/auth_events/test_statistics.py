@@ -87,13 +87,22 @@ def test_an_answer_has_a_strong_etag_that_changes_with_it(public: httpx2.Client,
     assert changed.headers["etag"] != etag
 
 
-@pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '{}, "x"', '"a",W/{} ,"b"', "*"])
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '{}, "x"', '"a",W/{} ,"b"', "*", "{gzip}", 'W/{gzip},"x"'])
 def test_an_answer_that_the_client_has_is_304_without_a_body(public: httpx2.Client, form: str) -> None:
     etag = public.get(URL).headers["etag"]
     for method in ("GET", "HEAD"):
-        answer = public.request(method, URL, headers={"If-None-Match": form.format(etag)})
+        sent = form.format(etag, gzip=etag[:-1] + '-gzip"')
+        answer = public.request(method, URL, headers={"If-None-Match": sent})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["etag"] == etag
+        assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_repeated_lines_are_one_list(public: httpx2.Client) -> None:
+    etag = public.get(URL).headers["etag"]
+    for tags in (['"x"', etag], [etag, '"x"'], ["", f"W/{etag}"]):
+        answer = public.get(URL, headers=[("If-None-Match", tag) for tag in tags])
+        assert answer.status_code == 304
 
 
 @pytest.mark.parametrize("form", ['"other"', "", "{}x", "nonsense", '"*"'])

@@ -3,7 +3,6 @@
 import json
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -27,7 +26,7 @@ from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
 from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key
-from servicekit.http.headers import header
+from servicekit.http.etag import is_current, strong_etag
 from servicekit.http.openapi import json_body, query, refusals
 from servicekit.http.strict_json import decode
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
@@ -168,9 +167,9 @@ async def statistics(request: Request) -> Response:
     else:
         each = [{"deviceType": device_type, "count": counts[device_type]} for device_type in sorted(counts)]
         body = to_json({"statistics": each, "total": sum(counts.values())})
-    etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+    etag = strong_etag(body)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if _matches(header(request.scope, b"if-none-match"), etag):
+    if is_current(request.scope, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/json")
 
@@ -229,11 +228,3 @@ def _device_type(request: Request) -> DeviceType | None:
         return DeviceType(name)
     except ValueError:
         raise BadRequest(invalid_device_type(name)) from None
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """RFC 9110, section 13.1.2: a list, compared weakly; `*` matches whatever there is."""
-    if if_none_match is None:
-        return False
-    candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
-    return etag in candidates or candidates == ["*"]

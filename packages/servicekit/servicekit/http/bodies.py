@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
-from servicekit.http.headers import header
+from servicekit.http.headers import headers
 from servicekit.http.strict_json import decode
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,11 +76,14 @@ def read_idempotency_key(request: Request) -> str | None:
     """The client's identity for what it sends, if it gives one.
 
     Raises:
-        Invalid: empty, too long, or not printable ASCII.
+        Invalid: empty, too long, not printable ASCII, or two that differ.
     """
-    key = header(request.scope, b"idempotency-key")
-    if key is None:
+    lines = headers(request.scope, b"idempotency-key")
+    if not lines:
         return None
+    key = lines[0]
+    if any(line != key for line in lines):
+        raise Invalid.single("must be given once", "header", KEY_HEADER)
     if not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
         message = f"must be 1 to {KEY_CHARACTERS_MAX} printable ASCII characters"
         raise Invalid.single(message, "header", KEY_HEADER)
