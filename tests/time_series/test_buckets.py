@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from statistics_api.time_series.buckets import Interval, TooManyBucketsError, bucket_edges
+from contract.time_series import Interval
+from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 NO_LIMIT = 1_000_000
 QUARTER = timedelta(minutes=15)
@@ -93,6 +94,95 @@ def test_an_hour_that_is_skipped_is_no_bucket() -> None:
     assert shown("Europe/Berlin", edges) == ["30. 01:00", "30. 03:00", "30. 04:00"]
 
 
+HALF_HOURS = {
+    "Australia/Lord_Howe, half an hour back": (
+        ("Australia/Lord_Howe", "2025-04-06T00:00", "2025-04-06T04:00"),
+        ["06. 00:00", "06. 01:00", "06. 01:30", "06. 02:00", "06. 03:00", "06. 04:00"],
+        [1, 1, 0.5, 1, 1],
+    ),
+    "Australia/Lord_Howe, half an hour forward": (
+        ("Australia/Lord_Howe", "2025-10-05T00:00", "2025-10-05T05:00"),
+        ["05. 00:00", "05. 01:00", "05. 02:30", "05. 03:00", "05. 04:00", "05. 05:00"],
+        [1, 1, 0.5, 1, 1],
+    ),
+    "Asia/Kathmandu, a quarter forward": (
+        ("Asia/Kathmandu", "1985-12-31T22:00", "1986-01-01T02:00"),
+        ["31. 22:00", "31. 23:00", "01. 00:15", "01. 01:00", "01. 02:00"],
+        [1, 1, 0.75, 1],
+    ),
+    "Asia/Pyongyang, half an hour back": (
+        ("Asia/Pyongyang", "2015-08-14T22:00", "2015-08-15T02:00"),
+        ["14. 22:00", "14. 23:00", "14. 23:30", "15. 00:00", "15. 01:00", "15. 02:00"],
+        [1, 1, 0.5, 1, 1],
+    ),
+    "America/Caracas, half an hour back": (
+        ("America/Caracas", "2007-12-09T01:00", "2007-12-09T04:00"),
+        ["09. 01:00", "09. 02:00", "09. 02:30", "09. 03:00", "09. 04:00"],
+        [1, 1, 0.5, 1],
+    ),
+    "America/St_Johns, back at one past midnight: as if at midnight": (
+        ("America/St_Johns", "2010-11-06T22:00", "2010-11-07T01:00"),
+        ["06. 22:00", "06. 23:00", "07. 00:00", "07. 00:00", "07. 01:00"],
+        [1, 1, 1, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HALF_HOURS)
+def test_an_hour_ends_where_clocks_are_turned_within_it(name: str) -> None:
+    (zone, start, end), begins_at, lengths = HALF_HOURS[name]
+
+    assert shown(zone, local_edges(zone, start, end, "hour")) == begins_at
+    assert hours(zone, start, end, "hour") == lengths
+
+
+def by_looking_at_every_quarter(zone: ZoneInfo, start: datetime, end: datetime) -> list[datetime]:
+    """Where the hour that the clocks show changes, or their offset does."""
+    quarter = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    edges: list[datetime] = []
+    before = None
+    while not edges or edges[-1] < end:
+        local = (quarter + QUARTER - timedelta(microseconds=1)).astimezone(zone)
+        shows = (local.replace(minute=0, second=0, microsecond=0, tzinfo=None), local.utcoffset())
+        if before not in (None, shows):
+            edges.append(quarter)
+        before, quarter = shows, quarter + QUARTER
+    return edges[sum(edge <= start for edge in edges) - 1 :]
+
+
+# Before 1980 some offsets were no multiple of a quarter of an hour.
+_SINCE_1980 = st.integers(10 * 365 * 86400, 80 * 365 * 86400).map(lambda seconds: EPOCH + timedelta(seconds=seconds))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(ZONES), _SINCE_1980, st.integers(1, 100 * 3600))
+@example("Australia/Lord_Howe", datetime(2025, 4, 5, 14, 40, tzinfo=UTC), 7200)
+@example("Australia/Lord_Howe", datetime(2025, 10, 4, 15, 40, tzinfo=UTC), 7200)
+@example("America/St_Johns", datetime(2010, 11, 7, 2, 30, 30, tzinfo=UTC), 7200)
+@example("Asia/Pyongyang", datetime(2018, 5, 4, 14, 50, tzinfo=UTC), 7200)
+@example("Antarctica/Troll", datetime(2025, 3, 30, 0, 50, tzinfo=UTC), 7200)
+def test_hours_are_those_that_the_clocks_show(name: str, start: datetime, seconds: int) -> None:
+    zone = ZoneInfo(name)
+    end = start + timedelta(seconds=seconds)
+
+    assert bucket_edges(start, end, "hour", zone, buckets_max=NO_LIMIT) == by_looking_at_every_quarter(zone, start, end)
+
+
+def test_hours_are_right_at_every_change_of_every_zone() -> None:
+    changes = set()
+    for name in ZONES:
+        zone = ZoneInfo(name)
+        days = [datetime(1980, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(0, 50 * 366, 7)]
+        for day, following in pairwise(days):
+            if day.astimezone(zone).utcoffset() != following.astimezone(zone).utcoffset():
+                change = following - day, day, day.astimezone(zone).utcoffset(), following.astimezone(zone).utcoffset()
+                if change not in changes and (change[2] - change[3]) % timedelta(hours=1):  # type: ignore[operator]
+                    edges = bucket_edges(day, following, "hour", zone, buckets_max=NO_LIMIT)
+                    assert edges == by_looking_at_every_quarter(zone, day, following), (name, day)
+                changes.add(change)
+    assert len(changes) > 1_000  # that is, it was looked for them
+
+
 @pytest.mark.parametrize(("zone", "minute"), [("Asia/Kolkata", 30), ("Asia/Kathmandu", 15), ("Pacific/Chatham", 15)])
 def test_hours_begin_when_the_clocks_of_the_zone_show_them(zone: str, minute: int) -> None:
     edges = local_edges(zone, "2025-06-01T10:10", "2025-06-01T11:50", "hour")
@@ -166,9 +256,9 @@ def begins(edge: datetime, interval: Interval, zone: ZoneInfo) -> bool:
     if interval == "minute":
         return local.second == local.microsecond == 0
     if interval == "hour":
-        # The last hour before clocks are turned by half an hour ends early, so that those after it fit again.
-        turned = (edge + timedelta(hours=1)).astimezone(zone).utcoffset() != local.utcoffset()
-        return local.minute == 0 or turned
+        # Or clocks are turned in this quarter of an hour.
+        after = (edge + QUARTER).astimezone(zone)
+        return local.minute == 0 or after.utcoffset() != before.utcoffset()
     if interval == "day":
         return local.date() != before.date() or (local.hour, local.minute) == (0, 0)
     return (local.year, local.month) != (before.year, before.month)
