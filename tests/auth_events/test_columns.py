@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from statistics_api.auth_events.accepting import read_event
+from statistics_api.auth_events.batches import Columns, parse_columns
 
 from contract.auth_events.events import AuthEvent, DeviceType
 from contract.text import ShortText, ValidatedText, all_stripped, all_valid
 from servicekit.errors import BadRequest, Invalid
-from statistics_api.auth_events.accepting import read_event
-from statistics_api.auth_events.batches import Columns, parse_columns
 from tests.auth_events.payloads import DEVICE_TYPES, event
 
 # Everything that a JSON string can hold: no surrogates.

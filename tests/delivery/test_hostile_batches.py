@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from fastapi import Request
+from statistics_api.auth_events.batches import read_batch
 
 from servicekit.errors import DomainError
-from statistics_api.auth_events.batches import read_batch
 from tests.delivery.bodies import ARRAY, LINES, MIB, UNITS, Body, any_body
 
 # The promise is 50 ms; what a turn takes here is about 6.

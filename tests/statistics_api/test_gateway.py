@@ -4,11 +4,11 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from statistics_api.auth_events.accepting import accept
+from statistics_api.auth_events.gateway import Gateway
 
 from contract.auth_events.events import AuthEvent, DeviceType
 from servicekit.errors import IdempotencyKeyReused, NotRecorded
-from statistics_api.auth_events.accepting import accept
-from statistics_api.auth_events.gateway import Gateway
 from tests.statistics_api.private_service import answering, private
 
 REGISTERED = b'{"registered":1,"others":[]}'
