@@ -11,6 +11,7 @@ from contract.delivery import Event, validate_occurred_at
 from servicekit.errors import Invalid
 from servicekit.http.bodies import KEY_HEADER, body_sha256
 from servicekit.http.strict_json import MalformedJson, decode
+from servicekit.process import clock
 from statistics_api.delivery.kinds import EventKind, EventModel
 
 
@@ -44,7 +45,7 @@ def accept(
     """
     # The parser's own rules and the model's: a field that nobody reads may hold whatever JSON has.
     value = decode(body)
-    received_at = datetime.now(UTC)
+    received_at = clock.now()
     values = _plain_values(kind, value)
     if values is not None:
         accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
@@ -75,7 +76,7 @@ def accept_plain(kind: EventKind[EventModel], body: bytes, *, project_id: int, r
         return None
     if values is None:
         return None
-    return AcceptedEvent(project_id, str(uuid7()), datetime.now(UTC), request_id, values)
+    return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values)
 
 
 def utc_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Request, Response
@@ -12,6 +11,7 @@ from contract.delivery import BATCH_ITEMS_MAX
 from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key
 from servicekit.http.headers import header
 from servicekit.http.openapi import json_body
+from servicekit.process import clock
 from statistics_api.delivery.accepting import accept
 from statistics_api.delivery.batches import NDJSON_TYPES, read_batch
 from statistics_api.delivery.gateway import EventGateway
@@ -40,7 +40,7 @@ async def record_batch(request: Request, kind: EventKind[EventModel], project_id
         key,
         content_type=header(request.scope, b"content-type") or "",
         project_id=project_id,
-        received_at=datetime.now(UTC),
+        received_at=clock.now(),
     )
     forwarded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
     body = forwarded.response.model_dump_json(by_alias=True)

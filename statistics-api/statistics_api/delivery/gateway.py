@@ -1,10 +1,11 @@
 """Forwards accepted events to the private service, and decides nothing."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic
+from typing import Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
 from servicekit.concurrency.coalescer import Coalescer
@@ -23,6 +24,9 @@ _QUEUE_ROWS_MAX = 4_000
 # With less time left than this, an event is refused rather than sent.
 REMAINING_SECONDS_MIN = 1.0
 
+Model = TypeVar("Model", bound=BaseModel)
+
+_log = logging.getLogger(__name__)
 _FAILURES: dict[OutcomeStatus, Callable[[str], DomainError]] = {
     OutcomeStatus.CONFLICT: IdempotencyKeyReused,
     OutcomeStatus.ERASED: Gone,
@@ -65,15 +69,10 @@ class EventGateway(Generic[EventModel]):
     async def forward_batch(self, batch: AcceptedBatch, request_id: str) -> ForwardedBatchResponse:
         """Returns after COMMIT. Raises as `forward`."""
         deadline = time.monotonic() + BATCH_SECONDS_MAX
-        path = f"/events/{self._kind.name}/batch"
         body = encode_batch(self._kind, batch)
 
         async def send(_: Sequence[AcceptedBatch]) -> Sequence[ForwardedBatchResponse | DomainError]:
-            response = await self._device_api.post(path, body, deadline=deadline, request_id=request_id)
-            try:
-                return [ForwardedBatchResponse.model_validate_json(response)]
-            except ValidationError as error:
-                raise OutcomeUnknown("the private service's response cannot be understood") from error
+            return [await self._post("batch", body, ForwardedBatchResponse, deadline, request_id)]
 
         (outcome,) = await self._retries.send([batch], send, deadline)
         if isinstance(outcome, DomainError):
@@ -86,22 +85,28 @@ class EventGateway(Generic[EventModel]):
 
     async def _flush(self, events: Sequence[AcceptedEvent], deadline: float) -> Sequence[Recorded | DomainError]:
         async def send(pending: Sequence[AcceptedEvent]) -> Sequence[Recorded | DomainError]:
-            response = await self._device_api.post(
-                f"/events/{self._kind.name}/forward",
-                encode_forward(self._kind, pending),
-                deadline=deadline,
-                request_id=pending[0].request_id,
-            )
-            try:
-                return _by_position(ForwardResponse.model_validate_json(response), len(pending))
-            except ValidationError as error:
-                raise OutcomeUnknown("the private service's response cannot be understood") from error
+            body = encode_forward(self._kind, pending)
+            response = await self._post("forward", body, ForwardResponse, deadline, pending[0].request_id)
+            return _by_position(response, len(pending))
 
         begun = time.monotonic()
         outcomes = await self._retries.send(events, send, deadline)
         if not any(isinstance(each, NotRecorded | OutcomeUnknown) for each in outcomes):
             self._observe(len(events), time.monotonic() - begun)
         return outcomes
+
+    async def _post(self, what: str, body: bytes, model: type[Model], deadline: float, request_id: str) -> Model:
+        try:
+            response = await self._device_api.post(
+                f"/events/{self._kind.name}/{what}", body, deadline=deadline, request_id=request_id
+            )
+            return model.model_validate_json(response)
+        except Invalid as error:
+            # Every event in it was validated here, so this is a fault of ours, and never the client's.
+            _log.exception("the private service refused a %s whole", what)
+            raise NotRecorded("this cannot be recorded right now; nothing was stored") from error
+        except ValidationError as error:
+            raise OutcomeUnknown("the private service's response cannot be understood") from error
 
 
 def _by_position(response: ForwardResponse, events: int) -> list[Recorded | DomainError]:

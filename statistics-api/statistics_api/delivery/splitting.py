@@ -104,7 +104,7 @@ def split_array(body: bytes) -> Iterator[Step]:
         is_last = end - position <= PIECE_BYTES_MAX
         cut = end if is_last else body.rfind(b"},", position, position + PIECE_BYTES_MAX) + 1
         piece = Piece(Holds.ARRAY_ITEMS, position, cut)
-        values = _whole_list(body, piece)
+        values = _whole_list(body, piece, before=b"]" if is_last else b",")
         if values is None or (not values and position > start):  # no list, or a comma and no item after it
             yield from _search_items(body, position, is_first=position == start)
             return
@@ -114,9 +114,9 @@ def split_array(body: bytes) -> Iterator[Step]:
         position = cut + 1
 
 
-def _whole_list(body: bytes, piece: Piece) -> list[Any] | None:
-    """The values of a piece that was cut by its looks, or None if it is no list of values."""
-    if piece.end < piece.start or body[piece.end] not in b",]":
+def _whole_list(body: bytes, piece: Piece, *, before: bytes) -> list[Any] | None:
+    """The values of a piece that was cut by its looks, or None if it is no list of values that stands `before` that."""
+    if piece.end < piece.start or not body.startswith(before, piece.end):
         return None
     try:
         return values_of(body, piece)
