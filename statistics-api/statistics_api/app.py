@@ -1,5 +1,6 @@
 """The public service, assembled on one screen."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,12 +22,14 @@ from servicekit.service.applications import MiddlewareFactory, add_middleware, n
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.auth_events import router as auth_events
-from statistics_api.auth_events.gateway import Gateway
+from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
+from statistics_api.delivery.gateway import EventGateway
 from statistics_api.rate_limit import RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
+EVENT_KINDS = (AUTH_EVENTS,)
 # Family 1 has its document's `{"detail": ...}`; the others have RFC 9457, and family 3's clients read `error`, too.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
@@ -56,11 +59,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        gateway = Gateway(device_api, concurrency_limit.observe)
+        gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in EVENT_KINDS}
         try:
-            yield {"gateway": gateway, "reader": auth_events.StatisticsReader(database)}
+            yield {"gateways": gateways, "reader": auth_events.StatisticsReader(database)}
         finally:
-            await gateway.close(FLUSH_SECONDS_MAX)
+            await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
             await device_api.close()
             database.close()
 

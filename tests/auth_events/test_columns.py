@@ -11,11 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from contract.auth_events.events import AuthEvent, DeviceType
+from contract.auth_events.events import AuthEvent
 from contract.text import ShortText, ValidatedText, all_stripped, all_valid
 from servicekit.errors import BadRequest, Invalid
-from statistics_api.auth_events.accepting import read_event
-from statistics_api.auth_events.batches import Columns, parse_columns
+from statistics_api.auth_events.kind import AUTH_EVENTS, parse_columns
 from tests.auth_events.payloads import DEVICE_TYPES, event
 
 # Everything that a JSON string can hold: no surrogates.
@@ -36,7 +35,7 @@ _ITEMS = st.fixed_dictionaries(
 def one_by_one(items: list[Any]) -> list[AuthEvent] | None:
     """Every item as the contract's model has it, or None if one is refused."""
     try:
-        return [read_event(AuthEvent, item) for item in items]
+        return [AUTH_EVENTS.read(item) for item in items]
     except (BadRequest, Invalid):
         return None
 
@@ -48,7 +47,7 @@ def test_whatever_is_read_in_columns_is_what_the_model_reads(items: list[Any]) -
     if columns is not None:
         events = one_by_one(items)
         assert events is not None
-        assert columns == Columns([each.user_key for each in events], [each.device_type for each in events])
+        assert columns == ([each.user_key for each in events], [each.device_type.value for each in events])
         assert all(each.event_id is None and each.occurred_at is None for each in events)
 
 
@@ -67,8 +66,9 @@ def test_whatever_the_model_takes_as_it_is_is_read_in_columns(items: list[Any]) 
 @pytest.mark.parametrize("odd", [event(" u"), event("u", "Windows"), event("u", eventId="e"), "event", {}], ids=str)
 def test_one_odd_item_anywhere_sends_the_batch_the_other_way(place: int, odd: object) -> None:
     items: list[object] = [event(f"u-{index}", DEVICE_TYPES[index % 4]) for index in range(1_000)]
-    assert parse_columns(items) == Columns(
-        [f"u-{index}" for index in range(1_000)], [DeviceType(DEVICE_TYPES[index % 4]) for index in range(1_000)]
+    assert parse_columns(items) == (
+        [f"u-{index}" for index in range(1_000)],
+        [DEVICE_TYPES[index % 4] for index in range(1_000)],
     )
     items[place] = odd
     assert parse_columns(items) is None

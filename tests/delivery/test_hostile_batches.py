@@ -10,15 +10,13 @@ import random
 import time
 import tracemalloc
 from collections.abc import Generator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fastapi import Request
 
 from servicekit.errors import DomainError
-from statistics_api.auth_events.batches import read_batch
 from tests.delivery.bodies import ARRAY, LINES, MIB, UNITS, Body, any_body
+from tests.delivery.reading import reading_of
 
 # The promise is 50 ms; what a turn takes here is about 6.
 TURN_SECONDS_MAX = 0.050
@@ -28,20 +26,9 @@ ITEMS_BYTES_MAX = 8 * MIB
 LENGTHS = {"short": 2, "long": 30_000}
 
 
-def request_with(body: bytes, content_type: str) -> Request:
-    """A request whose body is there at once."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    headers = [(b"content-type", content_type.encode())]
-    return Request({"type": "http", "headers": headers}, receive)
-
-
 def longest_turn(body: bytes, content_type: str) -> tuple[float, str]:
     """The processor time of the longest turn that reading takes, in seconds, and what came of it."""
-    reading = read_batch(request_with(body, content_type), datetime.now(UTC))
-    turns: Generator[Any, None, Any] = reading.__await__()
+    turns: Generator[Any, None, Any] = reading_of(body, content_type).__await__()
     longest, outcome = 0.0, ""
     while not outcome:
         begun = time.thread_time()
@@ -97,7 +84,7 @@ def test_no_body_takes_more_than_eight_times_its_size(unit: str, content_type: s
 async def test_reading_one_body_lets_others_run() -> None:
     """The twin of the tests above: the turns are real ones."""
     body = Body(ARRAY, "brackets", 1000, 4 * MIB).make()
-    reading = asyncio.create_task(read_batch(request_with(body, ARRAY), datetime.now(UTC)))
+    reading = asyncio.create_task(reading_of(body, ARRAY))
     turns = 0
     while not reading.done():
         await asyncio.sleep(0)

@@ -1,47 +1,172 @@
-"""What the gateway tells about its flushes: how many events each carried and how long it took, if it succeeded."""
+"""What the gateway makes of an event: one request that carries many, and an outcome for each of them."""
 
+import asyncio
+import json
 import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from pydantic import JsonValue
+from pydantic_core import to_json
 
-from contract.auth_events.events import AuthEvent, DeviceType
-from servicekit.errors import IdempotencyKeyReused, NotRecorded
-from statistics_api.auth_events.accepting import accept
-from statistics_api.auth_events.gateway import Gateway
-from tests.statistics_api.private_service import answering, private
+from contract.auth_events.columns import AuthEventColumns
+from contract.delivery import Forward
+from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
+from statistics_api.auth_events.kind import AUTH_EVENTS
+from statistics_api.delivery.accepting import AcceptedEvent
+from statistics_api.delivery.batches import AcceptedBatch
+from statistics_api.delivery.gateway import EventGateway
+from statistics_api.delivery.kinds import Recorded
+from tests.delivery.reading import read_many, read_one
+from tests.statistics_api.private_service import Reply, answering, private
 
-REGISTERED = b'{"registered":1,"others":[]}'
-CONFLICT = b'{"registered":0,"others":[{"index":0,"status":"conflict","detail":"another body"}]}'
 NOT_RECORDED = b'{"detail":"busy","code":"not-recorded"}'
-NOT_RECORDED_ITEM = b'{"registered":0,"others":[{"index":0,"status":"not-recorded","detail":"busy"}]}'
 
 
-async def observed_after(status: int, body: bytes, *expected: type[Exception]) -> list[tuple[int, float]]:
+def accepted(user_key: str = "u-1") -> AcceptedEvent:
+    event = read_one(json.dumps({"userKey": user_key, "deviceType": "iOS"}).encode())
+    assert isinstance(event, AcceptedEvent)
+    return event
+
+
+def response(recorded: int, *exceptions: dict[str, Any]) -> bytes:
+    return to_json({"recorded": recorded, "exceptions": exceptions})
+
+
+def exception(position: int, status: str, **more: object) -> dict[str, Any]:
+    return {"position": position, "status": status, **more}
+
+
+async def forwarded(reply: Reply, events: Sequence[AcceptedEvent]) -> tuple[list[Any], list[tuple[int, float]]]:
+    """What came of each event, and what was observed of the flushes."""
     observed: list[tuple[int, float]] = []
-    async with private(answering(status, body)) as (_, device_api):
-        gateway = Gateway(device_api, lambda items, seconds: observed.append((items, seconds)))
-        event = accept(AuthEvent(user_key="u-1", device_type=DeviceType.IOS), None, datetime.now(UTC))
+    async with private(reply) as (_, device_api):
+        gateway = EventGateway(AUTH_EVENTS, device_api, lambda items, seconds: observed.append((items, seconds)))
         try:
-            await gateway.register(event, "request-1")
-        except expected:
-            pass
+            outcomes = await gateway.coalescer.submit_all(events, time.monotonic() + 5.0)
         finally:
             await gateway.close(1.0)
-    return observed
+    return outcomes, observed
 
 
 async def test_a_flush_that_succeeded_is_observed_with_its_duration() -> None:
     begun = time.monotonic()
-    ((items, seconds),) = await observed_after(200, REGISTERED)
+    outcomes, [(items, seconds)] = await forwarded(answering(200, response(1)), [accepted()])
+    assert outcomes == [Recorded(is_replay=False)]
     assert items == 1
     assert 0 < seconds <= time.monotonic() - begun
 
 
-async def test_an_event_that_is_refused_does_not_make_a_flush_fail() -> None:
-    assert len(await observed_after(200, CONFLICT, IdempotencyKeyReused)) == 1
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("conflict", IdempotencyKeyReused), ("erased", Gone), ("refused", Invalid)],
+)
+async def test_an_event_that_is_refused_does_not_make_a_flush_fail(status: str, error: type[DomainError]) -> None:
+    outcomes, observed = await forwarded(
+        answering(200, response(0, exception(0, status, detail="a sentence"))), [accepted()]
+    )
+    assert [type(outcome) for outcome in outcomes] == [error]
+    assert str(outcomes[0]).endswith("a sentence")
+    assert len(observed) == 1
 
 
-@pytest.mark.parametrize(("status", "body"), [(503, NOT_RECORDED), (200, NOT_RECORDED_ITEM)])
+@pytest.mark.parametrize(
+    ("status", "body"), [(503, NOT_RECORDED), (200, response(0, exception(0, "not-recorded", detail="busy")))]
+)
 async def test_a_flush_that_failed_says_nothing_about_how_long_one_takes(status: int, body: bytes) -> None:
-    assert await observed_after(status, body, NotRecorded) == []
+    outcomes, observed = await forwarded(answering(status, body), [accepted()])
+    assert [type(outcome) for outcome in outcomes] == [NotRecorded]
+    assert observed == []
+
+
+async def test_each_event_gets_the_outcome_at_its_position() -> None:
+    row: JsonValue = {"id": 7, "type": "sign-in"}
+    exceptions = [
+        exception(4, "recorded", row=row),
+        exception(1, "replayed", row=row),
+        exception(2, "conflict", detail="another body"),
+        exception(3, "erased", detail="erased"),
+    ]
+    outcomes, _ = await forwarded(answering(200, response(2, *exceptions)), [accepted(f"u-{n}") for n in range(6)])
+    assert outcomes[0] == outcomes[5] == Recorded(is_replay=False)
+    assert outcomes[1] == Recorded(is_replay=True, row=row)
+    assert outcomes[4] == Recorded(is_replay=False, row=row)
+    assert [type(outcome) for outcome in outcomes[2:4]] == [IdempotencyKeyReused, Gone]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        response(0),
+        response(2),
+        response(1, exception(0, "replayed")),
+        response(0, exception(1, "replayed")),
+        response(0, exception(-1, "replayed")),
+        response(0, exception(0, "a status of tomorrow")),
+        b"{}",
+        b'["a list"]',
+    ],
+)
+async def test_a_response_that_does_not_answer_for_each_event_once_leaves_it_unknown(body: bytes) -> None:
+    outcomes, _ = await forwarded(answering(200, body), [accepted()])
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown]
+
+
+async def test_two_outcomes_for_one_event_leave_all_unknown() -> None:
+    body = response(0, exception(0, "replayed"), exception(0, "replayed"))
+    outcomes, _ = await forwarded(answering(200, body), [accepted(), accepted()])
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 2
+
+
+async def test_a_forward_that_is_refused_whole_is_never_the_clients_fault() -> None:
+    body = b'{"title":"x","status":422,"detail":"columns: wrong","code":"invalid","errors":[]}'
+    outcomes, _ = await forwarded(answering(422, body), [accepted(), accepted()])
+    assert [type(outcome) for outcome in outcomes] == [NotRecorded] * 2
+
+
+async def test_what_is_forwarded_is_the_contracts_forward_and_was_the_clients_event() -> None:
+    bodies: list[bytes] = []
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        await answering(200, response(3))(writer)
+
+    keyed = read_one(b'{"userKey":"keyed","deviceType":"TV"}', "my-key")
+    timed = read_one(json.dumps({"userKey": "timed", "deviceType": "iOS", "occurredAt": _just_now()}).encode())
+    assert isinstance(keyed, AcceptedEvent)
+    assert isinstance(timed, AcceptedEvent)
+    events = [accepted(), keyed, timed]
+    async with private(reply) as (double, device_api):
+        post = device_api.post
+
+        async def remember(path: str, body: bytes, *, deadline: float, request_id: str) -> bytes:
+            bodies.append(body)
+            return await post(path, body, deadline=deadline, request_id=request_id)
+
+        device_api.post = remember  # type: ignore[method-assign] # the double reads heads only
+        gateway = EventGateway(AUTH_EVENTS, device_api, lambda *_: None)
+        await gateway.coalescer.submit_all(events, time.monotonic() + 5.0)
+        await gateway.close(1.0)
+        assert double.heads[0].startswith("post /events/auth_events/forward http/1.1")
+    forward = Forward[AuthEventColumns].model_validate_json(bodies[0], strict=True)
+    assert forward.columns.user_keys == ["u-1", "keyed", "timed"]
+    assert [each.value for each in forward.columns.device_types] == ["iOS", "TV", "iOS"]
+    assert forward.event_ids == [event.event_id for event in events]
+    assert forward.received_at == [event.received_at for event in events]
+    assert (forward.project_ids, forward.request_ids) == ([1] * 3, ["request-1"] * 3)
+    assert keyed.key is not None
+    assert {position: (each.key, each.fingerprint) for position, each in forward.keys.items()} == {1: keyed.key}
+    assert forward.occurred_at == {2: timed.occurred_at}
+
+
+def _just_now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+async def test_a_batchs_response_that_cannot_be_understood_leaves_it_unknown() -> None:
+    batch = await asyncio.to_thread(read_many, b"[null]")
+    assert isinstance(batch, AcceptedBatch)
+    async with private(answering(200, b'{"response":{}}')) as (double, device_api):
+        with pytest.raises(OutcomeUnknown):
+            await EventGateway(AUTH_EVENTS, device_api, lambda *_: None).forward_batch(batch, "request-1")
+        assert double.heads[0].startswith("post /events/auth_events/batch http/1.1")

@@ -196,13 +196,17 @@ class Invalid(DomainError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
     def __init__(self, fields: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{'.'.join(map(str, field.loc))}: {field.msg}" for field in fields))
+        super().__init__("; ".join(map(_sentence, fields)))
         self.fields = tuple(fields)
 
     @classmethod
     def single(cls, message: str, *loc: str) -> "Invalid":
         """A refusal for one reason."""
         return cls([FieldError(loc or ("body",), message, "value_error")])
+
+
+def _sentence(field: FieldError) -> str:
+    return f"{'.'.join(map(str, field.loc))}: {field.msg}" if field.loc else field.msg
 
 
 class TooManyRequests(DomainError):

@@ -1,16 +1,13 @@
 """The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.fast_path)."""
 
-import json
 from datetime import datetime
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
 from pydantic_core import to_json
 
 from contract.auth_events.events import (
-    AuthEvent,
     DeviceType,
     DeviceTypeCount,
     Registered,
@@ -19,41 +16,29 @@ from contract.auth_events.events import (
     TimeSeries,
     invalid_device_type,
 )
-from contract.delivery import BATCH_ITEMS_MAX, BatchResponse
+from contract.delivery import BatchResponse
 from contract.projects import DEFAULT_PROJECT_ID
 from contract.time_series import Interval, Point
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
-from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key
 from servicekit.http.etag import is_current, strong_etag
-from servicekit.http.openapi import json_body, query, refusals
-from servicekit.http.strict_json import decode
+from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.auth_events import queries
-from statistics_api.auth_events.accepting import accept, read_event
-from statistics_api.auth_events.batches import NDJSON, read_batch
-from statistics_api.auth_events.gateway import Gateway
+from statistics_api.auth_events.kind import AUTH_EVENTS
+from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.time_series.ranges import Range, read_range
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 READ_SECONDS_MAX = 3.0
 
-_REPLAYED = {"Idempotent-Replayed": "true"}
-# Answers that are always the same are made once.
-_REGISTERED, _REGISTERED_BEFORE = (
-    Response(Registered().model_dump_json(by_alias=True), headers=headers, media_type="application/json")
-    for headers in (None, _REPLAYED)
-)
 _BATCH = [
     {"userKey": "user-456", "deviceType": "Android"},
     {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
 ]
-_REPLAYED_HEADER = {
-    "Idempotent-Replayed": {"description": "`true`: this was recorded before.", "schema": {"type": "string"}}
-}
 _ETAG_HEADER = {"ETag": {"description": "Changes whenever the answer does.", "schema": {"type": "string"}}}
 DEFAULTS = "the last hour by minute, the last day by hour, 30 days by day, 365 days by month"
 
@@ -94,20 +79,18 @@ class StatisticsReader:
     response_model=Registered,
     summary="Record one event",
     response_description="Recorded: this is sent after COMMIT",
-    responses=refusals(400, 408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
-    openapi_extra=json_body(AuthEvent, headers=(KEY_HEADER,)),
+    responses=refusals(400, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
+    openapi_extra=event_body(AUTH_EVENTS),
 )
 @hot
 async def log_auth(request: Request) -> Response:
-    """The same user may register any number of times. With an `Idempotency-Key`, a repeat counts nothing."""
-    key = read_idempotency_key(request)
-    # The parser alone: what is beyond its rules is the model's to refuse, in the fields that are read.
-    event = read_event(AuthEvent, decode(await read_bytes(request)), "body")
-    registration = accept(event, key or event.event_id, clock.now(), "body")
-    gateway: Gateway = request.state.gateway
-    # Resolves after the private service committed: a 200 means durable.
-    replayed = await gateway.register(registration, request.scope["request_id"])
-    return _REGISTERED_BEFORE if replayed else _REGISTERED
+    """The same user may register any number of times.
+
+    To make a repeat count nothing, give the event an identity: an `Idempotency-Key` or an `eventId`. They are the same
+    thing, and must be equal where both are sent. Within 48 hours a repeat gets the same response with
+    `Idempotent-Replayed: true`; the same identity with other values is a 409. The body has at most 64 KiB.
+    """
+    return await record_event(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
 
 
 @router.post(
@@ -115,32 +98,17 @@ async def log_auth(request: Request) -> Response:
     response_model=BatchResponse,
     summary="Record up to 10,000 events in one transaction",
     response_description="Every item that was not plainly registered is listed",
-    responses=refusals(408, 409, 413, 422, 429, 503) | {200: {"headers": _REPLAYED_HEADER}},
-    openapi_extra=json_body(
-        Annotated[list[AuthEvent], Field(max_length=BATCH_ITEMS_MAX, examples=[_BATCH])],
-        headers=(KEY_HEADER,),
-        extra_content={
-            NDJSON: {
-                "schema": {
-                    "type": "string",
-                    "description": "One event a line",
-                    "examples": ["\n".join(map(json.dumps, _BATCH))],
-                }
-            }
-        },
-    ),
+    responses=refusals(408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
+    openapi_extra=batch_body(AUTH_EVENTS, _BATCH),
 )
 async def log_auth_batch(request: Request) -> Response:
-    """A JSON array, or one JSON object a line. An item that is refused does not harm the others.
+    """A JSON array, or one JSON object a line (NDJSON), which the content type tells. At most 10,000 items and 4 MiB.
 
-    With an `Idempotency-Key`, a repeat of the whole batch gets the first answer; an item with an `eventId` is
-    counted once, whatever batch it comes in.
+    An item that is refused does not harm the others; it is listed with its index and the reason. An item with an
+    `eventId` is counted once, whatever batch it comes in, and whether it came as a single event before. With an
+    `Idempotency-Key`, a repeat of the whole batch gets the first response; that key is no event's identity.
     """
-    batch = await read_batch(request, clock.now())
-    gateway: Gateway = request.state.gateway
-    reply = await gateway.register_batch(batch, request.scope["request_id"])
-    body = reply.answer.model_dump_json(by_alias=True)
-    return Response(body, headers=_REPLAYED if reply.replayed else None, media_type="application/json")
+    return await record_batch(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
 
 
 @router.get(

@@ -17,6 +17,10 @@ from servicekit.http.strict_json import MalformedJson, decode
 PIECE_BYTES_MAX = 64 * 1024
 # A line that is no JSON costs about 5 µs.
 PIECE_LINES_MAX = 500
+SEVERAL_VALUES = (
+    "several JSON values on one line, where each needs a line of its own; "
+    "`curl -d @file` removes line ends, `--data-binary @file` keeps them"
+)
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = re.compile(rb"[ \t\r\n]*+")
@@ -26,6 +30,8 @@ _LINE = re.compile(rb"[^ \t\r\n][^\n]*+")
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|[,"]', re.DOTALL)
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _COMMA = b'",'
+_AFTER_VALUE = re.compile(r"not valid JSON: trailing characters at line 1 column ([0-9]+)")
+_VALUES = (b"{", b"[")
 _OPENING = frozenset(b"[{")
 
 
@@ -77,28 +83,28 @@ def split_lines(body: bytes) -> Iterator[Step]:
         position = end
 
 
+def is_array(body: bytes) -> bool:
+    """Whether an array begins here."""
+    return body.startswith(b"[", _first(body))
+
+
 def split_array(body: bytes) -> Iterator[Step]:
-    """The items of an array.
+    """The items of a body that `is_array`.
 
     Cuts after what looks like an object's end, and lets the parser judge: a piece that is a whole list of values ends
     where an item ends, because there is one way to read JSON from where an item begins. Where the parser finds
     something else, the ends of the items are searched for.
 
     Raises:
-        MalformedJson: the body is no array, or has no end, or more follows it.
+        MalformedJson: the array has no end, or more follows it, or an item is missing.
     """
-    begin = _WHITE_SPACE.match(body, _after_mark(body))
-    start = begin.end() if begin else 0
-    if body[start : start + 1] != b"[":
-        raise MalformedJson("a JSON array was expected")
-    start += 1
-    position = start
+    start = position = _first(body) + 1
     end = len(body.rstrip(b" \t\r\n")) - 1  # where the array's own end should stand
     while True:
         is_last = end - position <= PIECE_BYTES_MAX
         cut = end if is_last else body.rfind(b"},", position, position + PIECE_BYTES_MAX) + 1
         piece = Piece(Holds.ARRAY_ITEMS, position, cut)
-        values = _whole_list(body, piece)
+        values = _whole_list(body, piece, before=b"]" if is_last else b",")
         if values is None or (not values and position > start):  # no list, or a comma and no item after it
             yield from _search_items(body, position, is_first=position == start)
             return
@@ -108,9 +114,9 @@ def split_array(body: bytes) -> Iterator[Step]:
         position = cut + 1
 
 
-def _whole_list(body: bytes, piece: Piece) -> list[Any] | None:
-    """The values of a piece that was cut by its looks, or None if it is no list of values."""
-    if piece.end < piece.start or body[piece.end] not in b",]":
+def _whole_list(body: bytes, piece: Piece, *, before: bytes) -> list[Any] | None:
+    """The values of a piece that was cut by its looks, or None if it is no list of values that stands `before` that."""
+    if piece.end < piece.start or not body.startswith(before, piece.end):
         return None
     try:
         return values_of(body, piece)
@@ -200,14 +206,34 @@ def _is_blank(body: bytes, begin: int, end: int) -> bool:
     return _WHITE_SPACE.fullmatch(body, begin, end) is not None
 
 
+def _first(body: bytes) -> int:
+    """Where the first character stands that is no white space."""
+    begin = _WHITE_SPACE.match(body, _after_mark(body))
+    return begin.end() if begin else 0
+
+
 def _after_mark(body: bytes) -> int:
     return len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
 
 
 def _value(item: bytes) -> Any:  # noqa: ANN401 - any JSON value
     if len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX:
-        return Malformed(f"larger than the {PIECE_BYTES_MAX} bytes that one event may have")
+        if _reason(item[:PIECE_BYTES_MAX]) == SEVERAL_VALUES:
+            return Malformed(SEVERAL_VALUES)
+        return Malformed(f"larger than {PIECE_BYTES_MAX} bytes")
     try:
         return decode(item)
+    except MalformedJson:
+        return Malformed(_reason(item))
+
+
+def _reason(item: bytes) -> str:
+    try:
+        decode(item)
     except MalformedJson as error:
-        return Malformed(str(error))
+        [problem] = error.fields
+        after = _AFTER_VALUE.fullmatch(problem.msg)
+        if after is not None and item[int(after[1]) - 1 :].lstrip()[:1] in _VALUES:
+            return SEVERAL_VALUES
+        return problem.msg
+    return ""

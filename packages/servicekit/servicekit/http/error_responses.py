@@ -24,6 +24,11 @@ Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
 
 PROBLEM_TYPE = "application/problem+json"
 _TRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+# Pydantic speaks of dictionaries, and of our classes by name.
+_IN_WORDS_OF_JSON = {
+    **dict.fromkeys(("dict_type", "model_attributes_type", "model_type"), "Input should be an object"),
+    "list_type": "Input should be an array",
+}
 
 
 class ErrorShape(Enum):
@@ -107,7 +112,9 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's own handler would echo the input, and fail on a NaN in it."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fields = [FieldError(tuple(each["loc"]), _plain(each["msg"]), each["type"]) for each in error.errors()]
+    fields = [
+        FieldError(tuple(each["loc"]), _plain(each["type"], each["msg"]), each["type"]) for each in error.errors()
+    ]
     return render(request.scope, Invalid(fields))
 
 
@@ -119,12 +126,14 @@ async def on_unexpected_error(request: Request, _: Exception) -> Response:
 def invalid(error: ValidationError, *where: str) -> Invalid:
     """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    return Invalid([FieldError((*where, *each["loc"]), _plain(each["msg"]), each["type"]) for each in details])
+    return Invalid(
+        [FieldError((*where, *each["loc"]), _plain(each["type"], each["msg"]), each["type"]) for each in details]
+    )
 
 
-def _plain(message: str) -> str:
-    """Our own sentences as we wrote them: pydantic puts the name of the exception before each."""
-    return message.removeprefix("Value error, ")
+def _plain(type_: str, message: str) -> str:
+    """JSON's word where pydantic has Python's, and our own sentences without the name of the exception before each."""
+    return _IN_WORDS_OF_JSON.get(type_) or message.removeprefix("Value error, ")
 
 
 def _shape_of_scope(scope: Scope) -> ErrorShape:

@@ -1,0 +1,125 @@
+"""From what a client sent to an accepted event: the edge gives its id and its time once, for every retry to come."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+from uuid_utils import uuid7
+
+from contract.delivery import Event, validate_occurred_at
+from servicekit.errors import Invalid
+from servicekit.http.bodies import KEY_HEADER, body_sha256
+from servicekit.http.strict_json import MalformedJson, decode
+from servicekit.process import clock
+from statistics_api.delivery.kinds import EventKind, EventModel
+
+
+class AcceptedKey(NamedTuple):
+    """The client's own identity for what it sends, and what a repeat is compared by."""
+
+    key: str
+    fingerprint: str
+
+
+class AcceptedEvent(NamedTuple):
+    """One event that was validated, and is not validated again before it leaves."""
+
+    project_id: int
+    event_id: str
+    received_at: datetime
+    request_id: str
+    values: tuple[Any, ...]
+    occurred_at: datetime | None = None
+    key: AcceptedKey | None = None
+
+
+def accept(
+    kind: EventKind[EventModel], body: bytes, key: str | None, *, project_id: int, request_id: str
+) -> AcceptedEvent:
+    """The event in the body of a request; `key` is the header's.
+
+    Raises:
+        BadRequest: a value that the kind's document answers with 400.
+        Invalid: anything else that is wrong.
+    """
+    # The parser's own rules and the model's: a field that nobody reads may hold whatever JSON has.
+    value = decode(body)
+    received_at = clock.now()
+    values = _plain_values(kind, value)
+    if values is not None:
+        accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
+        return AcceptedEvent(project_id, str(uuid7()), received_at, request_id, values, None, accepted_key)
+    event = kind.read(value, "body")
+    occurred_at = utc_occurred_at(event, received_at, "body")
+    if key is not None and event.event_id is not None and key != event.event_id:
+        raise Invalid.single(f"must equal the header {KEY_HEADER} where both are sent", "body", "eventId")
+    return AcceptedEvent(
+        project_id,
+        str(uuid7()),
+        received_at,
+        request_id,
+        kind.values(event),
+        occurred_at,
+        accepted_key_of(event, key or event.event_id),
+    )
+
+
+def accept_plain(kind: EventKind[EventModel], body: bytes, *, project_id: int, request_id: str) -> AcceptedEvent | None:
+    """The event in the body if it is plain (see EventKind), else None: `accept` tells what it is, or what is wrong.
+
+    Never raises and never waits, so that it can be called where a request is parsed.
+    """
+    try:
+        values = _plain_values(kind, decode(body))
+    except MalformedJson:
+        return None
+    if values is None:
+        return None
+    return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values)
+
+
+def utc_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
+    """When the event happened, in UTC: the database understands fewer offsets than a client may write.
+
+    Raises:
+        Invalid: too long ago, or in the future.
+    """
+    if event.occurred_at is None:
+        return None
+    try:
+        validate_occurred_at(event.occurred_at, received_at)
+    except ValueError as error:
+        raise Invalid.single(str(error), *where, "occurredAt") from None
+    return event.occurred_at.astimezone(UTC)
+
+
+def accepted_key_of(event: Event, key: str | None) -> AcceptedKey | None:
+    """The identity of an event with this key, if there is one."""
+    return None if key is None else AcceptedKey(key, body_sha256(event.idempotency_fields()))
+
+
+def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent]) -> bytes:
+    """The events as one contract.delivery.Forward of the kind."""
+    project_ids, event_ids, received_at, request_ids, values, occurred_at, keys = zip(*events, strict=True)
+    return to_json(
+        {
+            "columns": kind.name_columns(list(column) for column in zip(*values, strict=True)),
+            "project_ids": project_ids,
+            "event_ids": event_ids,
+            "received_at": received_at,
+            "request_ids": request_ids,
+            "occurred_at": {position: at for position, at in enumerate(occurred_at) if at is not None},
+            "keys": {position: key._asdict() for position, key in enumerate(keys) if key is not None},
+        }
+    )
+
+
+def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...] | None:
+    columns = kind.parse_columns((value,))
+    return None if columns is None else tuple([column[0] for column in columns])
+
+
+def _plain_fingerprint(kind: EventKind[EventModel], values: tuple[Any, ...]) -> str:
+    """What `Event.idempotency_fields` gives for a plain event: its values, and no time."""
+    return body_sha256((kind.event.fingerprint_name, *values, ""))

@@ -1,0 +1,173 @@
+"""A client's batch: an array or lines, each item accepted or rejected on its own."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from sys import intern
+from typing import Any
+
+from pydantic_core import to_json
+from uuid_utils import uuid7
+
+from contract.delivery import BATCH_ITEMS_MAX
+from servicekit.concurrency.time_slice import TimeSlice
+from servicekit.errors import Invalid
+from servicekit.http.bodies import body_sha256
+from servicekit.http.strict_json import MalformedJson, decode
+from statistics_api.delivery.accepting import AcceptedKey, accepted_key_of, utc_occurred_at
+from statistics_api.delivery.kinds import Columns, EventKind, EventModel
+from statistics_api.delivery.splitting import (
+    PIECE_BYTES_MAX,
+    SEVERAL_VALUES,
+    Piece,
+    count_lines,
+    is_array,
+    split_array,
+    split_lines,
+    values_of,
+)
+
+NDJSON = "application/x-ndjson"
+NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines")
+# A validation that fails keeps every error until the last item is read, so not of all items at once.
+_ITEMS_AT_ONCE = 250
+
+
+@dataclass
+class AcceptedBatch:
+    """One client's batch, each item of it accepted or rejected. Positions count the accepted ones, indexes all."""
+
+    project_id: int
+    batch_id: str
+    received_at: datetime
+    columns: list[list[Any]]
+    occurred_at: dict[int, datetime] = field(default_factory=dict)
+    keys: dict[int, AcceptedKey] = field(default_factory=dict)
+    # Why each rejected item is, by its index.
+    rejected: dict[int, str] = field(default_factory=dict)
+    key: AcceptedKey | None = None
+
+    @property
+    def next_position(self) -> int:
+        """The number of items accepted so far."""
+        return len(self.columns[0])
+
+    @property
+    def next_index(self) -> int:
+        """The number of items so far."""
+        return len(self.columns[0]) + len(self.rejected)
+
+    def fingerprint(self, kind_name: str) -> str:
+        """Over what was understood: neither the form of the batch matters nor how its values are written."""
+        occurred_at = {position: at.isoformat() for position, at in self.occurred_at.items()}
+        keys = {position: each.key for position, each in self.keys.items()}
+        return body_sha256([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
+
+
+async def read_batch(
+    kind: EventKind[EventModel],
+    body: bytes,
+    key: str | None,
+    *,
+    content_type: str,
+    project_id: int,
+    received_at: datetime,
+) -> AcceptedBatch:
+    """The batch in the body of a request; `key` is the header's. Long work leaves turns of the event loop to others.
+
+    Raises:
+        Invalid: the body as a whole is not a batch.
+    """
+    batch = AcceptedBatch(project_id, str(uuid7()), received_at, [[] for _ in kind.columns.model_fields])
+    time_slice = TimeSlice()
+    is_lines = content_type.partition(";")[0].strip().lower() in NDJSON_TYPES
+    for part in await _split(kind, body, time_slice, is_lines=is_lines):
+        if not isinstance(part, Piece):
+            _extend(batch.columns, part)
+            continue
+        values = values_of(body, part)
+        for begin in range(0, len(values), _ITEMS_AT_ONCE):
+            for event in kind.read_all(values[begin : begin + _ITEMS_AT_ONCE]):
+                _add(kind, batch, event)
+                if time_slice.is_over():
+                    await time_slice.next_turn()
+    if batch.next_index == 1 and batch.rejected == {0: SEVERAL_VALUES}:
+        raise MalformedJson(SEVERAL_VALUES)  # the batch as a whole lost its line ends
+    if key is not None:
+        batch.key = AcceptedKey(key, batch.fingerprint(kind.name))
+    return batch
+
+
+def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
+    """The batch as a contract.delivery.Batch of the kind."""
+    return to_json(
+        {
+            "project_id": batch.project_id,
+            "batch_id": batch.batch_id,
+            "received_at": batch.received_at,
+            "columns": kind.name_columns(batch.columns),
+            "occurred_at": batch.occurred_at,
+            # Written one by one: ten thousand dicts at once would take more than the batch.
+            "keys": {position: each._asdict() for position, each in batch.keys.items()},
+            "rejected": (
+                {"index": index, "status": "rejected", "detail": reason} for index, reason in batch.rejected.items()
+            ),
+            "key": None if batch.key is None else batch.key._asdict(),
+        }
+    )
+
+
+async def _split(
+    kind: EventKind[EventModel], body: bytes, time_slice: TimeSlice, *, is_lines: bool
+) -> list[Columns | Piece]:
+    """The plain parts of the body in columns, and the pieces of it that are to be read item by item.
+
+    Raises:
+        Invalid: too many items, or no array.
+    """
+    if is_lines and count_lines(body, BATCH_ITEMS_MAX) > BATCH_ITEMS_MAX:
+        raise _too_many()
+    if not is_lines and not is_array(body):
+        if len(body) <= PIECE_BYTES_MAX:
+            decode(body)  # says what is wrong if it is no JSON either
+        raise Invalid.single(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
+    parts: list[Columns | Piece] = []
+    count = 0
+    for step in split_lines(body) if is_lines else split_array(body):
+        if step is not None:
+            piece, values = step
+            count += 1 if values is None else len(values)
+            if count > BATCH_ITEMS_MAX:
+                raise _too_many()
+            columns = None if values is None else kind.parse_columns(values)
+            parts.append(piece if columns is None else columns)
+        if time_slice.is_over():
+            await time_slice.next_turn()
+    return parts
+
+
+def _extend(columns: list[list[Any]], more: Columns) -> None:
+    for column, values in zip(columns, more, strict=True):
+        column.extend(values)
+
+
+def _add(kind: EventKind[EventModel], batch: AcceptedBatch, event: EventModel | str) -> None:
+    if isinstance(event, str):
+        batch.rejected[batch.next_index] = intern(event)  # the reasons of many items are the same
+        return
+    position = batch.next_position
+    try:
+        occurred_at = utc_occurred_at(event, batch.received_at)
+    except Invalid as refusal:
+        batch.rejected[batch.next_index] = intern(str(refusal))
+        return
+    if occurred_at is not None:
+        batch.occurred_at[position] = occurred_at
+    key = accepted_key_of(event, event.event_id)
+    if key is not None:
+        batch.keys[position] = key
+    for column, value in zip(batch.columns, kind.values(event), strict=True):
+        column.append(value)
+
+
+def _too_many() -> Invalid:
+    return Invalid.single(f"at most {BATCH_ITEMS_MAX} items make a batch, and this one has more")

@@ -1,0 +1,75 @@
+"""What every route that records events does, and what its documentation says of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from pydantic import Field
+
+from contract.delivery import BATCH_ITEMS_MAX
+from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key
+from servicekit.http.headers import header
+from servicekit.http.openapi import json_body
+from servicekit.process import clock
+from statistics_api.delivery.accepting import accept
+from statistics_api.delivery.batches import NDJSON_TYPES, read_batch
+from statistics_api.delivery.gateway import EventGateway
+from statistics_api.delivery.kinds import EventKind, EventModel, replayed_headers
+
+REPLAYED_HEADER = {
+    "Idempotent-Replayed": {"description": "`true`: this was recorded before.", "schema": {"type": "string"}}
+}
+
+
+async def record_event(request: Request, kind: EventKind[EventModel], project_id: int) -> Response:
+    """Record the event in the body: accept, forward, respond."""
+    request_id = request.scope["request_id"]
+    key = read_idempotency_key(request)
+    event = accept(kind, await read_bytes(request), key, project_id=project_id, request_id=request_id)
+    # Resolves after the private service committed: a 200 means durable.
+    return kind.respond(await gateway_of(request, kind).forward(event))
+
+
+async def record_batch(request: Request, kind: EventKind[EventModel], project_id: int) -> Response:
+    """Record the batch in the body, each item of it or its refusal."""
+    key = read_idempotency_key(request)
+    batch = await read_batch(
+        kind,
+        await read_bytes(request),
+        key,
+        content_type=header(request.scope, b"content-type") or "",
+        project_id=project_id,
+        received_at=clock.now(),
+    )
+    forwarded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
+    body = forwarded.response.model_dump_json(by_alias=True)
+    headers = replayed_headers() if forwarded.replayed else None
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def gateway_of(request: Request, kind: EventKind[EventModel]) -> EventGateway[EventModel]:
+    """The gateway of a kind in this process."""
+    gateways: Mapping[str, EventGateway[EventModel]] = request.state.gateways
+    return gateways[kind.name]
+
+
+def event_body(kind: EventKind[EventModel]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that records one event."""
+    return json_body(kind.event, headers=(KEY_HEADER,))
+
+
+def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that records a batch."""
+    lines = {
+        "schema": {
+            "type": "string",
+            "description": "One event a line; blank lines are no events. All of these content types mean the same.",
+            "examples": ["\n".join(map(json.dumps, example))],
+        }
+    }
+    return json_body(
+        Annotated[list[kind.event], Field(max_length=BATCH_ITEMS_MAX, examples=[example])],  # type: ignore[name-defined] # the type is a value here
+        headers=(KEY_HEADER,),
+        extra_content=dict.fromkeys(NDJSON_TYPES, lines),
+    )

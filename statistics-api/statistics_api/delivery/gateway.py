@@ -1,0 +1,132 @@
+"""Forwards accepted events to the private service, and decides nothing."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
+from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.retries import RetryBudget
+from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
+from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
+from statistics_api.delivery.batches import AcceptedBatch, encode_batch
+from statistics_api.delivery.device_api import DeviceApi
+from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
+
+# How long a client waits for an event or a batch at the most, in seconds.
+EVENT_SECONDS_MAX = 6.0
+BATCH_SECONDS_MAX = 10.0
+_FORWARD_ROWS_MAX = 1_000
+_QUEUE_ROWS_MAX = 4_000
+# With less time left than this, an event is refused rather than sent.
+REMAINING_SECONDS_MIN = 1.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_log = logging.getLogger(__name__)
+_FAILURES: dict[OutcomeStatus, Callable[[str], DomainError]] = {
+    OutcomeStatus.CONFLICT: IdempotencyKeyReused,
+    OutcomeStatus.ERASED: Gone,
+    OutcomeStatus.REFUSED: Invalid.single,
+    OutcomeStatus.NOT_RECORDED: NotRecorded,
+    OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
+}
+_RECORDED = Recorded(is_replay=False)
+
+
+class EventGateway(Generic[EventModel]):
+    """One for each kind in a process: it holds the coalescer that lets one request carry many events."""
+
+    def __init__(
+        self, kind: EventKind[EventModel], device_api: DeviceApi, observe: Callable[[int, float], None]
+    ) -> None:
+        """`observe` is told of each flush that succeeded: how many events it carried, and its seconds."""
+        self._kind = kind
+        self._device_api = device_api
+        self._observe = observe
+        self._retries = RetryBudget()
+        self.coalescer: Coalescer[AcceptedEvent, Recorded] = Coalescer(
+            self._flush,
+            batch_rows_max=_FORWARD_ROWS_MAX,
+            queue_rows_max=_QUEUE_ROWS_MAX,
+            remaining_seconds_min=REMAINING_SECONDS_MIN,
+        )
+
+    async def forward(self, event: AcceptedEvent) -> Recorded:
+        """Returns after COMMIT.
+
+        Raises:
+            IdempotencyKeyReused: its key was used before with another body.
+            Gone: it was recorded under its key, and erased.
+            Invalid: the database's own rules refused it.
+            NotRecorded, OutcomeUnknown: see there.
+        """
+        return await self.coalescer.submit(event, time.monotonic() + EVENT_SECONDS_MAX)
+
+    async def forward_batch(self, batch: AcceptedBatch, request_id: str) -> ForwardedBatchResponse:
+        """Returns after COMMIT. Raises as `forward`."""
+        deadline = time.monotonic() + BATCH_SECONDS_MAX
+        body = encode_batch(self._kind, batch)
+
+        async def send(_: Sequence[AcceptedBatch]) -> Sequence[ForwardedBatchResponse | DomainError]:
+            return [await self._post("batch", body, ForwardedBatchResponse, deadline, request_id)]
+
+        (outcome,) = await self._retries.send([batch], send, deadline)
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
+
+    async def close(self, seconds_max: float) -> None:
+        """Forward what waits, then answer the rest."""
+        await self.coalescer.close(seconds_max)
+
+    async def _flush(self, events: Sequence[AcceptedEvent], deadline: float) -> Sequence[Recorded | DomainError]:
+        async def send(pending: Sequence[AcceptedEvent]) -> Sequence[Recorded | DomainError]:
+            body = encode_forward(self._kind, pending)
+            response = await self._post("forward", body, ForwardResponse, deadline, pending[0].request_id)
+            return _by_position(response, len(pending))
+
+        begun = time.monotonic()
+        outcomes = await self._retries.send(events, send, deadline)
+        if not any(isinstance(each, NotRecorded | OutcomeUnknown) for each in outcomes):
+            self._observe(len(events), time.monotonic() - begun)
+        return outcomes
+
+    async def _post(self, what: str, body: bytes, model: type[Model], deadline: float, request_id: str) -> Model:
+        try:
+            response = await self._device_api.post(
+                f"/events/{self._kind.name}/{what}", body, deadline=deadline, request_id=request_id
+            )
+            return model.model_validate_json(response)
+        except Invalid as error:
+            # Every event in it was validated here, so this is a fault of ours, and never the client's.
+            _log.exception("the private service refused a %s whole", what)
+            raise NotRecorded("this cannot be recorded right now; nothing was stored") from error
+        except ValidationError as error:
+            raise OutcomeUnknown("the private service's response cannot be understood") from error
+
+
+def _by_position(response: ForwardResponse, events: int) -> list[Recorded | DomainError]:
+    """One outcome for each event, in order; without an exception it was plainly recorded."""
+    positions = {each.position for each in response.exceptions}
+    if (
+        response.recorded + len(response.exceptions) != events
+        or len(positions) != len(response.exceptions)
+        or max(positions, default=-1) >= events
+    ):
+        raise OutcomeUnknown("the private service did not answer for each event once")
+    outcomes: list[Recorded | DomainError] = [_RECORDED] * events
+    for each in response.exceptions:
+        outcomes[each.position] = _recorded_or_failure(each)
+    return outcomes
+
+
+def _recorded_or_failure(outcome: Outcome) -> Recorded | DomainError:
+    if outcome.status is OutcomeStatus.RECORDED:
+        return Recorded(is_replay=False, row=outcome.row)
+    if outcome.status is OutcomeStatus.REPLAYED:
+        return Recorded(is_replay=True, row=outcome.row)
+    return _FAILURES[outcome.status](outcome.detail)
