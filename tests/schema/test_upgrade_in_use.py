@@ -14,6 +14,10 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import make_dsn
 
+from contract.delivery import IdempotencyKey
+from device_registration_api.events import idempotency
+from device_registration_api.events.idempotency import ClaimResult, ClaimStatus, claim_of, run_plainly
+from device_registration_api.events.rows import FactKey
 from tests.schema.release_0_1_0 import SESSION, NotRecorded, Processes, claim, commit, new_identity, record_batch
 from tests.schema.schema_steps import (
     LOGINS,
@@ -36,13 +40,6 @@ LOGIN = {"user": LOGINS["WRITER_DB_USER"], "password": LOGINS["WRITER_DB_PASSWOR
 REPORT_SECONDS = 4  # five times the lock_timeout of a writer are 2.5
 MONDAY = datetime.now(UTC).date() - timedelta(days=datetime.now(UTC).weekday())
 
-# How the release of this schema claims the key of a batch.
-CLAIM_BATCH = """
-    INSERT INTO idempotency (project_id, kind, key, event_id, received_at)
-    VALUES (1, 'auth_events/batch', 'auth_events/batch' || chr(31) || %(key)s, %(event_id)s, now())
-        ON CONFLICT (project_id, key) DO NOTHING
-    RETURNING event_id::text
-"""
 BATCH_KEYS = r"""
     SELECT split_part(key, chr(31), 2), body_sha256, event_id::text, answer
       FROM idempotency
@@ -90,11 +87,24 @@ def repeated(sent: Sent) -> Sent:
     return sent._replace(event_id=str(uuid.uuid4()))
 
 
+def claim_now(conn: Connection, kind: str, sent: list[Sent]) -> list[ClaimResult]:
+    """As the release of this schema does it, with a fingerprint that 0.1.0 computes in another way."""
+    claims = [
+        claim_of(
+            kind,
+            IdempotencyKey(key=each.key, fingerprint=each.fingerprint),
+            FactKey(1, datetime.now(UTC), each.event_id),
+        )
+        for each in sent
+    ]
+    return idempotency.claim(run_plainly(conn), claims)
+
+
 def claim_batch(conn: Connection, batch: Sent) -> bool:
-    """As the release of this schema does it; whether the batch is new."""
-    with conn.cursor() as cur:
-        cur.execute(CLAIM_BATCH, {"key": batch.key, "event_id": batch.event_id})
-        return bool(cur.fetchall())
+    """Whether the batch is new to the release of this schema."""
+    changed = batch._replace(fingerprint="0" * 64)
+    [result] = claim_now(conn, "auth_events/batch", [changed])
+    return result.status is ClaimStatus.NEW
 
 
 def stored_batches(url: str) -> dict[str, tuple[Any, ...]]:
@@ -152,7 +162,14 @@ def test_no_process_of_0_1_0_fails_and_nothing_is_lost_or_counted_twice(
             for batch, answer in processes.batches.items():
                 repeat = repeated(batch)
                 assert record_batch(conn, repeat, 50, slot=0) == answer
-                assert not claim_batch(conn, repeat)
+                [result] = claim_now(conn, "auth_events/batch", [repeat._replace(fingerprint="0" * 64)])
+                assert result.status is ClaimStatus.REPLAY
+                assert result.response is not None
+                assert result.response.registered == answer["registered"]
+            events = [repeated(each) for each in processes.singles]
+            assert {each.status for each in claim_now(conn, "auth_events", events)} == {ClaimStatus.REPLAY}
+            other = repeated(events[0])._replace(fingerprint="0" * 64)
+            assert [each.status for each in claim_now(conn, "auth_events", [other])] == [ClaimStatus.CONFLICT]
         stored = stored_batches(url)
         assert {key: (event_id, answer) for key, (_, event_id, answer) in stored.items()} == {
             batch.key: (batch.event_id, answer) for batch, answer in processes.batches.items()
