@@ -25,7 +25,7 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
-from statistics_api.rate_limit import RateLimitMiddleware
+from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
         "device-registration-api": device_api.check,
     }
+    limit = None if settings.rate_limit is None else RateLimit(settings.rate_limit, settings.trusted_proxies)
     app.include_router(welcome.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     app.include_router(auth_events.router)
@@ -85,19 +86,20 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         app,
         routers=[auth_events.router],
         large_bodies=auth_events.LARGE_BODIES,
-        optional=_optional_middleware(settings),
+        optional=_optional_middleware(settings, limit),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
         answers=ProtocolAnswers(
-            cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None
+            cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
+            direct_routes=auth_events.DIRECT_ROUTES,
+            admit=None if limit is None else limit.admit,
         ),
     )
 
 
-def _optional_middleware(settings: Settings) -> list[MiddlewareFactory]:
+def _optional_middleware(settings: Settings, limit: RateLimit | None) -> list[MiddlewareFactory]:
     chosen: list[MiddlewareFactory] = []
-    if settings.rate_limit is not None:
-        rate, proxies = settings.rate_limit, settings.trusted_proxies
-        chosen.append(partial(RateLimitMiddleware, rate=rate, trusted_proxies=proxies, render=render))
+    if limit is not None:
+        chosen.append(partial(RateLimitMiddleware, limit=limit, render=render))
     if settings.cors_origins:
         chosen.append(
             partial(

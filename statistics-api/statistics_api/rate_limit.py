@@ -15,6 +15,7 @@ from servicekit.errors import TooManyRequests
 from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import headers
 from servicekit.http.paths import route_path
+from servicekit.protocol.application import HeaderLines
 
 Network = IPv4Network | IPv6Network
 _EXEMPT_PATHS = frozenset({"/health", "/livez", "/readyz"})
@@ -27,31 +28,44 @@ _FORWARDED = re.compile(
 )
 
 
-class RateLimitMiddleware:
-    """Refuses a client that asks more often than `rate` with 429."""
+class RateLimit:
+    """Counts the requests of each client; one for a process, whichever way a request takes."""
 
-    def __init__(
-        self, app: ASGIApp, *, rate: RateLimitItem, trusted_proxies: Sequence[Network], render: Renderer
-    ) -> None:
-        self._app = app
+    def __init__(self, rate: RateLimitItem, trusted_proxies: Sequence[Network]) -> None:
         self._rate = rate
         self._trusted_proxies = trusted_proxies
-        self._render = render
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def admit(self, client: tuple[str, int] | None, lines: HeaderLines) -> None:
+        """Count one request, by its socket address and its header lines.
+
+        Raises:
+            TooManyRequests: its client asks more often than the rate.
+        """
+        network = client_network({"client": client, "headers": lines}, self._trusted_proxies)
+        if not self._limiter.hit(self._rate, network):
+            free_at = self._limiter.get_window_stats(self._rate, network).reset_time
+            seconds = max(1, math.ceil(free_at - time.time()))  # noqa: TID251 - the library's own clock
+            raise TooManyRequests(f"more than {self._rate}", seconds, limit=self._rate.amount)
+
+
+class RateLimitMiddleware:
+    """Refuses a client that asks more often than its rate with 429."""
+
+    def __init__(self, app: ASGIApp, *, limit: RateLimit, render: Renderer) -> None:
+        self._app = app
+        self._limit = limit
+        self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or route_path(scope) in _EXEMPT_PATHS:
-            await self._app(scope, receive, send)
-            return
-        client = client_network(scope, self._trusted_proxies)
-        if self._limiter.hit(self._rate, client):
-            await self._app(scope, receive, send)
-        else:
-            free_at = self._limiter.get_window_stats(self._rate, client).reset_time
-            seconds = max(1, math.ceil(free_at - time.time()))  # noqa: TID251 - the library's own clock
-            refusal = TooManyRequests(f"more than {self._rate}", seconds, limit=self._rate.amount)
-            await self._render(scope, refusal)(scope, receive, send)
+        if scope["type"] == "http" and route_path(scope) not in _EXEMPT_PATHS:
+            try:
+                self._limit.admit(scope["client"], scope["headers"])
+            except TooManyRequests as refusal:
+                await self._render(scope, refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def client_network(scope: Scope, trusted_proxies: Sequence[Network]) -> str:

@@ -23,7 +23,7 @@ _STORED = """
      ORDER BY event_id
 """
 # What text formats give a meaning, and what looks like the framing of the binary one.
-_TRAPS = ["\\.", "\\N", "\\", "\\t", "',\"", "\u00ff\u00ff", "PGCOPY", "\u2028", "😀" * 255, "k" * 255]
+_TRAPS = ["\\.", "\\N", "\\", "\\t", "',\"", "\u00ff\u00ff", "PGCOPY", "a\u2028", "😀" * 255, "k" * 255]
 _TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=255) | st.sampled_from(_TRAPS)
 _RECEIVED = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - st adds it
 # Any offset that RFC 3339 has; PostgreSQL itself reads none of 16 hours or more.

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Scope
 
 from servicekit.http.error_responses import render
-from statistics_api.rate_limit import Network, RateLimitMiddleware, client_network
+from statistics_api.rate_limit import Network, RateLimit, RateLimitMiddleware, client_network
 
 PROXIES: list[Network] = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -89,7 +89,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._app = RateLimitMiddleware(
-            PlainTextResponse("served"), rate=parse("2/hour"), trusted_proxies=PROXIES, render=render
+            PlainTextResponse("served"), limit=RateLimit(parse("2/hour"), PROXIES), render=render
         )
 
     async def ask(self, address: str, path: str = "/", forwarded: str | None = None) -> httpx2.Response:

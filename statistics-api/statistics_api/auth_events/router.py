@@ -5,7 +5,6 @@ from functools import partial
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from contract.auth_events.events import (
     DeviceType,
@@ -22,17 +21,22 @@ from contract.time_series import Interval, Point
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
-from servicekit.http.etag import is_current, strong_etag
+from servicekit.http.etag import is_current
 from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.auth_events import queries
+from statistics_api.auth_events.direct import DirectStatistics
 from statistics_api.auth_events.kind import AUTH_EVENTS
+from statistics_api.auth_events.totals import Totals
+from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.time_series.ranges import Range, read_range
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
+# Shorter ways to two of the routes below, for ordinary requests.
+DIRECT_ROUTES = (DirectRecording(AUTH_EVENTS, b"/Log/auth", DEFAULT_PROJECT_ID), DirectStatistics())
 READ_SECONDS_MAX = 3.0
 
 _BATCH = [
@@ -57,8 +61,8 @@ class StatisticsReader:
     """The shared reader of one process."""
 
     def __init__(self, database: Database) -> None:
-        async def read_totals(project_id: int) -> dict[DeviceType, int]:
-            return await database.run(partial(queries.totals, project_id=project_id), READ_SECONDS_MAX)
+        async def read_totals(project_id: int) -> Totals:
+            return Totals(await database.run(partial(queries.totals, project_id=project_id), READ_SECONDS_MAX))
 
         async def read_series(key: SeriesKey) -> dict[DeviceType, list[int]]:
             work = partial(
@@ -129,17 +133,8 @@ async def statistics(request: Request) -> Response:
     """Exact, for ever, and read-your-writes: an event that was answered with 200 is in the next count."""
     device_type = _device_type(request)
     reader: StatisticsReader = request.state.reader
-    counts = await reader.totals.get(DEFAULT_PROJECT_ID)
-    if device_type is not None:
-        body = to_json({"deviceType": device_type, "count": counts[device_type]})
-    else:
-        each = [{"deviceType": device_type, "count": counts[device_type]} for device_type in sorted(counts)]
-        body = to_json({"statistics": each, "total": sum(counts.values())})
-    etag = strong_etag(body)
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if is_current(request.scope, etag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    variant = (await reader.totals.get(DEFAULT_PROJECT_ID)).variant(device_type)
+    return variant.not_modified if is_current(request.scope, variant.etag) else variant.found
 
 
 @router.get(

@@ -45,11 +45,10 @@ def accept(
     """
     # The parser's own rules and the model's: a field that nobody reads may hold whatever JSON has.
     value = decode(body)
-    received_at = clock.now()
     values = _plain_values(kind, value)
     if values is not None:
-        accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
-        return AcceptedEvent(project_id, str(uuid7()), received_at, request_id, values, None, accepted_key)
+        return accept_plain(kind, values, key, project_id=project_id, request_id=request_id)
+    received_at = clock.now()
     event = kind.read(value, "body")
     occurred_at = utc_occurred_at(event, received_at, "body")
     if key is not None and event.event_id is not None and key != event.event_id:
@@ -65,18 +64,23 @@ def accept(
     )
 
 
-def accept_plain(kind: EventKind[EventModel], body: bytes, *, project_id: int, request_id: str) -> AcceptedEvent | None:
-    """The event in the body if it is plain (see EventKind), else None: `accept` tells what it is, or what is wrong.
+def read_plain(kind: EventKind[EventModel], body: bytes) -> tuple[Any, ...] | None:
+    """The values of the event in the body if it is plain (see EventKind), else None: `accept` says what it is.
 
     Never raises and never waits, so that it can be called where a request is parsed.
     """
     try:
-        values = _plain_values(kind, decode(body))
+        return _plain_values(kind, decode(body))
     except MalformedJson:
         return None
-    if values is None:
-        return None
-    return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values)
+
+
+def accept_plain(
+    kind: EventKind[EventModel], values: tuple[Any, ...], key: str | None, *, project_id: int, request_id: str
+) -> AcceptedEvent:
+    """A plain event, of which nothing can be wrong any more."""
+    accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
+    return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values, None, accepted_key)
 
 
 def utc_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """Forwards accepted events to the private service, and decides nothing."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -65,6 +66,10 @@ class EventGateway(Generic[EventModel]):
             NotRecorded, OutcomeUnknown: see there.
         """
         return await self.coalescer.submit(event, time.monotonic() + EVENT_SECONDS_MAX)
+
+    def begin(self, event: AcceptedEvent) -> "asyncio.Future[Recorded]":
+        """As `forward`, for callers that wait for many outcomes at once."""
+        return self.coalescer.begin(event, time.monotonic() + EVENT_SECONDS_MAX)
 
     async def forward_batch(self, batch: AcceptedBatch, request_id: str) -> ForwardedBatchResponse:
         """Returns after COMMIT. Raises as `forward`."""

@@ -84,7 +84,12 @@ def read_idempotency_key(request: Request) -> str | None:
     key = lines[0]
     if any(line != key for line in lines):
         raise Invalid.single("must be given once", "header", KEY_HEADER)
-    if not (0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
+    if not is_idempotency_key(key):
         message = f"must be 1 to {KEY_CHARACTERS_MAX} printable ASCII characters"
         raise Invalid.single(message, "header", KEY_HEADER)
     return key
+
+
+def is_idempotency_key(key: str) -> bool:
+    """Whether this may stand in an `Idempotency-Key` header."""
+    return 0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()

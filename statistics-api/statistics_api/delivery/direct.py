@@ -1,0 +1,55 @@
+"""The direct way to record an ordinary single event, of any kind; see servicekit.protocol.direct."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple
+
+from servicekit.http.bodies import is_idempotency_key
+from servicekit.protocol.direct_routes import DirectResponse, Pending
+from statistics_api.delivery.accepting import accept_plain, read_plain
+from statistics_api.delivery.gateway import EventGateway
+from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
+
+
+class PlainEvent(NamedTuple):
+    """An event with its kind's own fields and nothing else, and the key that its header gave it."""
+
+    values: tuple[Any, ...]
+    key: str | None
+
+
+class DirectRecording(Generic[EventModel]):
+    """Records a plain event; everything else takes the route's long way, `delivery.endpoints.record_event`."""
+
+    method = b"POST"
+
+    def __init__(self, kind: EventKind[EventModel], path: bytes, project_id: int) -> None:
+        self.path = path
+        self._kind = kind
+        self._project_id = project_id
+        # Of a kind whose clients get no row back: two responses, made once.
+        self._responses: dict[bool, DirectResponse] = {}
+
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> PlainEvent | None:
+        """The event, if it is plain."""
+        sent = headers.get(b"idempotency-key")
+        key = None if sent is None else sent.decode("latin-1")
+        if key is not None and not is_idempotency_key(key):
+            return None
+        values = read_plain(self._kind, payload)
+        return None if values is None else PlainEvent(values, key)
+
+    def answer(self, ordinary: PlainEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
+        """Forward the event; the response is made when it is recorded."""
+        gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
+        event = accept_plain(
+            self._kind, ordinary.values, ordinary.key, project_id=self._project_id, request_id=request_id
+        )
+        return Pending(gateway.begin(event), self._respond)
+
+    def _respond(self, recorded: Recorded) -> DirectResponse:
+        if recorded.row is not None:
+            return DirectResponse.of(self._kind.respond(recorded))
+        response = self._responses.get(recorded.is_replay)
+        if response is None:
+            response = self._responses[recorded.is_replay] = DirectResponse.of(self._kind.respond(recorded))
+        return response
