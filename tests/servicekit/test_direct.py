@@ -61,7 +61,7 @@ def test_an_ordinary_request_takes_the_direct_lane_with_all_that_belongs_to_an_a
         (line,) = lines_with(small, answer.headers["x-request-id"])
         assert line["status"] == 200
         assert line["path"] == request_bytes.split(b" ")[1].partition(b"?")[0].decode()
-        assert line["milliseconds"] >= (300 if b"slow" in request_bytes else 0)
+        assert line["milliseconds"] >= (250 if b"slow" in request_bytes else 0)
     assert len({answer.headers["x-request-id"] for answer in answers}) == 3
 
 
