@@ -1,5 +1,7 @@
 """GET /Log/auth/timeseries: buckets as a zone's clocks show them, gaps as 0, and never a series that is cut."""
 
+import csv
+import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -257,7 +259,7 @@ def test_minutes_reach_back_35_days_and_say_so(public: httpx2.Client) -> None:
             params={"interval": "minute", "from": moment.isoformat(), "to": (moment + timedelta(hours=1)).isoformat()},
         )
         assert answer.status_code == status
-    assert answer.json() == {"detail": "interval=minute reaches back 35 days; use interval=hour before that"}
+    assert answer.json() == {"detail": "interval=minute reaches back 35 days; use hour before that"}
 
 
 @pytest.mark.parametrize(
@@ -310,3 +312,86 @@ def test_the_ends_of_the_calendar_are_answered(public: httpx2.Client) -> None:
     ):
         assert public.get(URL, params=parameters).status_code == 200
     assert len(public.get(URL, params=parameters).json()["series"][0]["points"]) == 2  # one day was skipped there
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=30), timedelta(days=1), timedelta(days=36_500)])
+@pytest.mark.parametrize("interval", ["minute", "hour", "day", "month"])
+def test_a_range_that_begins_ahead_of_now_is_empty_until_it_has_an_end(
+    public: httpx2.Client, interval: str, ahead: timedelta
+) -> None:
+    start = datetime.now(UTC) + ahead
+    body = series(public, interval=interval, from_=start.isoformat())
+    assert body["series"] == [{"deviceType": name, "points": []} for name in DEVICE_TYPES]
+    assert body["from"] == body["to"] <= start.isoformat()
+    ended = series(public, interval=interval, from_=start.isoformat(), to=(start + timedelta(seconds=1)).isoformat())
+    assert all(len(each["points"]) >= 1 for each in ended["series"])
+
+
+def test_a_start_after_the_end_is_told_so_only_where_both_were_sent(public: httpx2.Client) -> None:
+    both = public.get(URL, params={"from": "2150-01-01T00:00:00Z", "to": "2149-01-01T00:00:00Z"})
+    assert both.json()["detail"][0]["msg"] == "must be before `to`"
+
+
+LONG_AGO = "from=2026-03-29T00:00:00%2B01:00&to=2026-03-29T04:00:00%2B02:00&timezone=Europe/Berlin"
+CSV = (
+    "deviceType,start,count\r\n"
+    "TV,2026-03-29T00:00:00+01:00,1\r\n"
+    "TV,2026-03-29T01:00:00+01:00,2\r\n"
+    "TV,2026-03-29T03:00:00+02:00,4\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("format_", "accept"),
+    [
+        ("&format=csv", None),
+        ("&format=csv", "application/json"),  # the parameter wins
+        ("", "text/csv"),
+        ("", "text/csv; header=present, application/json;q=0.5"),
+        ("", "application/json;q=0.1, text/*"),
+    ],
+)
+def test_a_series_comes_as_csv(public: httpx2.Client, format_: str, accept: str | None) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    for method in ("GET", "HEAD"):
+        answer = public.request(method, f"{URL}?{LONG_AGO}&deviceType=TV{format_}", headers=headers)
+        assert answer.status_code == 200
+        assert answer.text == (CSV if method == "GET" else "")
+        assert answer.headers["content-type"] == "text/csv; header=present; charset=utf-8"
+        assert answer.headers["content-disposition"] == 'attachment; filename="timeseries.csv"'
+        assert answer.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("format_", "accept"),
+    [("", None), ("", "*/*"), ("", "text/html, */*;q=0.8"), ("", "image/png"), ("&format=json", "text/csv")],
+)
+def test_otherwise_it_comes_as_json(public: httpx2.Client, format_: str, accept: str | None) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    answer = public.get(f"{URL}?{LONG_AGO}{format_}", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.headers["vary"] == "Accept"
+    assert answer.json()["timezone"] == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("format_", ["xml", "", "CSV", "json,csv"])
+def test_another_format_is_422_and_named(public: httpx2.Client, format_: str) -> None:
+    answer = public.get(f"{URL}?format={format_}", headers={"Accept": "text/csv"})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/json", "a refusal is JSON"
+    assert [each["loc"] for each in answer.json()["detail"]] == [["query", "format"]]
+
+
+def test_both_forms_say_the_same(public: httpx2.Client) -> None:
+    query = {"interval": "hour", "timezone": "Australia/Lord_Howe", "from": "2025-04-05T12:00:00Z",
+             "to": "2026-04-06T00:00:00Z"}  # fmt: skip
+    body = public.get(URL, params=query).json()
+    lines = list(csv.reader(io.StringIO(public.get(URL, params=query | {"format": "csv"}).text)))
+    assert lines == [
+        ["deviceType", "start", "count"],
+        *(
+            [each["deviceType"], point["start"], str(point["count"])]
+            for each in body["series"]
+            for point in each["points"]
+        ),
+    ]

@@ -1,6 +1,8 @@
 """The public routes of family 1. The two hot ones take the fast path (servicekit.middleware.fast_path)."""
 
-from datetime import datetime
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -10,14 +12,12 @@ from contract.auth_events.events import (
     DeviceType,
     DeviceTypeCount,
     Registered,
-    Series,
     Statistics,
     TimeSeries,
     invalid_device_type,
 )
 from contract.delivery import BatchResponse
 from contract.projects import DEFAULT_PROJECT_ID
-from contract.time_series import Interval, Point
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
@@ -32,7 +32,15 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.time_series.ranges import Range, read_range
+from statistics_api.time_series.formats import (
+    CSV_RESPONSE,
+    FORMAT_PARAMETER,
+    csv_series,
+    json_series,
+    local_times,
+    wants_csv,
+)
+from statistics_api.time_series.ranges import Range, RangeParameters
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 # Shorter ways to two of the routes below, for ordinary requests.
@@ -44,7 +52,14 @@ _BATCH = [
     {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
 ]
 _ETAG_HEADER = {"ETag": {"description": "Changes whenever the answer does.", "schema": {"type": "string"}}}
-DEFAULTS = "the last hour by minute, the last day by hour, 30 days by day, 365 days by month"
+_RANGE = RangeParameters(
+    default_ranges={
+        "hour": timedelta(days=1),
+        "minute": timedelta(hours=1),
+        "day": timedelta(days=30),
+        "month": timedelta(days=365),
+    }
+)
 
 router = APIRouter(prefix="/Log/auth", tags=["auth events"])
 
@@ -141,18 +156,12 @@ async def statistics(request: Request) -> Response:
     "/timeseries",
     response_model=TimeSeries,
     summary="How many events in each minute, hour, day or month",
-    responses=refusals(400, 422, 429, 503),
+    responses=refusals(400, 422, 429, 503) | CSV_RESPONSE,
     openapi_extra={
         "parameters": [
             query("deviceType", DeviceType, "Without it: one series for each device type.", example="iOS"),
-            query("interval", Interval, "The width of a bucket.", example="hour"),
-            query(
-                "from",
-                datetime,
-                f"RFC 3339 with a zone. Default: {DEFAULTS}.",
-            ),
-            query("to", datetime, "RFC 3339 with a zone; not included. Default: now."),
-            query("timezone", str, "An IANA zone; days of 23 and 25 hours are right.", example="Europe/Berlin"),
+            *_RANGE.documented(),
+            FORMAT_PARAMETER,
         ]
     },
 )
@@ -162,25 +171,47 @@ async def timeseries(request: Request) -> Response:
     A series has at most 10,000 points: a longer range is refused, never cut. Minutes reach back 35 days.
     """
     device_type = _device_type(request)
-    asked = read_range(request.query_params, clock.now())
+    as_csv = wants_csv(request)
+    # In a thread, like the response: 10,000 points of four types take 15 ms and 45 ms.
+    requested = await asyncio.to_thread(_RANGE.read, request.query_params, clock.now())
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
     reader: StatisticsReader = request.state.reader
-    counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, asked))
-    starts = [edge.astimezone(asked.zone) for edge in asked.edges]
-    answer = TimeSeries(
-        interval=asked.interval,
-        timezone=asked.zone.key,
-        **{"from": starts[0]},
-        to=starts[-1],
-        series=[
-            Series(
-                device_type=each,
-                points=[Point(start=start, count=count) for start, count in zip(starts, counts[each], strict=False)],
-            )
-            for each in device_types
-        ],
+    counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, requested))
+    return await asyncio.to_thread(_series_as_csv if as_csv else _series_as_json, requested, counts)
+
+
+def _series_as_json(requested: Range, counts: Mapping[DeviceType, list[int]]) -> Response:
+    """As TimeSeries describes it; without its models, which take 66 of 100 ms."""
+    starts = local_times(requested.edges, requested.zone)
+    return json_series(
+        to_json(
+            {
+                "interval": requested.interval,
+                "timezone": requested.zone.key,
+                "from": starts[0],
+                "to": starts[-1],
+                "series": [
+                    {
+                        "deviceType": device_type,
+                        "points": [
+                            {"start": start, "count": count} for start, count in zip(starts, each, strict=False)
+                        ],
+                    }
+                    for device_type, each in counts.items()
+                ],
+            }
+        )
     )
-    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+
+
+def _series_as_csv(requested: Range, counts: Mapping[DeviceType, list[int]]) -> Response:
+    starts = local_times(requested.edges, requested.zone)
+    rows = (
+        (device_type, start, count)
+        for device_type, each in counts.items()
+        for start, count in zip(starts, each, strict=False)
+    )
+    return csv_series(("deviceType", "start", "count"), rows, name="timeseries.csv")
 
 
 def _device_type(request: Request) -> DeviceType | None:

@@ -1,26 +1,21 @@
-"""Which stretch of time a client asks for: parameters in, edges of buckets out."""
+"""Which range of time a client asks for: query parameters in, edges of buckets out."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import TypeAdapter, ValidationError
-from starlette.datastructures import QueryParams
 
 from contract.text import QueryInstant
 from contract.time_series import MINUTES_KEPT, Interval
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
+from servicekit.http.openapi import query
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000
-# The range without `from`, ending at `to`; the route's documentation says the same.
-DEFAULT_RANGE: dict[Interval, timedelta] = {
-    "minute": timedelta(hours=1),
-    "hour": timedelta(days=1),
-    "day": timedelta(days=30),
-    "month": timedelta(days=365),
-}
 # Before the first there is nothing to count, and after the last a calendar is a guess.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -30,51 +25,84 @@ _ZONES = available_timezones()
 
 
 class Range(NamedTuple):
-    """Buckets of one width, as the clocks of one zone show them."""
+    """Buckets of one width, as the clocks of one zone show them. One edge alone is an empty range."""
 
     interval: Interval
     zone: ZoneInfo
     edges: tuple[datetime, ...]
 
 
-def read_range(query: QueryParams, now: datetime) -> Range:
-    """The range that `interval`, `from`, `to` and `timezone` describe.
+@dataclass(frozen=True)
+class RangeParameters:
+    """The query parameters of a route that describe a range, and what they may say there."""
 
-    Raises:
-        Invalid: a parameter is malformed.
-        BadRequest: the range is longer than a series may be, or reaches back farther than minutes are kept.
-    """
-    interval = _interval(query.get("interval", "hour"))
-    zone = _zone(query.get("timezone", "UTC"))
-    end = _instant(query, "to") or now
-    start = _instant(query, "from") or end - DEFAULT_RANGE[interval]
-    if start >= end:
-        raise Invalid.single("must be before `to`", "query", "from")
-    if interval == "minute" and start < now - MINUTES_KEPT:
-        raise BadRequest(f"interval=minute reaches back {MINUTES_KEPT.days} days; use interval=hour before that")
-    try:
-        edges = bucket_edges(start, end, interval, zone, buckets_max=POINTS_MAX)
-    except TooManyBucketsError:
-        sentence = f"The range has more than {POINTS_MAX} points; shorten it or use a wider interval than {interval}"
-        raise BadRequest(sentence) from None
-    return Range(interval, zone, tuple(edges))
+    # The range without a start, ending at the end, for each interval that the route knows; the first is the default.
+    default_ranges: Mapping[Interval, timedelta]
+    minutes_kept: timedelta = MINUTES_KEPT
+    start: str = "from"
+    end: str = "to"
+    interval: str = "interval"
+    zone: str = "timezone"
+
+    def read(self, parameters: Mapping[str, str], now: datetime) -> Range:
+        """The range that the parameters of a request describe.
+
+        A start that lies ahead of `now`, without an end, is an empty range: the client's clock is ahead of ours.
+
+        Raises:
+            Invalid: a parameter is malformed.
+            BadRequest: the range is longer than a series may be, or reaches back farther than minutes are kept.
+        """
+        interval = self._interval(parameters)
+        zone = self._zone(parameters)
+        end = _instant(parameters, self.end)
+        start = _instant(parameters, self.start) or (end or now) - self.default_ranges[interval]
+        if end is not None and start >= end:
+            raise Invalid.single(f"must be before `{self.end}`", "query", self.start)
+        if interval == "minute" and start < now - self.minutes_kept:
+            sentence = f"{self.interval}=minute reaches back {self.minutes_kept.days} days; use hour before that"
+            raise BadRequest(sentence)
+        try:
+            edges = bucket_edges(start, end or max(start, now), interval, zone, buckets_max=POINTS_MAX)
+        except TooManyBucketsError:
+            hint = f"shorten it or use a wider interval than {interval}"
+            raise BadRequest(f"The range has more than {POINTS_MAX} points; {hint}") from None
+        is_ahead = end is None and start >= now
+        return Range(interval, zone, tuple(edges[:1] if is_ahead else edges))
+
+    def documented(self) -> list[dict[str, Any]]:
+        """The parameters as the OpenAPI document shows them."""
+        defaults = ", ".join(f"{_words(length)} by {interval}" for interval, length in self.default_ranges.items())
+        intervals = Literal[tuple(self.default_ranges)]  # type: ignore[valid-type]  # made of values
+        usual = next(iter(self.default_ranges))
+        return [
+            query(self.interval, intervals, f"The width of a bucket. Default: {usual}.", example=usual),
+            query(self.start, datetime, f"RFC 3339 with a zone. Default: the last {defaults}."),
+            query(self.end, datetime, "RFC 3339 with a zone; not included. Default: now."),
+            query(
+                self.zone,
+                str,
+                "An IANA zone, by whose clocks buckets begin. Default: UTC. Days of 23 and 25 hours are right.",
+                example="Europe/Berlin",
+            ),
+        ]
+
+    def _interval(self, parameters: Mapping[str, str]) -> Interval:
+        value = parameters.get(self.interval)
+        for interval in self.default_ranges:
+            if value in (interval, None):
+                return interval
+        raise Invalid.single(f"must be one of {', '.join(self.default_ranges)}", "query", self.interval)
+
+    def _zone(self, parameters: Mapping[str, str]) -> ZoneInfo:
+        name = parameters.get(self.zone, "UTC")
+        if name not in _ZONES:  # never a path that a client wrote
+            raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", self.zone)
+        return ZoneInfo(name)
 
 
-def _interval(value: str) -> Interval:
-    for interval in get_args(Interval):
-        if value == interval:
-            return interval  # type: ignore[no-any-return]  # get_args knows the values, not their type
-    raise Invalid.single(f"must be one of {', '.join(get_args(Interval))}", "query", "interval")
-
-
-def _zone(name: str) -> ZoneInfo:
-    if name not in _ZONES:  # never a path that a client wrote
-        raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", "timezone")
-    return ZoneInfo(name)
-
-
-def _instant(query: QueryParams, name: str) -> datetime | None:
-    text = query.get(name)
+def _instant(parameters: Mapping[str, str], name: str) -> datetime | None:
+    text = parameters.get(name)
     if text is None:
         return None
     try:
@@ -84,3 +112,8 @@ def _instant(query: QueryParams, name: str) -> datetime | None:
     if not _EARLIEST <= instant <= _LATEST:
         raise Invalid.single(f"must be between {_EARLIEST.year} and {_LATEST.year}", "query", name)
     return instant
+
+
+def _words(length: timedelta) -> str:
+    hours = length // timedelta(hours=1)
+    return f"{length.days} days" if length.days > 1 else f"{hours} hours" if hours > 1 else "hour"
