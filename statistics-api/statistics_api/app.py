@@ -34,10 +34,11 @@ EVENT_KINDS = (AUTH_EVENTS,)
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
-_ALLOWED_HEADERS = ["Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"]
+_CORS_METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
 _EXPOSED_HEADERS = [
     "ETag",
     "Idempotent-Replayed",
+    "Link",
     "RateLimit-Limit",
     "RateLimit-Remaining",
     "RateLimit-Reset",
@@ -105,8 +106,10 @@ def _optional_middleware(settings: Settings, limit: RateLimit | None) -> list[Mi
             partial(
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=_ALLOWED_HEADERS,
+                allow_methods=_CORS_METHODS,
+                # Whatever the page sends: tracing in the browser adds `traceparent` and others to every request. The
+                # list of origins is what protects; a browser sends no credential of ours by itself.
+                allow_headers=["*"],
                 expose_headers=_EXPOSED_HEADERS,
             )
         )

@@ -1,6 +1,6 @@
 """What an operator may switch on, what is off until then, and starts that are refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx2
@@ -55,6 +55,76 @@ def test_an_origin_that_is_named_may_read_and_record(start_product: StartProduct
         stranger = {"Origin": "https://stranger.example"}
         assert "access-control-allow-origin" not in client.get("/Log/auth/statistics", headers=stranger).headers
         assert client.options("/Log/auth", headers=PREFLIGHT | stranger).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def cors(start_product: StartProduct) -> Iterator[httpx2.Client]:
+    product = start_product(env={"CORS_ORIGINS": ORIGIN, "RATE_LIMIT": "200/hour"})
+    with httpx2.Client(base_url=product.public_url, headers={"Origin": ORIGIN}, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "content-type,traceparent",
+        "baggage, tracestate, traceparent",
+        "x-datadog-trace-id,x-b3-traceid,sentry-trace,elastic-apm-traceparent,newrelic",
+        "authorization,x-api-key,idempotency-key,if-none-match,content-encoding",
+        None,
+    ],
+)
+def test_a_preflight_allows_whatever_a_page_has_to_send(cors: httpx2.Client, method: str, sent: str | None) -> None:
+    asked = {"Access-Control-Request-Method": method}
+    if sent is not None:
+        asked["Access-Control-Request-Headers"] = sent
+    answer = cors.options("/Log/auth", headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert method in answer.headers["access-control-allow-methods"]
+    if sent is not None:
+        assert answer.headers["access-control-allow-headers"] == sent
+    assert answer.headers["x-request-id"]
+
+
+ANSWERS: dict[str, tuple[str, str, bytes, dict[str, str], int]] = {
+    "recorded": ("POST", "/Log/auth", b'{"userKey":"u","deviceType":"iOS"}', {}, 200),
+    "head": ("HEAD", "/Log/auth/statistics", b"", {}, 200),
+    "current": ("GET", "/Log/auth/statistics", b"", {"If-None-Match": "*"}, 304),
+    "csv": ("GET", "/Log/auth/timeseries?format=csv", b"", {}, 200),
+    "options without a preflight": ("OPTIONS", "/Log/auth", b"", {}, 204),
+    "bad value": ("GET", "/Log/auth/statistics?deviceType=x", b"", {}, 400),
+    "no such path": ("GET", "/nowhere", b"", {}, 404),
+    "not allowed": ("PUT", "/Log/auth", b"", {}, 405),
+    "too large": ("POST", "/Log/auth", b"x" * 70_000, {}, 413),
+    "coding": ("POST", "/Log/auth", b"{}", {"Content-Encoding": "br"}, 415),
+    "malformed": ("POST", "/Log/auth", b"{", {}, 422),
+    "unknown parameter": ("GET", "/health?x=1", b"", {}, 422),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_answer_can_be_read_by_the_page(cors: httpx2.Client, name: str) -> None:
+    method, path, body, headers, status = ANSWERS[name]
+    answer = cors.request(method, path, content=body or None, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+    vary = {each.strip() for each in answer.headers["vary"].split(",")}
+    assert vary == ({"Origin", "Accept"} if "timeseries" in path else {"Origin"})
+
+
+def test_a_429_and_a_503_can_be_read_by_the_page(start_product: StartProduct) -> None:
+    product = start_product(env={"CORS_ORIGINS": ORIGIN, "RATE_LIMIT": "3/hour"})
+    with httpx2.Client(base_url=product.public_url, headers={"Origin": ORIGIN}, trust_env=False) as client:
+        answers = [client.get("/Log/auth/statistics") for _ in range(3)]
+        answers.append(client.get("/Log/auth/statistics"))
+        for each in product.privates:
+            each.stop()
+        answers.append(client.get("/readyz"))
+    assert [each.status_code for each in answers] == [200, 200, 200, 429, 503]
+    assert all(each.headers["access-control-allow-origin"] == ORIGIN for each in answers)
 
 
 def test_a_client_that_asks_too_often_is_429_and_told_when_to_return(start_product: StartProduct) -> None:

@@ -258,7 +258,11 @@ def not_http(connection: Connection, headers: bytes) -> Answer:
     return connection.answer()
 
 
-@pytest.mark.parametrize("ask", [refused, refused_in_a_task, too_slow, no_host, not_http])
+def bug(connection: Connection, headers: bytes) -> Answer:
+    return connection.ask("GET", "/bug", headers=headers)
+
+
+@pytest.mark.parametrize("ask", [refused, refused_in_a_task, too_slow, no_host, not_http, bug])
 def test_a_page_may_read_why(
     small: SmallService, full: SmallService, ask: Callable[[Connection, bytes], Answer]
 ) -> None:

@@ -7,6 +7,8 @@ after the 500, and the next innocent request on it fails.
 import logging
 import re
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,13 +24,22 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 
 
-class RequestContextMiddleware:
-    """Wraps a whole service. `render_error` writes the family's error body."""
+# The lines that let a page of another origin read a response, for the value of `Origin`.
+CorsLines: TypeAlias = Callable[[bytes | None], Sequence[tuple[bytes, bytes]]]
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog, render: Renderer) -> None:
+
+class RequestContextMiddleware:
+    """Wraps a whole service. `render` writes the body of its one response, the plain 500, and `cors_lines` the headers
+    that the layer for CORS adds to all others.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, log: RequestLog, render: Renderer, cors_lines: CorsLines = lambda _: ()
+    ) -> None:
         self._app = app
         self._log = log
         self._render = render
+        self._cors_lines = cors_lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; never raises."""
@@ -57,11 +68,14 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # nobody is left to answer; the line below says so with status 0
+            pass  # there is no one to answer; the line below says so with status 0
         except Exception:  # noqa: BLE001 - the one place: a bug becomes a plain 500 with its trace in the log
             _log.exception("unhandled error, request %s", request_id)
             if status == 0:
-                await self._render(scope, None)(scope, receive, send_with_id)
+                response = self._render(scope, None)
+                origin = header(scope, b"origin")
+                response.raw_headers += self._cors_lines(None if origin is None else origin.encode("latin-1"))
+                await response(scope, receive, send_with_id)
         finally:
             self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
 

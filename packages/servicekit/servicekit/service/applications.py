@@ -87,8 +87,10 @@ def add_middleware(
     wrapped = NormalizationMiddleware(wrapped, routes=routes, render=render)
     for layer in optional:
         wrapped = layer(wrapped)
-    outermost = RequestContextMiddleware(wrapped, log=log, render=render)
-    return ServedApplication(outermost, log=log, answers=answers or ProtocolAnswers())
+    answers = answers or ProtocolAnswers()
+    cors_lines = answers.cors.lines if answers.cors is not None else lambda _: ()
+    outermost = RequestContextMiddleware(wrapped, log=log, render=render, cors_lines=cors_lines)
+    return ServedApplication(outermost, log=log, answers=answers)
 
 
 def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:
