@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
 from contract.auth_events.events import (
     DeviceType,
