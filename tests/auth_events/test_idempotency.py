@@ -87,7 +87,7 @@ async def test_one_key_a_hundred_times_at_once_through_four_processes_is_counted
     # Both private processes wrote, or it was no race between processes.
     for service in product.privates:
         all_written(service)
-        assert any(line.get("path") == "/Device/register/coalesced" for line in lines_of(service))
+        assert any(line.get("path") == "/events/auth_events/forward" for line in lines_of(service))
 
 
 async def test_many_keys_each_many_times_in_every_order_do_not_deadlock(product: Product) -> None:

@@ -13,7 +13,7 @@ from servicekit.http.headers import header
 from servicekit.http.openapi import json_body
 from servicekit.process import clock
 from statistics_api.delivery.accepting import accept
-from statistics_api.delivery.batches import NDJSON_TYPES, read_batch
+from statistics_api.delivery.batches import NDJSON, NDJSON_TYPES, read_batch
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, replayed_headers
 
@@ -61,15 +61,16 @@ def event_body(kind: EventKind[EventModel]) -> dict[str, Any]:
 
 def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, object]]) -> dict[str, Any]:
     """The `openapi_extra` of a route that records a batch."""
+    others = [each for each in NDJSON_TYPES if each != NDJSON]
     lines = {
         "schema": {
             "type": "string",
-            "description": "One event a line; blank lines are no events. All of these content types mean the same.",
+            "description": f"One event a line; blank lines are skipped. {', '.join(others)} mean the same.",
             "examples": ["\n".join(map(json.dumps, example))],
         }
     }
     return json_body(
         Annotated[list[kind.event], Field(max_length=BATCH_ITEMS_MAX, examples=[example])],  # type: ignore[name-defined] # the type is a value here
         headers=(KEY_HEADER,),
-        extra_content=dict.fromkeys(NDJSON_TYPES, lines),
+        extra_content={NDJSON: lines},
     )

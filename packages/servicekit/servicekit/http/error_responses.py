@@ -6,7 +6,7 @@ A service states once, by `configure`, which prefix has which shape; whatever ha
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
@@ -112,10 +112,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's own handler would echo the input, and fail on a NaN in it."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    fields = [
-        FieldError(tuple(each["loc"]), _plain(each["type"], each["msg"]), each["type"]) for each in error.errors()
-    ]
-    return render(request.scope, Invalid(fields))
+    return render(request.scope, Invalid([_field_error(each) for each in error.errors()]))
 
 
 async def on_unexpected_error(request: Request, _: Exception) -> Response:
@@ -126,14 +123,13 @@ async def on_unexpected_error(request: Request, _: Exception) -> Response:
 def invalid(error: ValidationError, *where: str) -> Invalid:
     """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    return Invalid(
-        [FieldError((*where, *each["loc"]), _plain(each["type"], each["msg"]), each["type"]) for each in details]
-    )
+    return Invalid([_field_error(each, *where) for each in details])
 
 
-def _plain(type_: str, message: str) -> str:
+def _field_error(detail: Mapping[str, Any], *where: str) -> FieldError:
     """JSON's word where pydantic has Python's, and our own sentences without the name of the exception before each."""
-    return _IN_WORDS_OF_JSON.get(type_) or message.removeprefix("Value error, ")
+    message = _IN_WORDS_OF_JSON.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+    return FieldError((*where, *detail["loc"]), message, detail["type"])
 
 
 def _shape_of_scope(scope: Scope) -> ErrorShape:
