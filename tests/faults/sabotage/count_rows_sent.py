@@ -1,12 +1,33 @@
-"""Sabotage: counters grow by the rows sent instead of the rows inserted."""
+"""Sabotage: counters grow by the rows sent instead of the rows stored, in the fast way and in the careful one."""
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
+from device_registration_api.events import recording
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
 from servicekit.database import Connection
+from servicekit.database.round_trips import RoundTrips
 
+_fresh = recording.fresh
 _insert = EventTable.insert
+_sent = threading.local()
+
+
+def _remember_all(rows: Rows[Any], results: recording.Results) -> Rows[Any]:
+    _sent.rows = rows
+    return _fresh(rows, results)
+
+
+def _count_all(
+    trips: RoundTrips, table: EventTable[Any], rows: Rows[Any], slot: int, more: Sequence[bytes] = ()
+) -> None:
+    counts = [*table.counts(trips.conn, _sent.rows, slot), *more]
+    if rows:
+        trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), counts)
+    else:
+        trips.commit(counts)
 
 
 def _insert_and_report_all(self: EventTable[Any], conn: Connection, rows: Rows[Any]) -> list[int]:
@@ -14,4 +35,6 @@ def _insert_and_report_all(self: EventTable[Any], conn: Connection, rows: Rows[A
     return list(range(len(rows)))
 
 
+recording.fresh = _remember_all
+recording.store = _count_all
 EventTable.insert = _insert_and_report_all  # type: ignore[method-assign]
