@@ -1,6 +1,6 @@
 """The spine, called as the service calls it, on a database that has the tables of every tested kind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from device_registration_api.events import idempotency
 from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
-from tests.events.kinds import KINDS
+from tests.events.kinds import KINDS, KindUnderTest
 from tests.servers import Cluster, MigratedDatabase
 
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Spine:
     """Runs work of the writer on its own connections, and reads what is stored as the administrator."""
 
-    def __init__(self, migrated: MigratedDatabase) -> None:
+    def __init__(self, migrated: MigratedDatabase, kinds: Sequence[KindUnderTest] = KINDS) -> None:
         env = migrated.writer_env
         self.migrated = migrated
         self.dsn = dsn(
@@ -32,7 +32,7 @@ class Spine:
             password=env["DB_PASSWORD"],
             application="spine",
         )
-        prepared = [statement for kind in KINDS for statement in kind.table.prepared()]
+        prepared = [statement for kind in kinds for statement in kind.table.prepared()]
         self.database = Database(
             self.dsn, connections_max=2, wait_seconds_max=1.0, prepare=[*idempotency.PREPARED, *prepared]
         )

@@ -33,6 +33,8 @@ class KindUnderTest:
     columns: Callable[[Sequence[int]], EventColumns]
     # (event_id, body) of every fact of project %(project_id)s.
     facts: sql.SQL
+    # Takes the fact %(event_id)s of project %(project_id)s away.
+    erase: sql.SQL
     # Must find nothing: rollups that differ from what the facts of project %(project_id)s say.
     drift: Sequence[sql.SQL]
     # What a client gets back of a stored event, if anything.
@@ -54,6 +56,7 @@ AUTH_EVENTS_UNDER_TEST = KindUnderTest(
     AUTH_EVENTS,
     auth_event_columns,
     facts=sql.SQL("SELECT event_id::text, substr(user_key, 6)::int FROM auth_event WHERE project_id = %(project_id)s"),
+    erase=sql.SQL("DELETE FROM auth_event WHERE project_id = %(project_id)s AND event_id = %(event_id)s"),
     drift=[
         sql.SQL(f"""
             SELECT bucket, sum(counted), sum(found)
@@ -135,6 +138,7 @@ READINGS_UNDER_TEST = KindUnderTest(
     READINGS,
     reading_columns,
     facts=sql.SQL("SELECT event_id::text, (value * 4)::int FROM reading WHERE project_id = %(project_id)s"),
+    erase=sql.SQL("DELETE FROM reading WHERE project_id = %(project_id)s AND event_id = %(event_id)s"),
     drift=[
         sql.SQL("""
             SELECT sum(total) FROM (

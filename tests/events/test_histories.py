@@ -162,13 +162,7 @@ class History:
         earlier = len(self.sent) - sum(map(len, forwards))
         retried = [self.sent[number % earlier] for number in flush.retries] if earlier else []
         forwards += [[each] for each in retried]
-        outcomes = self.spine.run(
-            partial(
-                repeat_until_known,
-                attempt=partial(record, table=self.kind.table, rows=self.rows(forwards), slot=SLOT),
-                fallback=partial(record_carefully, table=self.kind.table, rows=self.rows(forwards), slot=SLOT),
-            )
-        )
+        outcomes = recorded(self.spine, self.kind, self.rows(forwards))
         everything = [each for forward in forwards for each in forward]
         expected = [self.model.record(each) for each in everything]
         assert [self.told(outcomes, position) for position in range(len(everything))] == expected
@@ -251,6 +245,17 @@ class History:
             return outcome.status, outcome.row
         assert isinstance(outcome.row["number"], int)  # the database's own
         return outcome.status, {name: value for name, value in outcome.row.items() if name != "number"}
+
+
+def recorded(spine: Spine, kind: KindUnderTest, rows: Rows[Any]) -> Outcomes:
+    """What becomes of them, written as the service writes them."""
+    return spine.run(
+        partial(
+            repeat_until_known,
+            attempt=partial(record, table=kind.table, rows=rows, slot=SLOT),
+            fallback=partial(record_carefully, table=kind.table, rows=rows, slot=SLOT),
+        )
+    )
 
 
 def sparse(sent: Sequence[Sent]) -> dict[str, Any]:

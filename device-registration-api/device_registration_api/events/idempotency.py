@@ -108,7 +108,8 @@ _NEW = ClaimResult(ClaimStatus.NEW)
 def claim_of(kind: str, key: IdempotencyKey, event: FactKey) -> Claim:
     """The claim of an event, or of a batch as if it were one."""
     stored = key.key if kind == _PLAIN_KIND else f"{kind}{_SEPARATOR}{key.key}"
-    return Claim(event.project_id, kind, stored, key.fingerprint, event.event_id, event.received_at)
+    project_id, received_at, event_id = event
+    return Claim(project_id, kind, stored, key.fingerprint, event_id, received_at)
 
 
 def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
@@ -117,7 +118,7 @@ def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
     Raises:
         Contention: an owner's row was deleted between the two statements; a repeat will claim it.
     """
-    rows = {"claims": as_json([each._asdict() for each in claims])}
+    rows = {"claims": as_json(list(map(_claim_row, claims)))}
     won = set(run(CLAIM_KEYS, rows))
     lost = [each for each in claims if (each.project_id, each.key, each.event_id) not in won]
     if not lost:
@@ -142,6 +143,18 @@ def run_plainly(conn: Connection) -> Run:
             return cursor.fetchall() if cursor.description else []
 
     return run
+
+
+def _claim_row(claim: Claim) -> dict[str, object]:
+    """What `_asdict` gives, which takes three times as long."""
+    return {
+        "project_id": claim.project_id,
+        "kind": claim.kind,
+        "key": claim.key,
+        "fingerprint": claim.fingerprint,
+        "event_id": claim.event_id,
+        "received_at": claim.received_at,
+    }
 
 
 def _resolve(claim: Claim, owners: Mapping[tuple[int, str], _StoredKey]) -> ClaimResult:

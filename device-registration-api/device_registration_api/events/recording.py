@@ -93,7 +93,8 @@ def claim_keys(
     run: Run, table: EventTable[Columns], rows: Rows[Columns], others: Sequence[Claim] = ()
 ) -> dict[int, ClaimResult]:
     """Claim the key of each row that has one, and `others`, whose results are at the positions from -1 downwards."""
-    claims = [claim_of(table.kind, key, rows.fact_key(position)) for position, key in rows.keys.items()]
+    facts = rows.fact_keys()
+    claims = [claim_of(table.kind, key, facts[position]) for position, key in rows.keys.items()]
     positions = [*rows.keys, *(-1 - place for place in range(len(others)))]
     return dict(zip(positions, claim(run, [*claims, *others]), strict=True))
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import psycopg2
@@ -55,6 +56,9 @@ class Repeated(Sequence[Value]):
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[Value]:
+        return map(self.__getitem__, range(self._length)) if self.exceptions else repeat(self.value, self._length)
 
     @overload
     def __getitem__(self, index: int) -> Value: ...
