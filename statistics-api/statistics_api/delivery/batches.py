@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from sys import intern
 from typing import Any
 
@@ -21,6 +22,7 @@ from statistics_api.delivery.splitting import (
     Piece,
     count_lines,
     is_array,
+    read_slowly,
     split_array,
     split_lines,
     values_of,
@@ -79,17 +81,10 @@ async def read_batch(
     """
     batch = AcceptedBatch(project_id, str(uuid7()), received_at, [[] for _ in kind.columns.model_fields])
     time_slice = TimeSlice()
-    is_lines = content_type.partition(";")[0].strip().lower() in NDJSON_TYPES
-    for part in await _split(kind, body, time_slice, is_lines=is_lines):
-        if not isinstance(part, Piece):
-            _extend(batch.columns, part)
-            continue
-        values = values_of(body, part)
-        for begin in range(0, len(values), _ITEMS_AT_ONCE):
-            for event in kind.read_all(values[begin : begin + _ITEMS_AT_ONCE]):
-                _add(kind, batch, event)
-                if time_slice.is_over():
-                    await time_slice.next_turn()
+    if content_type.partition(";")[0].strip().lower() in NDJSON_TYPES:
+        await _read_lines(kind, body, batch, time_slice)
+    else:
+        await _read_array(kind, body, batch, time_slice)
     if batch.next_index == 1 and batch.rejected == {0: SEVERAL_VALUES}:
         raise MalformedJson(SEVERAL_VALUES)  # the batch as a whole lost its line ends
     if key is not None:
@@ -116,23 +111,39 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
     )
 
 
-async def _split(
-    kind: EventKind[EventModel], body: bytes, time_slice: TimeSlice, *, is_lines: bool
-) -> list[Columns | Piece]:
-    """The plain parts of the body in columns, and the pieces of it that are to be read item by item.
+async def _read_lines(kind: EventKind[EventModel], body: bytes, batch: AcceptedBatch, time_slice: TimeSlice) -> None:
+    """Read one event a line; they are counted before the first is read.
 
     Raises:
-        Invalid: too many items, or no array.
+        Invalid: too many lines.
     """
-    if is_lines and count_lines(body, BATCH_ITEMS_MAX) > BATCH_ITEMS_MAX:
+    if count_lines(body, BATCH_ITEMS_MAX) > BATCH_ITEMS_MAX:
         raise _too_many()
-    if not is_lines and not is_array(body):
+    for step in split_lines(body):
+        if step is not None:
+            piece, values = step
+            columns = None if values is None else kind.parse_columns(values)
+            if columns is not None:
+                _extend(batch.columns, columns)
+            else:
+                await _read_items(kind, body, piece, values, batch, time_slice)
+        if time_slice.is_over():
+            await time_slice.next_turn()
+
+
+async def _read_array(kind: EventKind[EventModel], body: bytes, batch: AcceptedBatch, time_slice: TimeSlice) -> None:
+    """Read the items of an array. What is plain is read as it is counted, the rest when all are counted.
+
+    Raises:
+        Invalid: no array, or too many items.
+    """
+    if not is_array(body):
         if len(body) <= PIECE_BYTES_MAX:
             decode(body)  # says what is wrong if it is no JSON either
         raise Invalid.single(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
     parts: list[Columns | Piece] = []
     count = 0
-    for step in split_lines(body) if is_lines else split_array(body):
+    for step in split_array(body):
         if step is not None:
             piece, values = step
             count += 1 if values is None else len(values)
@@ -142,7 +153,29 @@ async def _split(
             parts.append(piece if columns is None else columns)
         if time_slice.is_over():
             await time_slice.next_turn()
-    return parts
+    for part in parts:
+        if isinstance(part, Piece):
+            await _read_items(kind, body, part, values_of(body, part), batch, time_slice)
+        else:
+            _extend(batch.columns, part)
+
+
+async def _read_items(
+    kind: EventKind[EventModel],
+    body: bytes,
+    piece: Piece,
+    values: list[Any] | None,
+    batch: AcceptedBatch,
+    time_slice: TimeSlice,
+) -> None:
+    """Read the items of a piece one by one; its `values` if they are known."""
+    together = 1 if values is None else _ITEMS_AT_ONCE
+    remaining = iter(read_slowly(body, piece) if values is None else values)
+    while items := list(islice(remaining, together)):
+        for event in kind.read_all(items):
+            _add(kind, batch, event)
+            if time_slice.is_over():
+                await time_slice.next_turn()
 
 
 def _extend(columns: list[list[Any]], more: Columns) -> None:

@@ -5,13 +5,14 @@ between any two steps. This keeps a malformed body of 4 MiB from stopping the wh
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from servicekit.http.strict_json import MalformedJson, decode
+from pydantic_core import from_json
+
+from servicekit.http.strict_json import BYTE_ORDER_MARK, MalformedJson, decode
 
 # What is parsed at once. It is also what a single event's body may have, so a piece holds any item that is accepted.
 PIECE_BYTES_MAX = 64 * 1024
@@ -22,7 +23,6 @@ SEVERAL_VALUES = (
     "`curl -d @file` removes line ends, `--data-binary @file` keeps them"
 )
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = re.compile(rb"[ \t\r\n]*+")
 # A line that is not blank, from its first character that is no white space.
 _LINE = re.compile(rb"[^ \t\r\n][^\n]*+")
@@ -35,20 +35,12 @@ _VALUES = (b"{", b"[")
 _OPENING = frozenset(b"[{")
 
 
-class Holds(Enum):
-    """What is in a piece."""
-
-    LINES = auto()
-    ARRAY_ITEMS = auto()
-    ONE_ITEM = auto()
-
-
 class Piece(NamedTuple):
-    """Whole items of the body: those in [start, end)."""
+    """Whole items of the body: those in [start, end). `is_array` where commas part them, and not line ends."""
 
-    holds: Holds
     start: int
     end: int
+    is_array: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +50,14 @@ class Malformed:
     sentence: str
 
 
-# A piece with its values, or None: only time has passed. The values of an item of an array that had to be searched for
-# are not known yet.
+# A piece and its values, or None: only time has passed. A piece has no values yet if they are to be read one by one,
+# by `read_slowly`.
 Step: TypeAlias = tuple[Piece, list[Any] | None] | None
 
 
 def count_lines(body: bytes, lines_max: int) -> int:
     """The number of lines that are not blank, counted no further than one beyond `lines_max`."""
-    return sum(1 for _ in islice(_LINE.finditer(body), lines_max + 1))
+    return sum(1 for _ in islice(_LINE.finditer(body, _after_mark(body)), lines_max + 1))
 
 
 def split_lines(body: bytes) -> Iterator[Step]:
@@ -78,8 +70,8 @@ def split_lines(body: bytes) -> Iterator[Step]:
         lines = list(islice(_LINE.finditer(body, position, end), PIECE_LINES_MAX))
         if len(lines) == PIECE_LINES_MAX:
             end = lines[-1].end()
-        piece = Piece(Holds.LINES, position, end)
-        yield piece, values_of(body, piece)
+        is_piece = end - position <= PIECE_BYTES_MAX
+        yield Piece(position, end, is_array=False), _values([line[0] for line in lines]) if is_piece else None
         position = end
 
 
@@ -103,8 +95,8 @@ def split_array(body: bytes) -> Iterator[Step]:
     while True:
         is_last = end - position <= PIECE_BYTES_MAX
         cut = end if is_last else body.rfind(b"},", position, position + PIECE_BYTES_MAX) + 1
-        piece = Piece(Holds.ARRAY_ITEMS, position, cut)
-        values = _whole_list(body, piece, before=b"]" if is_last else b",")
+        piece = Piece(position, cut, is_array=True)
+        values = values_of(body, piece) if body.startswith(b"]" if is_last else b",", cut) else None
         if values is None or (not values and position > start):  # no list, or a comma and no item after it
             yield from _search_items(body, position, is_first=position == start)
             return
@@ -114,34 +106,27 @@ def split_array(body: bytes) -> Iterator[Step]:
         position = cut + 1
 
 
-def _whole_list(body: bytes, piece: Piece, *, before: bytes) -> list[Any] | None:
-    """The values of a piece that was cut by its looks, or None if it is no list of values that stands `before` that."""
-    if piece.end < piece.start or not body.startswith(before, piece.end):
-        return None
+def values_of(body: bytes, piece: Piece) -> list[Any] | None:
+    """The values of a piece of an array, or None if it is no list of values."""
+    values = _values([b"[%b]" % body[piece.start : piece.end]]) if piece.start <= piece.end else None
+    return None if values is None else values[0]
+
+
+def read_slowly(body: bytes, piece: Piece) -> Iterator[Any]:
+    """The values of a piece one by one; a Malformed stands for each that is none."""
+    if piece.is_array:
+        yield _value(body[piece.start : piece.end])
+        return
+    for line in _LINE.finditer(body, piece.start, piece.end):
+        yield _value(line[0])
+
+
+def _values(texts: Sequence[bytes]) -> list[Any] | None:
+    """All values by the fast parser alone, or None if it does not take one of the texts."""
     try:
-        return values_of(body, piece)
-    except MalformedJson:
+        return [from_json(text, allow_inf_nan=False, cache_strings="keys") for text in texts]
+    except ValueError:
         return None
-
-
-def values_of(body: bytes, piece: Piece) -> list[Any]:
-    """The values of a piece; a Malformed stands for each that is none.
-
-    Raises:
-        MalformedJson: the items of an array that are no list of values together.
-    """
-    if piece.holds is Holds.ARRAY_ITEMS:
-        items: list[Any] = decode(b"[%b]" % body[piece.start : piece.end])
-        return items
-    if piece.holds is Holds.ONE_ITEM:
-        return [_value(body[piece.start : piece.end])]
-    lines = _LINE.findall(body, piece.start, piece.end)
-    if piece.end - piece.start <= PIECE_BYTES_MAX:
-        try:
-            return [decode(line) for line in lines]
-        except MalformedJson:
-            pass
-    return [_value(line) for line in lines]
 
 
 def _search_items(body: bytes, position: int, *, is_first: bool) -> Iterator[Step]:
@@ -194,7 +179,7 @@ def _pass_string(body: bytes, position: int, window: int) -> tuple[int, bool]:
 def _item(body: bytes, begin: int, end: int) -> Piece:
     if _is_blank(body, begin, end):
         raise MalformedJson("not valid JSON: an item is missing before or after a comma of the array")
-    return Piece(Holds.ONE_ITEM, begin, end)
+    return Piece(begin, end, is_array=True)
 
 
 def _check_end(body: bytes, end: int) -> None:
@@ -213,27 +198,17 @@ def _first(body: bytes) -> int:
 
 
 def _after_mark(body: bytes) -> int:
-    return len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
+    return len(BYTE_ORDER_MARK) if body.startswith(BYTE_ORDER_MARK) else 0
 
 
 def _value(item: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    if len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX:
-        if _reason(item[:PIECE_BYTES_MAX]) == SEVERAL_VALUES:
-            return Malformed(SEVERAL_VALUES)
-        return Malformed(f"larger than {PIECE_BYTES_MAX} bytes")
+    is_too_large = len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX
     try:
-        return decode(item)
-    except MalformedJson:
-        return Malformed(_reason(item))
-
-
-def _reason(item: bytes) -> str:
-    try:
-        decode(item)
+        value = decode(item[:PIECE_BYTES_MAX] if is_too_large else item)
     except MalformedJson as error:
         [problem] = error.fields
         after = _AFTER_VALUE.fullmatch(problem.msg)
         if after is not None and item[int(after[1]) - 1 :].lstrip()[:1] in _VALUES:
-            return SEVERAL_VALUES
-        return problem.msg
-    return ""
+            return Malformed(SEVERAL_VALUES)
+        value = Malformed(problem.msg)
+    return Malformed(f"larger than {PIECE_BYTES_MAX} bytes") if is_too_large else value
