@@ -1,4 +1,4 @@
-"""`GET /`: what this is, and where to go from here."""
+"""`GET /`: the name and version of the service, and links to its routes."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel

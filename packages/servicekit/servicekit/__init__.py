@@ -1,1 +1,1 @@
-"""Plumbing that both services stand on. No module here knows a word of the domain."""
+"""What both services are built on: HTTP, a database, a process. No module here knows a concept of the domain."""

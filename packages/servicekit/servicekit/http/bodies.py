@@ -1,4 +1,4 @@
-"""Reading a request body: strict JSON, then the contract's model, then a refusal that says which field and why."""
+"""Reads the body of a request: first as JSON, then as a model. A refusal says which field is wrong, and why."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -21,7 +21,7 @@ KEY_CHARACTERS_MAX = 255
 
 
 async def read_bytes(request: Request) -> bytes:
-    """The whole body, within the limit that BodyLimitMiddleware sets. To be called once.
+    """The whole body, decoded, within the limit that BodyLimitMiddleware sets. Call it once for a request.
 
     Raises:
         ClientDisconnect: the client went away, or was too slow and was closed.
@@ -40,7 +40,7 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value
     """The body as JSON.
 
     Raises:
-        MalformedJson: it is not.
+        MalformedJson: it is no JSON.
     """
     return decode(await read_bytes(request))
 
@@ -51,14 +51,14 @@ def validated(
     *where: str,
     bad_value: Callable[[ValidationError], str | None] = lambda _: None,
 ) -> Model:
-    """`value` as a `model`; `where` leads to it in the messages.
+    """`value` as a `model`. `where` is its place in the request, for the location of each error.
 
     Raises:
-        BadRequest: `bad_value` found the one error that has a sentence of its own.
-        Invalid: anything else that is wrong.
+        BadRequest: `bad_value` returned a sentence for what is wrong.
+        Invalid: anything else is wrong.
     """
     try:
-        # Python may use either name of a field, the wire only its own.
+        # In Python a field may be called by either of its names, in a body by its alias alone.
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         sentence = bad_value(error)
@@ -67,13 +67,13 @@ def validated(
         raise invalid(error, *where) from None
 
 
-def body_sha256(said: object) -> str:
-    """A digest of what a client said, hexadecimal; equal for equal JSON values."""
-    return sha256(to_json(said)).hexdigest()
+def body_sha256(fields: object) -> str:
+    """A hexadecimal digest of validated fields, which are JSON values in a fixed order."""
+    return sha256(to_json(fields)).hexdigest()
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """The client's identity for what it sends, if it gives one.
+    """The client's own identity for this request, or None.
 
     Raises:
         Invalid: empty, too long, not printable ASCII, or two that differ.

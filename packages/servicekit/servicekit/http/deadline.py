@@ -1,7 +1,8 @@
-"""A deadline crosses the network as wall-clock time, because work may wait in a socket that nobody reads.
+"""The deadline of a request between two services, in a header.
 
-Both machines' clocks must agree to within a fraction of a second, as NTP keeps them; a clock that is off makes the
-private service refuse work too early or begin it too late, and never makes an answer wrong.
+It is a wall-clock time, because the request may wait in a socket before it is read. The clocks of the two machines must
+agree to within a fraction of a second, as NTP keeps them. A wrong clock makes the receiver refuse work too early or
+begin it too late, and never makes an answer wrong.
 """
 
 import time
@@ -30,5 +31,5 @@ def from_header(value: str | None, *, seconds_max: float) -> float:
         left = float(value) - clock.now().timestamp()
     except ValueError as error:
         raise Invalid.single("must be seconds since the epoch", "header", HEADER) from error
-    # min() on this side: for NaN, too, the answer is `seconds_max`.
+    # In this order, because min() returns its first argument when the second is NaN.
     return now + min(seconds_max, left)

@@ -1,4 +1,4 @@
-"""Reading one header of a request, on paths where building a mapping of all of them costs more than the work."""
+"""Reads one header of a request. Building a mapping of all headers would cost more than the rest of a hot route."""
 
 from starlette.types import Scope
 

@@ -1,4 +1,4 @@
-"""The documentation of routes that read their request themselves: what FastAPI would derive from a signature."""
+"""The OpenAPI text of routes that read their request themselves, which FastAPI cannot derive from a signature."""
 
 from http import HTTPStatus
 from typing import Any
@@ -62,7 +62,7 @@ class Problem(BaseModel):
 _RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _REFUSALS: dict[int, Schema] = {
     400: {"model": Detail, "description": "A value that is not one of those allowed"},
-    401: {"model": Detail, "description": "No valid service token"},
+    401: {"model": Detail, "description": "No credential, or not a valid one"},
     408: {"model": Detail, "description": "The body did not arrive in time"},
     403: {"model": Detail, "description": "Known, but not allowed to do this"},
     404: {"model": Detail, "description": "It does not exist, or is not yours to see"},
@@ -75,11 +75,11 @@ _REFUSALS: dict[int, Schema] = {
         "headers": {"Accept-Encoding": {"description": "What is taken.", "schema": {"type": "string"}}},
     },
     422: {"model": ManyDetails, "description": "Malformed: which field, and why"},
-    429: {"model": TryLater, "description": "This client's share is used up", "headers": _RETRY_AFTER},
+    429: {"model": TryLater, "description": "The client has used up its rate limit", "headers": _RETRY_AFTER},
     503: {
         "model": TryLater,
-        "description": "`not-recorded`: repeat freely. `outcome-unknown`: may be stored; only a repeat with the same "
-        "`Idempotency-Key` or `eventId` is exact",
+        "description": "`not-recorded`: repeat freely. `outcome-unknown`: may be stored; a repeat is exact only with "
+        "the same idempotency key",
         "headers": _RETRY_AFTER,
     },
 }
@@ -107,7 +107,7 @@ def json_body(model: Any, *, headers: tuple[str, ...] = (), extra_content: Schem
     """The `openapi_extra` of a route whose body is `model`, and which reads these optional headers."""
     content = {"application/json": {"schema": schema_of(model)}} | (extra_content or {})
     return {
-        "requestBody": {"required": True, "content": content},
+        "requestBody": {"required": True, "content": content, "description": "May be compressed with gzip."},
         "parameters": [
             {"name": name, "in": "header", "required": False, "schema": _HEADERS[name], "description": _MEANING[name]}
             for name in headers
@@ -116,7 +116,7 @@ def json_body(model: Any, *, headers: tuple[str, ...] = (), extra_content: Schem
 
 
 def query(name: str, type_: Any, description: str, **more: object) -> Schema:  # noqa: ANN401 - any type pydantic knows
-    """One optional query parameter."""
+    """One optional query parameter. A route refuses every parameter that it does not declare."""
     return {
         "name": name,
         "in": "query",
@@ -151,7 +151,7 @@ _HEADERS: dict[str, Schema] = {
     "X-Request-Deadline": {"type": "number"},
 }
 _MEANING = {
-    "Idempotency-Key": "Your own identity for what you send: a repeat within 48 hours is answered and counts nothing.",
-    "If-None-Match": "The ETag of an answer you have: 304 if it is still the answer.",
-    "X-Request-Deadline": "Seconds since the epoch after which the work must not be begun.",
+    "Idempotency-Key": "Your own identity for this request: a repeat within 48 hours is answered and stores nothing.",
+    "If-None-Match": "The ETag of a response that you have: 304 if it is still current.",
+    "X-Request-Deadline": "Seconds since the epoch. The work is not begun after this time.",
 }

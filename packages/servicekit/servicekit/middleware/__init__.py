@@ -1,1 +1,1 @@
-"""ASGI in, ASGI out."""
+"""ASGI middleware: an ASGI application in, an ASGI application out."""

@@ -1,4 +1,4 @@
-"""Bodies are bounded in bytes, each of them and all together; uvicorn does neither."""
+"""Bounds the bytes of each body and of all large bodies together; uvicorn does neither."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,21 +12,20 @@ from servicekit.middleware.content_encoding import gunzip, is_gzip
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-# Of all bodies that one route which takes large ones holds at once, in this process. What is made of a body takes
-# several times its size; without this bound, as many batches as may be in flight would take gigabytes.
+# Of all bodies that one large route holds at the same time in this process. What is parsed from a body takes several
+# times its size: without this bound, the batches that may be in flight at once would take gigabytes.
 IN_FLIGHT_BODY_BYTES_MAX = 32 * 1024 * 1024
 
 
 class BodyLimitMiddleware:
-    """Refuses a declared length at once, and counts what arrives where none is declared.
+    """Refuses a body that is too large: at once where its length is declared, else when the limit is reached.
 
-    `large` are the routes, as they are declared, that take more than `BODY_BYTES_MAX`, and how many bytes each takes.
-    All requests of one route share its bound, whatever the parameters in their paths. A large body counts from its
-    first byte until it is answered, and only by what has arrived of it: clients that are slow on purpose take no more
-    than they send.
+    `large` maps the templates of the routes that take more than `BODY_BYTES_MAX` to their limits. The requests of such
+    a route share the limit of bodies in flight, whatever their paths hold. A body counts as in flight from its first
+    byte until it is answered, and only as far as it has arrived: a slow client takes no more than it sends.
 
-    A body that is compressed with gzip is decoded here. The same bound holds for what arrives and for what it becomes,
-    and what it becomes is what counts as in flight.
+    A gzip body is decoded here. The limit holds for the compressed bytes and for the decoded ones, and the decoded ones
+    count as in flight.
     """
 
     def __init__(self, app: ASGIApp, *, large: Mapping[str, int], render: Renderer) -> None:
@@ -36,7 +35,7 @@ class BodyLimitMiddleware:
         self._in_flight_bytes = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Bound what the application below may receive."""
+        """Refuse the request, or pass it on with a bounded `receive`."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return

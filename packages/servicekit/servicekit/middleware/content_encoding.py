@@ -1,4 +1,4 @@
-"""Bodies that were compressed on the way: gzip is decoded while it arrives, any other coding is refused."""
+"""Decodes gzip bodies while they arrive, and refuses any other content coding."""
 
 import asyncio
 import zlib
@@ -37,10 +37,10 @@ def is_gzip(scope: Scope) -> bool:
 
 
 def gunzip(receive: Receive) -> Receive:
-    """A `receive` that gives the decoded body in pieces of at most 64 KiB, each of them made when it is asked for.
+    """A `receive` that returns the decoded body in pieces of at most 64 KiB. Each piece is made when it is asked for.
 
-    So whoever counts the pieces and stops at a limit never has more than one piece too many in memory, however
-    strongly the body is compressed. The returned function raises Invalid for a body that is not gzip.
+    So a caller that counts the pieces and stops at a limit has at most one piece too many in memory, however strongly
+    the body is compressed. The returned function raises Invalid for a body that is not gzip.
     """
     pieces = _decoded(receive)
     is_over = False

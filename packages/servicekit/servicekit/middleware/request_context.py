@@ -1,7 +1,7 @@
-"""The outermost ASGI layer: request id, one log line a request, and the last catch-all.
+"""The outermost middleware: the request id, one log line a request, and the last exception handler.
 
-It stands outside the framework on purpose. An exception that escapes to uvicorn closes the keep-alive connection
-after the 500, and the next innocent request on it fails.
+It is outside of the framework on purpose. After an exception that reaches it, uvicorn closes the keep-alive connection,
+and the next request on it fails although nothing is wrong with it.
 """
 
 import logging
@@ -19,7 +19,7 @@ from servicekit.http.headers import header
 from servicekit.process import drain
 from servicekit.process.request_log import RequestLog
 
-# What may stand in a log line and in a header as it is; anything else is replaced by an id of ours.
+# What may stand unescaped in a log line and in a header. Any other id is replaced by a new one.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 

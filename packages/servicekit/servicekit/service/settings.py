@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. Where it does not suffice, less are
     # admitted for a while: see servicekit.concurrency.concurrency_limit.
     in_flight_max: int = Field(default=600, ge=1)
-    # Tells processes of one service apart; it picks the rollup slot, so two that differ rarely wait for each other.
+    # Tells the processes of one service apart. Work that would wait for a shared row can be spread by it.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     db_host: str
