@@ -13,6 +13,7 @@ from pathlib import Path
 from load import footprint, reads, writes
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, table
+from load.instructions import instructions
 from load.wrk import WrkMissingError
 from local.postgres import Postgres, wheel_binaries
 
@@ -37,6 +38,7 @@ def main() -> int:
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),
+                ("instructions", instructions),
             ]
             chosen = sys.argv[1:]
             for title, step in steps:

@@ -1,11 +1,11 @@
 """Two routes that have a second, direct way to their answer: a POST and a GET, each slow on demand."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
+from pydantic_core import from_json
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -73,6 +73,15 @@ def direct_router() -> APIRouter:
     return router
 
 
+def _marked(response: Response) -> DirectResponse:
+    """With a header that tells the two ways apart: a test must not ask one way twice."""
+    made = DirectResponse.of(response)
+    return DirectResponse(made.status, made.head + DIRECT_HEADER + b": 1\r\n", made.body)
+
+
+_DIRECTLY_RECORDED = _marked(_RECORDED)
+
+
 class DirectRecord:
     """The short way to `POST /direct`."""
 
@@ -81,7 +90,7 @@ class DirectRecord:
 
     def read(self, _: Mapping[bytes, bytes], payload: bytes) -> Work | None:
         try:
-            value = json.loads(payload)
+            value = from_json(payload)
         except ValueError:
             return None
         is_plain = isinstance(value, dict) and value.keys() == {"how"} and isinstance(value["how"], str)
@@ -92,10 +101,10 @@ class DirectRecord:
     def answer(self, asked: Work, _: str, state: Mapping[str, Any]) -> DirectResponse | Pending:
         assert state["lifespan"] == "was there"
         if asked.how == "at once":
-            return _marked(_RECORDED)
+            return _DIRECTLY_RECORDED
         if asked.how == "reused":
             raise IdempotencyKeyReused("it was used before")
-        return Pending(asyncio.ensure_future(work(asked)), lambda _: _marked(_RECORDED))
+        return Pending(asyncio.ensure_future(work(asked)), lambda _: _DIRECTLY_RECORDED)
 
 
 class DirectCount:
@@ -113,12 +122,6 @@ class DirectCount:
 
     def answer(self, asked: Work, _: str, __: Mapping[str, Any]) -> DirectResponse | Pending:
         return Pending(asyncio.ensure_future(work(asked)), lambda count: _marked(counted(count, asked)))
-
-
-def _marked(response: Response) -> DirectResponse:
-    """With a header that tells the two ways apart: a test must not ask one way twice."""
-    made = DirectResponse.of(response)
-    return DirectResponse(made.status, made.head + DIRECT_HEADER + b": 1\r\n", made.body)
 
 
 def limited(requests_max: int) -> Admission:

@@ -91,6 +91,7 @@ def test_it_may_come_in_pieces(small: SmallService, size: int) -> None:
         (post().replace(b"/direct ", b"/direct?a=b "), 422),
         (post().replace(b"POST", b"PUT"), 405),
         (post().replace(b"1.1", b"1.0"), 200),
+        (post(headers=b"connection: keep-alive\r\n").replace(b"1.1", b"1.0"), 200),
         (post(headers=b"connection: close\r\n"), 200),
         (post(headers=b"connection: upgrade\r\nupgrade: h2c\r\n").replace(BODY, b""), 422),
         (post(headers=b"content-encoding: identity\r\n"), 200),
@@ -110,6 +111,7 @@ def test_it_may_come_in_pieces(small: SmallService, size: int) -> None:
         (get().replace(b"GET", b"HEAD"), 200),
         (get().replace(b"GET", b"OPTIONS"), 204),
         (get(headers=b"content-length: 1\r\n") + b"x", 200),
+        (get(headers=b"content-length: 0\r\n"), 200),
     ],
 )  # fmt: skip
 def test_what_is_not_ordinary_takes_the_long_way(small: SmallService, request_bytes: bytes, status: int) -> None:

@@ -91,7 +91,7 @@ def test_a_body_of_another_length_than_declared_never_looks_whole(declared: byte
     assert seen.is_closed
 
 
-@pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nx-evil: 1"])
+@pytest.mark.parametrize("value", [b"a\r\nx-evil: 1", b"a\nx-evil: 1", b"a\rx-evil: 1", b"\0x-evil", b"\x7fx-evil"])
 def test_a_header_cannot_begin_another_one(value: bytes) -> None:
     seen = ask(sends([(b"content-length", b"5"), (b"x-sent", value)], b"hello"))
 

@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, TypeAlias
 
 from pydantic_core import to_json
 
@@ -17,14 +17,8 @@ WRITE_SECONDS = 0.01
 _LEVEL_BY_CLASS = {2: "info", 3: "info", 4: "info", 5: "error"}
 
 
-class _Request(NamedTuple):
-    at: float
-    method: str
-    path: str
-    status: int
-    seconds: float
-    request_id: str
-    fields: dict[str, object]
+# When it was answered (seconds since the epoch), method, path, status, seconds, request id, further fields.
+_Request: TypeAlias = tuple[float, str, str, int, float, str, dict[str, object]]
 
 
 class RequestLog:
@@ -45,7 +39,7 @@ class RequestLog:
         """
         if not self._requests:
             asyncio.get_running_loop().call_later(WRITE_SECONDS, self.flush)
-        self._requests.append(_Request(time.time(), method, path, status, seconds, request_id, fields))
+        self._requests.append((time.time(), method, path, status, seconds, request_id, fields))
 
     def flush(self) -> None:
         """Write what has gathered."""
@@ -73,8 +67,8 @@ class RequestLog:
 
 
 def _utc(at: float) -> str:
-    seconds, microseconds = divmod(int(at * 1_000_000), 1_000_000)
-    return f"{_utc_second(seconds)}.{microseconds:06d}Z"
+    second = int(at)
+    return f"{_utc_second(second)}.{int((at - second) * 1_000_000):06d}Z"
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ ordinary is declined, and takes the long way unchanged (docs/decisions/direct-ro
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from typing_extensions import override
@@ -75,7 +75,6 @@ class DirectProtocol(LoadSheddingProtocol):
 
     # Set between the head of an ordinary request and its end.
     _route: DirectRoute[Any] | None = None
-    _route_headers: Mapping[bytes, bytes]
     _direct_cycle: _DirectCycle
     _payload = _NO_BYTES
     _begun = 0.0
@@ -116,7 +115,7 @@ class DirectProtocol(LoadSheddingProtocol):
             super().on_message_complete()
             return
         try:
-            ordinary = route.read(self._route_headers, self._payload)
+            ordinary = route.read(self._header_map, self._payload)
         except Exception:  # noqa: BLE001 - the long way is the answer to every question here
             _log.exception("a direct route failed to read a request")
             ordinary = None
@@ -159,7 +158,7 @@ class DirectProtocol(LoadSheddingProtocol):
         route = self._served.direct_routes.get((method, path))
         if route is None:
             return None
-        headers = dict(self.headers)
+        headers = self._header_map
         length = headers.get(b"content-length")
         if method == b"GET":
             self._payload = query
@@ -178,7 +177,6 @@ class DirectProtocol(LoadSheddingProtocol):
             and not drain.is_draining()
             and not concurrency_limit.is_exceeded()
         )
-        self._route_headers = headers
         return route if is_ordinary else None
 
     def _take_the_long_way(self) -> None:
@@ -239,7 +237,7 @@ class DirectProtocol(LoadSheddingProtocol):
             self.transport.close()
 
     def _request_id(self) -> str:
-        sent = self._route_headers.get(b"x-request-id")
+        sent = self._header_map.get(b"x-request-id")
         return str(uuid7()) if sent is None else request_id_of({"headers": [(b"x-request-id", sent)]})
 
     def _log_request(self, route: DirectRoute[Any], request_id: str, status: int, begun: float) -> None:

@@ -1,6 +1,8 @@
 """Answers that no application makes: to requests that are malformed, too slow, or too many."""
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import cast
 
 from starlette.responses import Response
@@ -32,6 +34,9 @@ class ErrorAnswer:
 
 class ErrorAnswerProtocol(SingleWriteProtocol):
     """Answers with an error by itself: in the product's shape, with a request id and with what a browser needs."""
+
+    # The headers of the request that is being parsed, once its head is complete; of several lines the last one.
+    _header_map: Mapping[bytes, bytes] = MappingProxyType({})
 
     def _end_with_error(self, answer: ErrorAnswer) -> None:
         """Answer the request that is being parsed, as far as it has come, and close the connection."""

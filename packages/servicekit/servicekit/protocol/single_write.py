@@ -13,6 +13,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _LINE_END = b"\r\n"
+_PLAIN = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
 class SingleWriteProtocol(HttpToolsProtocol):
@@ -62,8 +63,9 @@ def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) 
             is_declared = int(value) == len(body)
         lines.append(name + b": " + value + _LINE_END)
     head = b"".join([*lines, _LINE_END])
-    # A line end within a header would begin another one, or another answer.
-    return head if is_declared and head.count(b"\n") == len(headers) + 2 else None
+    # uvicorn refuses control characters in a header; a line end would begin another header, or another answer.
+    lines_end_well = head.count(b"\n") == head.count(b"\r") == len(headers) + 2 and not head.translate(None, _PLAIN)
+    return head if is_declared and lines_end_well else None
 
 
 def _write(cycle: RequestResponseCycle, answer: bytes) -> None:

@@ -39,9 +39,7 @@ class StrictHttpProtocol(DirectProtocol):
     uvicorn answers with plain text, takes HTTP/1.1 without a Host header or with two, and keeps headers of any size.
     """
 
-    _host: bytes | None = None
     _valid_host: bytes | None = None
-    _has_many_hosts = False
     _is_head_complete = False
     _read_bytes = 0
     # Of the read that began this request, and of those since then that brought neither the end of its head nor a body.
@@ -63,24 +61,23 @@ class StrictHttpProtocol(DirectProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        self._host, self._has_many_hosts, self._is_head_complete = None, False, False
+        self._is_head_complete = False
         self._begin_bytes, self._pending_bytes = self._read_bytes, 0
         super().on_message_begin()
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head_complete:
-            return  # a trailer: among the headers it would pass for one of them (RFC 9110, section 6.5.1)
-        name = name.lower()
-        if name == b"host":
-            self._has_many_hosts, self._host = self._host is not None, value
-        super().on_header(name, value)
+        # A trailer among the headers would pass for one of them (RFC 9110, section 6.5.1).
+        if not self._is_head_complete:
+            self.headers.append((name.lower(), value))
 
     @override
     def on_headers_complete(self) -> None:
         self._is_head_complete = True
         if not self.url.startswith(b"/"):
             self.url = _with_path(self.url)
+        self._header_map = dict(self.headers)
+        self.expect_100_continue = self._header_map.get(b"expect", b"").lower() == b"100-continue"
         problem = self._problem_of_head()
         self._pending_bytes = 0
         if problem is None:
@@ -98,18 +95,13 @@ class StrictHttpProtocol(DirectProtocol):
         self._pending_bytes = 0
         super().on_body(body)
 
-    @override
-    def on_message_complete(self) -> None:
-        self._pending_bytes = 0
-        super().on_message_complete()
-
     def _problem_of_head(self) -> ErrorAnswer | None:
-        host = self._host
+        host = self._header_map.get(b"host")
+        if len(self._header_map) != len(self.headers) and [name for name, _ in self.headers].count(b"host") > 1:
+            return _MANY_HOSTS
         if host is None:
             if self.parser.get_http_version() == "1.1":
                 return _NO_HOST
-        elif self._has_many_hosts:
-            return _MANY_HOSTS
         elif host != self._valid_host:
             if not _HOST.fullmatch(host):
                 return _MALFORMED_HOST

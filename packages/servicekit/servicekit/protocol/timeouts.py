@@ -28,12 +28,12 @@ class TimeoutProtocol(ErrorAnswerProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._await_whole_request()  # a new connection owes us its first
+        self._request_deadline = self.loop.time() + REQUEST_SECONDS_MAX  # a new connection owes us its first request
         self._check_deadlines()
 
     @override
     def on_message_begin(self) -> None:
-        self._await_whole_request()
+        self._request_deadline, self._idle_deadline = self.loop.time() + REQUEST_SECONDS_MAX, None
         super().on_message_begin()
 
     @override
@@ -57,9 +57,6 @@ class TimeoutProtocol(ErrorAnswerProtocol):
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
-
-    def _await_whole_request(self) -> None:
-        self._request_deadline, self._idle_deadline = self.loop.time() + REQUEST_SECONDS_MAX, None
 
     def _await_next_request(self) -> None:
         self._request_deadline, self._idle_deadline = None, self.loop.time() + self.timeout_keep_alive
