@@ -1,18 +1,6 @@
 """Starts the private service: `python main.py`, configured by the environment."""
 
-from device_registration_api.settings import Settings
-from servicekit.process.logs import chosen_format, configure_logs
-from servicekit.service.server import serve
-from servicekit.service.settings import read_settings
+from device_registration_api.serving import run
 
 if __name__ == "__main__":
-    settings = read_settings(Settings)
-    configure_logs("device-registration-api", chosen_format(settings.log_format))
-    serve(
-        "device_registration_api.app:create_app",
-        host=settings.host,
-        port=settings.port,
-        in_flight_max=settings.in_flight_max,
-        # Longer than the public service keeps an idle connection, so that it never reuses one we are closing.
-        keep_alive_seconds=30,
-    )
+    run()

@@ -1,19 +1,6 @@
 """Starts the public service: `python main.py`, configured by the environment."""
 
-from servicekit.process.logs import chosen_format, configure_logs
-from servicekit.service.server import serve
-from servicekit.service.settings import read_settings
-from statistics_api.settings import Settings
+from statistics_api.serving import run
 
 if __name__ == "__main__":
-    settings = read_settings(Settings)
-    configure_logs("statistics-api", chosen_format(settings.log_format))
-    serve(
-        "statistics_api.app:create_app",
-        host=settings.host,
-        port=settings.port,
-        in_flight_max=settings.in_flight_max,
-        workers=settings.workers,
-        # Longer than a load balancer's 60 s, so that it never reuses a connection we are closing.
-        keep_alive_seconds=75,
-    )
+    run()

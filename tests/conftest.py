@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx2
 import psycopg2
 import pytest
 
@@ -13,7 +14,19 @@ from local.database import base_environment, migrate
 from local.postgres import Postgres, wheel_binaries
 from local.services import registration_service, statistics_service
 from servicekit.database import Connection
-from tests.servers import READER, WRITER, Cluster, MigratedDatabase, Product, StartProduct, free_port
+from tests.servers import (
+    DELIVERED,
+    READER,
+    WRITER,
+    Cluster,
+    MigratedDatabase,
+    Product,
+    Programs,
+    StartProduct,
+    free_port,
+)
+
+ANSWER_SECONDS_MAX = 20.0
 
 
 def _cluster(folder: Path, package: str) -> Iterator[Cluster]:
@@ -94,10 +107,15 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
     undo = ExitStack()
 
     def start(
-        public_workers: int = 1, publics: int = 1, privates: int = 1, env: Mapping[str, str] | None = None
+        public_workers: int = 1,
+        publics: int = 1,
+        privates: int = 1,
+        env: Mapping[str, str] | None = None,
+        programs: Programs = DELIVERED,
     ) -> Product:
         name = undo.enter_context(cluster.new_database(template))
         product = Product(MigratedDatabase(cluster.admin_url(name)), secrets.token_hex(24))
+        programs.install(product.database)
         logs = tmp_path_factory.mktemp("product")
         base = base_environment() | {"LOG_FORMAT": "json"} | dict(env or {})
         for index in range(privates):
@@ -108,7 +126,7 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
                 service_token=product.service_token,
                 log=logs / f"private-{index}.log",
             )
-            product.privates.append(private)
+            product.privates.append(programs.choose(private))
         for index in range(publics):
             public = statistics_service(
                 base,
@@ -119,7 +137,7 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
                 workers=public_workers,
                 log=logs / f"public-{index}.log",
             )
-            product.publics.append(public)
+            product.publics.append(programs.choose(public))
         everything = [*product.privates, *product.publics]
         for service in everything:
             undo.callback(service.stop)
@@ -137,3 +155,25 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
 def product(start_product: StartProduct) -> Product:
     """One public and one private service, shared by the tests of a module."""
     return start_product()
+
+
+@pytest.fixture(scope="module")
+def public(product: Product) -> Iterator[httpx2.Client]:
+    """What a client of the module's public service has; it keeps its connections.
+
+    A module that defines a fixture `product` of its own gets the clients of that one.
+    """
+    with httpx2.Client(base_url=product.public_url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def private(product: Product) -> Iterator[httpx2.Client]:
+    """What the public service is to the module's private one: a client that shows the service token."""
+    with httpx2.Client(
+        base_url=product.private_url,
+        headers={"Authorization": f"Bearer {product.service_token}"},
+        timeout=ANSWER_SECONDS_MAX,
+        trust_env=False,
+    ) as client:
+        yield client

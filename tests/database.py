@@ -1,7 +1,5 @@
 """What the database itself says, read as its administrator and past every service."""
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -9,9 +7,8 @@ from typing import Any
 
 import psycopg2
 
-from local.database import base_environment
 from servicekit.database import Connection
-from tests.servers import MigratedDatabase, Product
+from tests.servers import MigratedDatabase, Product, run_command
 
 
 @contextmanager
@@ -42,15 +39,7 @@ def facts_of(database: MigratedDatabase, user_key: str) -> int:
 
 def command(product: Product, *arguments: str) -> str:
     """Run one of the private service's operator commands as the writer; what it printed."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "device_registration_api", *arguments],
-        env=base_environment() | product.database.writer_env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return finished.stdout
+    return run_command(product.database.writer_env, *arguments)
 
 
 def assert_counts_are_exact(product: Product) -> None:

@@ -2,6 +2,8 @@
 
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +13,9 @@ from typing import Protocol
 import psycopg2
 from psycopg2 import sql
 
-from local.database import Login
+from local.database import Login, base_environment
 from local.postgres import Postgres
-from local.services import Service
+from local.services import REGISTRATION_API, STATISTICS_API, Service
 
 # Login roles belong to a server, not to a database: one pair for every clone of the template.
 WRITER = Login("test_writer", "writer-password-of-the-tests")
@@ -75,6 +77,36 @@ class MigratedDatabase:
         return READER.environment(self.admin_url)
 
 
+@dataclass(frozen=True)
+class Programs:
+    """What is started as the two services, when it is not their main.py: modules for `python -m`.
+
+    `schema` is what their database has beside the product's own: statements of its owner.
+    """
+
+    public: str | None = None
+    private: str | None = None
+    schema: str = ""
+
+    def install(self, database: MigratedDatabase) -> None:
+        """Make the database what the private service needs."""
+        if self.schema:
+            with closing(psycopg2.connect(database.admin_url)) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(f"SET ROLE stats_owner; {self.schema}")
+            # As `migrate` does it after a revision: the partitions of each table of the catalogue.
+            run_command(database.writer_env, "maintain")
+
+    def choose(self, service: Service) -> Service:
+        """The service, which will run its module."""
+        module = {STATISTICS_API: self.public, REGISTRATION_API: self.private}[service.name]
+        if module is not None:
+            service.run_module(module)
+        return service
+
+
+DELIVERED = Programs()
+
+
 @dataclass
 class Product:
     """Both services as real processes, with a database of their own."""
@@ -108,8 +140,31 @@ class StartProduct(Protocol):
     """
 
     def __call__(
-        self, public_workers: int = 1, publics: int = 1, privates: int = 1, env: Mapping[str, str] | None = None
+        self,
+        public_workers: int = 1,
+        publics: int = 1,
+        privates: int = 1,
+        env: Mapping[str, str] | None = None,
+        programs: Programs = DELIVERED,
     ) -> Product: ...
+
+
+def finished_command(env: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run one of the private service's operator commands to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "device_registration_api", *arguments],
+        env=base_environment() | dict(env),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_command(env: Mapping[str, str], *arguments: str) -> str:
+    """The same for a command that must succeed; what it printed."""
+    finished = finished_command(env, *arguments)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
 
 
 def free_port() -> int:

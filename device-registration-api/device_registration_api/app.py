@@ -39,7 +39,7 @@ ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
 FLUSH_SECONDS_MAX = 10.0
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]] = KINDS) -> ASGIApp:
     """Build the whole service; it connects to nothing before its lifespan begins."""
     settings = settings or Settings()
     log_format = chosen_format(settings.log_format)
@@ -48,14 +48,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         settings.dsn(SERVICE),
         connections_max=settings.db_connections_max,
         wait_seconds_max=2.0,
-        prepare=[*idempotency.PREPARED, *(statement for table in KINDS for statement in table.prepared())],
+        prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {table.kind: EventWriter(database, table, slot) for table in KINDS}
+        writers = {table.kind: EventWriter(database, table, slot) for table in kinds}
         try:
             yield {"writers": writers}
         finally:
@@ -72,12 +72,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     service_token = ServiceToken(settings)
-    events = [event_routes(table, service_token) for table in KINDS]
+    events = [event_routes(table, service_token) for table in kinds]
     for router in events:
         app.include_router(router)
     for router in (auth_events.router, previous_release.router):
         app.include_router(router, dependencies=[Depends(service_token)])
-    limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in KINDS)))
+    limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)))
     return add_middleware(
         app,
         routers=events,

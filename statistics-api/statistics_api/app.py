@@ -1,7 +1,7 @@
 """The public service, assembled on one screen."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -25,11 +25,22 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
+from statistics_api.families import Family
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
-EVENT_KINDS = (AUTH_EVENTS,)
+# Every family that is served here.
+FAMILIES: Sequence[Family] = (
+    Family(
+        AUTH_EVENTS.name,
+        auth_events.router,
+        kinds=(AUTH_EVENTS,),
+        large_bodies=auth_events.LARGE_BODIES,
+        new_reader=auth_events.StatisticsReader,
+        direct_routes=auth_events.DIRECT_ROUTES,
+    ),
+)
 # Family 1 has its document's `{"detail": ...}`; the others have RFC 9457, and family 3's clients read `error`, too.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
 # After SIGTERM: the coalescer's last flush, within the server's own 20 s.
@@ -47,7 +58,7 @@ _EXPOSED_HEADERS = [
 ]
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: Settings | None = None, families: Sequence[Family] = FAMILIES) -> ASGIApp:
     """Build the whole service; it connects to nothing before its lifespan begins."""
     settings = settings or Settings()
     log_format = chosen_format(settings.log_format)
@@ -56,13 +67,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         settings.dsn(SERVICE), connections_max=settings.db_connections_max, wait_seconds_max=1.0, read_only=True
     )
     device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
+    kinds = [kind for family in families for kind in family.kinds]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in EVENT_KINDS}
+        gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         try:
-            yield {"gateways": gateways, "reader": auth_events.StatisticsReader(database)}
+            yield {"gateways": gateways, "readers": {family.name: family.new_reader(database) for family in families}}
         finally:
             await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
             await device_api.close()
@@ -82,16 +94,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     limit = None if settings.rate_limit is None else RateLimit(settings.rate_limit, settings.trusted_proxies)
     app.include_router(welcome.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
-    app.include_router(auth_events.router)
+    for family in families:
+        app.include_router(family.router)
     return add_middleware(
         app,
-        routers=[auth_events.router],
-        large_bodies=auth_events.LARGE_BODIES,
+        routers=[family.router for family in families],
+        large_bodies={path: size for family in families for path, size in family.large_bodies.items()},
         optional=_optional_middleware(settings, limit),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
-            direct_routes=auth_events.DIRECT_ROUTES,
+            direct_routes=[route for family in families for route in family.direct_routes],
             admit=None if limit is None else limit.admit,
         ),
     )

@@ -96,22 +96,6 @@ def test_an_events_own_id_is_its_key(private: httpx2.Client, product: Product) -
     assert facts_of(product.database, "own-id") == 1
 
 
-def test_the_same_event_id_again_is_a_retry_and_not_a_second_event(private: httpx2.Client, product: Product) -> None:
-    body = forward_of("retried", "retried-too", keys={"1": key(str(uuid4()))})
-    for _ in range(3):
-        assert private.post(FORWARD, json=body).json() == {"recorded": 2, "exceptions": []}
-    assert facts_of(product.database, "retried") == facts_of(product.database, "retried-too") == 1
-
-
-def test_each_event_of_a_forward_has_an_outcome_of_its_own(private: httpx2.Client, product: Product) -> None:
-    name = str(uuid4())
-    keys = {"0": key(name), "2": key(name), "3": key(name, "1")}
-    answer = private.post(FORWARD, json=forward_of("mixed-0", "mixed-1", "mixed-2", "mixed-3", keys=keys)).json()
-    found = [(each["position"], each["status"]) for each in answer["exceptions"]]
-    assert (answer["recorded"], found) == (2, [(2, "replayed"), (3, "conflict")])
-    assert [facts_of(product.database, f"mixed-{place}") for place in range(4)] == [1, 1, 0, 0]
-
-
 @pytest.mark.parametrize("path", WRITES)
 @pytest.mark.parametrize(
     "credentials",
@@ -199,22 +183,6 @@ def test_a_batch_is_answered_as_its_client_will_be(private: httpx2.Client, produ
     counts = {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}
     assert answer.json() == {"response": counts, "replayed": False}
     assert facts_of(product.database, "in-columns") == 1
-
-
-def test_a_batch_that_was_recorded_is_told_as_it_was_on_every_retry(private: httpx2.Client, product: Product) -> None:
-    rejected = [{"index": 1, "status": "rejected", "detail": "no event"}]
-    body = batch_of("again", "again", key=key(str(uuid4())), keys={"1": key(str(uuid4()))}, rejected=rejected)
-    for sent in (body, body | {"key": None}):
-        answers = [private.post(BATCH, json=sent).json() for _ in range(2)]
-        assert (
-            answers[0]
-            == answers[1]
-            == {
-                "response": {"registered": 2, "duplicate": 0, "rejected": 1, "results": rejected},
-                "replayed": False,
-            }
-        )
-    assert facts_of(product.database, "again") == 2
 
 
 def test_another_batch_under_the_same_key_is_409(private: httpx2.Client, product: Product) -> None:

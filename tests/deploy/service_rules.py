@@ -55,7 +55,7 @@ def grace(documents: list[Document]) -> Iterator[str]:
 def load_balancer(documents: list[Document]) -> Iterator[str]:
     """What the load balancer keeps open is shorter than what the pods keep open."""
     server = constant("packages/servicekit/servicekit/service/server.py", "GRACEFUL_SECONDS_MAX")
-    keep_alive = re.search(r"keep_alive_seconds=(\d+)", (ROOT / "statistics-api/main.py").read_text())
+    keep_alive = re.search(r"keep_alive_seconds=(\d+)", (ROOT / "statistics-api/statistics_api/serving.py").read_text())
     for ingress in of_kind(documents, "Ingress"):
         said = {key.rsplit("/")[-1]: value for key, value in ingress["metadata"]["annotations"].items()}
         idle = re.search(r"idle_timeout.timeout_seconds=(\d+)", said.get("load-balancer-attributes", ""))

@@ -153,34 +153,6 @@ def test_a_second_retirement_adds_to_the_first(two: MigratedDatabase) -> None:
     assert not verify(two).drifts
 
 
-@pytest.mark.parametrize(("busy", "other"), [("auth_event", "reading"), ("reading", "auth_event")])
-def test_one_busy_table_is_an_alarm_and_the_others_are_maintained(two: MigratedDatabase, busy: str, other: str) -> None:
-    for fact in (busy, other):
-        create_partition(two, OLD_WEEK, fact)
-    record(two, OLD, datetime(2031, 4, 1, tzinfo=UTC))
-    record_reading(two, OLD, datetime(2031, 4, 1, tzinfo=UTC))
-    with closing(psycopg2.connect(two.admin_url)) as holder, holder.cursor() as cur:
-        cur.execute(f"LOCK TABLE {busy}, {busy}_minute IN ACCESS EXCLUSIVE MODE")
-        finished = subprocess.run(
-            [sys.executable, "-m", "device_registration_api", "maintain"],
-            env={**base_environment(), **two.writer_env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    lines = finished.stdout.splitlines()
-    assert finished.returncode == 1
-    assert finished.stderr == ""
-    alarms = {line.split(":")[0] for line in lines if "a long transaction is in the way" in line}
-    assert alarms == {f"partitions of {busy}", f"retention of {busy}", f"minutes of {busy}"}
-    assert f"retention of {other}: week 2024-01-08 dropped, its 1 facts stay counted" in lines
-    assert f"minutes of {other}: 1 buckets older than 35 days deleted" in lines
-    assert f"{other}_20310331" in partitions(two, other)
-    assert {f"{busy}_20240108", f"{busy}_20310331"} & partitions(two, busy) == {f"{busy}_20240108"}
-    assert run_round(two)[0]
-    assert f"{busy}_20310331" in partitions(two, busy)
-
-
 def test_a_locked_table_of_keys_is_an_alarm(database: MigratedDatabase) -> None:
     with closing(psycopg2.connect(database.admin_url)) as holder, holder.cursor() as cur:
         cur.execute("LOCK TABLE idempotency IN ACCESS EXCLUSIVE MODE")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from contract.auth_events.events import DeviceType
 from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.protocol.direct_routes import DirectResponse, Pending
+from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 
 # The query strings that are ordinary, as bytes: any other takes the long way, which explains what is wrong with it.
@@ -41,7 +42,8 @@ class DirectStatistics:
 
     def answer(self, ordinary: StatisticsQuestion, _: str, state: Mapping[str, Any]) -> Pending:
         """Share the next query for the totals, and its responses, with all who ask before it begins."""
-        return Pending(state["reader"].totals.begin(DEFAULT_PROJECT_ID), partial(_respond, ordinary))
+        reader = state["readers"][AUTH_EVENTS.name]
+        return Pending(reader.totals.begin(DEFAULT_PROJECT_ID), partial(_respond, ordinary))
 
 
 def _respond(question: StatisticsQuestion, totals: Totals) -> DirectResponse:

@@ -148,7 +148,7 @@ async def log_auth_batch(request: Request) -> Response:
 async def statistics(request: Request) -> Response:
     """Exact, for ever, and read-your-writes: an event that was answered with 200 is in the next count."""
     device_type = _device_type(request)
-    reader: StatisticsReader = request.state.reader
+    reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
     variant = (await reader.totals.get(DEFAULT_PROJECT_ID)).variant(device_type)
     return variant.not_modified if is_current(request.scope, variant.etag) else variant.found
 
@@ -176,7 +176,7 @@ async def timeseries(request: Request) -> Response:
     # In a thread, like the response: 10,000 points of four types take 15 ms and 45 ms.
     requested = await asyncio.to_thread(_RANGE.read, request.query_params, clock.now())
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
-    reader: StatisticsReader = request.state.reader
+    reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
     counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, requested))
     return await asyncio.to_thread(_series_as_csv if as_csv else _series_as_json, requested, counts)
 

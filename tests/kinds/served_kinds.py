@@ -1,0 +1,95 @@
+"""The kinds of event that every promise is tested with: those that are delivered, and the sample.
+
+A new kind is one entry here. The suite of this folder and the fault rig then test it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
+from device_registration_api.events.table import EventTable
+from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
+from tests.servers import Programs
+
+# What `make test` starts in place of the delivered services to have the sample, too.
+WITH_SAMPLE = Programs(
+    public="tests.kinds.public_service",
+    private="tests.kinds.private_service",
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text(),
+)
+
+
+@dataclass(frozen=True)
+class ServedKind:
+    """A kind as its clients and its database know it.
+
+    An identity is a test's own name for an event: unique, and found again in the row that the event leaves.
+    """
+
+    table: EventTable[Any]
+    # Where one event is posted; a batch is posted to the same path and `/batch`.
+    path: str
+    # One event of a group, as a client sends it; several of one group, in the columns that travel.
+    body: Callable[[str, str], dict[str, Any]]
+    columns: Callable[[Sequence[str], str], dict[str, Any]]
+    groups: Sequence[str]
+    # The fact table, and its columns that hold the identity and the group.
+    fact: str
+    identity_column: str
+    group_column: str
+    # Fields that turn a good event into one that is refused, with which status.
+    refusable: Mapping[str, object]
+    refused_status: int
+    recorded_status: int
+    # Where all counts are read, and how many events of each group such a response tells.
+    counts_path: str
+    counts: Callable[[Any], dict[str, int]]
+    # What a client gets back of the event that it sent as this body, apart from what the server adds.
+    returns: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.table.kind
+
+
+AUTH_EVENTS = ServedKind(
+    AUTH_EVENT_TABLE,
+    "/Log/auth",
+    body=lambda identity, group: {"userKey": identity, "deviceType": group},
+    columns=lambda identities, group: {"user_keys": list(identities), "device_types": [group] * len(identities)},
+    groups=("Android", "TV", "Watch", "iOS"),
+    fact="auth_event",
+    identity_column="user_key",
+    group_column="device_type",
+    refusable={"deviceType": "Windows"},
+    refused_status=400,
+    recorded_status=200,
+    counts_path="/Log/auth/statistics",
+    counts=lambda answer: {each["deviceType"]: each["count"] for each in answer["statistics"]},
+)
+
+PARCELS = ServedKind(
+    PARCEL_TABLE,
+    "/api/parcels",
+    body=lambda identity, group: {"code": identity, "way": group, "grams": len(identity), "contents": {"of": [group]}},
+    columns=lambda identities, group: {
+        "codes": list(identities),
+        "ways": [group] * len(identities),
+        "grams": [len(identity) for identity in identities],
+        "contents": {position: {"of": [group]} for position in range(len(identities))},
+    },
+    groups=("air", "road", "sea"),
+    fact="parcel",
+    identity_column="code",
+    group_column="way",
+    refusable={"grams": -1},
+    refused_status=422,
+    recorded_status=201,
+    counts_path="/api/parcels/totals",
+    counts=lambda answer: {way: each["count"] for way, each in answer.items()},
+    returns=lambda body: {name: body.get(name) for name in ("code", "way", "grams", "contents")},
+)
+
+KINDS = (AUTH_EVENTS, PARCELS)
