@@ -107,8 +107,10 @@ def split_array(body: bytes) -> Iterator[Step]:
 
 
 def values_of(body: bytes, piece: Piece) -> list[Any] | None:
-    """The values of a piece of an array, or None if it is no list of values."""
-    values = _values([b"[%b]" % body[piece.start : piece.end]]) if piece.start <= piece.end else None
+    """The values of a piece of an array, or None if it is too large, or not a list of values to the fast parser."""
+    if not 0 <= piece.end - piece.start <= PIECE_BYTES_MAX:
+        return None
+    values = _values([b"[%b]" % body[piece.start : piece.end]])
     return None if values is None else values[0]
 
 
