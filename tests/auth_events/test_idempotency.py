@@ -1,7 +1,9 @@
 """A client's own identity for what it sends: a repeat is answered and counts nothing, whoever it reaches."""
 
 import asyncio
+import json
 from collections import Counter
+from collections.abc import Callable
 from uuid import uuid4
 
 import httpx2
@@ -109,6 +111,46 @@ async def test_many_keys_each_many_times_in_every_order_do_not_deadlock(product:
     assert all(facts_of(product.database, f"many-{key}") == 1 for key in keys)
 
 
+# Each way to send one event under an identity: path, body, headers.
+WAYS: dict[str, Callable[[str], tuple[str, bytes, dict[str, str]]]] = {
+    "header": lambda key: ("", b'{"userKey":"ways","deviceType":"TV"}', keyed(key)),
+    "header, long way": lambda key: ("", b'{"x":1.0,"deviceType":"TV","userKey":" ways"}', keyed(key)),
+    "field": lambda key: ("", json.dumps(event("ways", "TV", eventId=key)).encode(), {}),
+    "header and field": lambda key: ("", json.dumps(event("ways", "TV", eventId=f" {key}")).encode(), keyed(key)),
+    "item of an array": lambda key: ("/batch", json.dumps([event("ways", "TV", eventId=key)]).encode(), {}),
+    "line": lambda key: ("/batch", json.dumps(event("ways", "TV", eventId=key, x="\0")).encode(), NDJSON),
+}
+
+
+@pytest.mark.parametrize("again", WAYS)
+@pytest.mark.parametrize("first", WAYS)
+def test_an_identity_is_the_same_in_every_way_it_is_given(
+    public: httpx2.Client, product: Product, first: str, again: str
+) -> None:
+    key = str(uuid4())
+    before = facts_of(product.database, "ways")
+    for way, is_first in ((first, True), (again, False)):
+        path, body, headers = WAYS[way](key)
+        answer = public.post(f"/Log/auth{path}", content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        if path:
+            assert (answer.json()["registered"], answer.json()["duplicate"]) == ((1, 0) if is_first else (0, 1))
+        else:
+            assert answer.headers.get("idempotent-replayed") == (None if is_first else "true")
+    assert facts_of(product.database, "ways") == before + 1
+
+
+def test_a_header_and_another_event_id_are_refused_and_nothing_is_stored(
+    public: httpx2.Client, product: Product
+) -> None:
+    answer = public.post("/Log/auth", json=event("two-ids", eventId="one"), headers=keyed("another"))
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["body", "eventId"]
+    assert "Idempotency-Key" in problem["msg"]
+    assert facts_of(product.database, "two-ids") == 0
+
+
 def test_a_key_and_an_items_event_id_are_the_same_identity(public: httpx2.Client, product: Product) -> None:
     key = str(uuid4())
     public.post("/Log/auth", json=event("either-way"), headers=keyed(key))
@@ -169,6 +211,29 @@ def test_a_batch_under_a_key_gets_its_stored_answer_byte_for_byte(
     assert (other.status_code, other.json()) == (409, KEY_REUSED)
     assert facts_of(product.database, "stored") == before
     assert facts_of(product.database, "others") == 0
+
+
+OTHER_WORDS = {
+    "order": (b'[{"deviceType":"TV","userKey":"said"},{"x":1,"userKey":"v","deviceType":"iOS"}]', {}),
+    "numbers": (b'[{"userKey":"said","deviceType":"TV"},{"userKey":"v","deviceType":"iOS","x":1.0}]', {}),
+    "white space": (b' [ {"userKey":" said ","deviceType":"TV"} , {"userKey":"v","deviceType":"iOS"} ] ', {}),
+    "lines": (b'{"userKey":"said","deviceType":"TV"}\n\n{"userKey":"v","deviceType":"iOS"}\n', NDJSON),
+    "byte order mark": (b'\xef\xbb\xbf[{"userKey":"said","deviceType":"TV"},{"userKey":"v","deviceType":"iOS"}]', {}),
+    "escapes": (b'[{"userKey":"s\\u0061id","deviceType":"TV"},{"userKey":"v","deviceType":"iOS","x":"\\u0000"}]', {}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), OTHER_WORDS.values(), ids=OTHER_WORDS.keys())
+def test_a_batch_said_in_other_words_is_the_same_batch(
+    public: httpx2.Client, product: Product, body: bytes, headers: dict[str, str]
+) -> None:
+    key = str(uuid4())
+    before = facts_of(product.database, "said")
+    first = public.post("/Log/auth/batch", json=[event("said", "TV"), event("v")], headers=keyed(key))
+    again = public.post("/Log/auth/batch", content=body, headers=keyed(key) | headers)
+    assert (again.status_code, again.content) == (200, first.content), again.text
+    assert again.headers["idempotent-replayed"] == "true"
+    assert facts_of(product.database, "said") == before + 1
 
 
 async def test_a_batch_under_one_key_twenty_times_at_once_is_counted_once(product: Product) -> None:
