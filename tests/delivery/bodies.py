@@ -76,6 +76,8 @@ UNITS: dict[str, Callable[[int, int], bytes]] = {
     "white space inside": lambda i, n: _event(i).replace(b" ", b" " * n),
 }
 ENDINGS = {"right": b"", "cut": b"", "twice": b"]", "comma": b",]", "blank": b" " * 1000, "garbage": b"x"}
+# What stands around the items, at most.
+_ENDING_BYTES_MAX = 1100
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,23 @@ class Body:
 
     def make(self) -> bytes:
         """The bytes; at most `size` of them, at least one item."""
-        unit, separator = UNITS[self.unit], b"\n" if self.content_type == LINES else b","
-        parts: list[bytes] = []
-        left = min(self.size, BODY_BYTES_MAX) - 1100
-        while not parts or (left > 0 and len(parts) < self.items_max):
-            is_good = self.good_every and len(parts) % self.good_every == self.good_every - 1
-            part = _event(len(parts)) if is_good else unit(len(parts), self.length)
-            left -= len(part) + 1
-            parts.append(part)
-        if left < 0 and len(parts) > 1:
-            parts.pop()
-        body = separator.join(parts)
+        separator = b"\n" if self.content_type == LINES else b","
+        body = separator.join(self._items(min(self.size, BODY_BYTES_MAX) - _ENDING_BYTES_MAX))
         if self.content_type == ARRAY:
             body = b"[" + body + (b"" if self.ending == "cut" else b"]") + ENDINGS[self.ending]
         return body[:BODY_BYTES_MAX]
+
+    def _items(self, room: int) -> list[bytes]:
+        unit = UNITS[self.unit]
+        items = [unit(0, self.length)]
+        if not self.good_every and unit(1, self.length) == items[0]:
+            return items * max(1, min(self.items_max, room // (len(items[0]) + 1)))
+        room -= len(items[0]) + 1
+        while room > 0 and len(items) < self.items_max:
+            is_good = self.good_every and len(items) % self.good_every == self.good_every - 1
+            items.append(_event(len(items)) if is_good else unit(len(items), self.length))
+            room -= len(items[-1]) + 1
+        return items[:-1] if room < 0 and len(items) > 1 else items
 
     def headers(self) -> dict[str, str]:
         """Its content type, and a key if it has one."""

@@ -18,12 +18,15 @@ from servicekit.errors import DomainError
 from tests.delivery.bodies import ARRAY, LINES, MIB, UNITS, Body, any_body
 from tests.delivery.reading import reading_of
 
-# The promise is 50 ms; what a turn takes here is about 6.
+# The promise. 17 ms were measured: a deep item of 64 KiB.
 TURN_SECONDS_MAX = 0.050
 GROWTH_FACTOR_MAX = 8
-# What ten thousand items take, however short they are.
-ITEMS_BYTES_MAX = 8 * MIB
-LENGTHS = {"short": 2, "long": 30_000}
+# What ten thousand items take, however short they are: 1.9 MiB were measured.
+ITEMS_BYTES_MAX = 4 * MIB
+# How long an item is, and how large the body.
+SIZES = ((2, MIB), (30_000, 4 * MIB))
+# As servicekit.service.applications sets it.
+GC_THRESHOLD = 20_000
 
 
 def longest_turn(body: bytes, content_type: str) -> tuple[float, str]:
@@ -43,23 +46,26 @@ def longest_turn(body: bytes, content_type: str) -> tuple[float, str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_garbage_collection() -> Generator[None, None, None]:
+def _collected_as_in_a_service() -> Generator[None, None, None]:
     """The tests' own objects are many, and looking through them is not the reader's doing."""
+    threshold = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     yield
     gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 @pytest.mark.parametrize("content_type", [LINES, ARRAY], ids=["lines", "array"])
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_body_of_four_mebibytes_holds_the_event_loop(unit: str, content_type: str) -> None:
-    for length in LENGTHS.values():
-        longest, outcome = longest_turn(Body(content_type, unit, length, 4 * MIB).make(), content_type)
+def test_no_body_holds_the_event_loop(unit: str, content_type: str) -> None:
+    for length, size in SIZES:
+        longest, outcome = longest_turn(Body(content_type, unit, length, size).make(), content_type)
         assert longest < TURN_SECONDS_MAX, (length, outcome)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_no_body_that_is_drawn_at_random_does(seed: int) -> None:
     body = any_body(random.Random(seed))  # noqa: S311 - no secret
     longest, outcome = longest_turn(body.make(), body.content_type)
@@ -69,7 +75,7 @@ def test_no_body_that_is_drawn_at_random_does(seed: int) -> None:
 @pytest.mark.parametrize("content_type", [LINES, ARRAY], ids=["lines", "array"])
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_body_takes_more_than_eight_times_its_size(unit: str, content_type: str) -> None:
-    for size in (100_000, MIB):
+    for size in (20_000, 300_000):
         content = Body(content_type, unit, 200, size).make()
         tracemalloc.start()
         try:

@@ -238,6 +238,13 @@ def test_a_file_that_lost_its_line_ends_is_refused_as_a_whole_and_told_so(severa
     assert (list(among.rejected), len(among.columns[0])) == ([1], 2)
 
 
+def test_a_missing_comma_in_an_array_is_not_called_a_lost_line_end() -> None:
+    batch = read_many(b"[%b%b,%b]" % (GOOD, GOOD, GOOD))
+    assert isinstance(batch, AcceptedBatch)
+    assert (list(batch.rejected), len(batch.columns[0])) == ([0], 1)
+    assert "line of its own" not in batch.rejected[0]
+
+
 def test_other_things_after_a_value_are_not_called_several_values() -> None:
     for line in (GOOD + b"}", GOOD + b",", GOOD + b"x"):
         batch = read_many(line, LINES)

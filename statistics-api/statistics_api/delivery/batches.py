@@ -44,7 +44,7 @@ class AcceptedBatch:
     columns: list[list[Any]]
     occurred_at: dict[int, datetime] = field(default_factory=dict)
     keys: dict[int, AcceptedKey] = field(default_factory=dict)
-    # Why each rejected item is, by its index.
+    # The reason for each rejected item, by its index.
     rejected: dict[int, str] = field(default_factory=dict)
     key: AcceptedKey | None = None
 
@@ -59,7 +59,7 @@ class AcceptedBatch:
         return len(self.columns[0]) + len(self.rejected)
 
     def fingerprint(self, kind_name: str) -> str:
-        """Over what was understood: neither the form of the batch matters nor how its values are written."""
+        """Over what was read of it, so that neither the form of the batch nor the spelling of its values matters."""
         occurred_at = {position: at.isoformat() for position, at in self.occurred_at.items()}
         keys = {position: each.key for position, each in self.keys.items()}
         return body_sha256([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
@@ -86,7 +86,7 @@ async def read_batch(
     else:
         await _read_array(kind, body, batch, time_slice)
     if batch.next_index == 1 and batch.rejected == {0: SEVERAL_VALUES}:
-        raise MalformedJson(SEVERAL_VALUES)  # the batch as a whole lost its line ends
+        raise MalformedJson(SEVERAL_VALUES)  # this is no bad line among others: the file has lost its line ends
     if key is not None:
         batch.key = AcceptedKey(key, batch.fingerprint(kind.name))
     return batch
@@ -101,8 +101,8 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
             "received_at": batch.received_at,
             "columns": kind.name_columns(batch.columns),
             "occurred_at": batch.occurred_at,
-            # Written one by one: ten thousand dicts at once would take more than the batch.
             "keys": {position: each._asdict() for position, each in batch.keys.items()},
+            # Made as they are written: ten thousand dicts at once would take more than the batch.
             "rejected": (
                 {"index": index, "status": "rejected", "detail": reason} for index, reason in batch.rejected.items()
             ),

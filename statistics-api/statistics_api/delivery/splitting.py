@@ -30,7 +30,7 @@ _LINE = re.compile(rb"[^ \t\r\n][^\n]*+")
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|[,"]', re.DOTALL)
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _COMMA = b'",'
-_AFTER_VALUE = re.compile(r"not valid JSON: trailing characters at line 1 column ([0-9]+)")
+_AFTER_VALUE = re.compile(r"trailing characters at line 1 column ([0-9]+)")
 _VALUES = (b"{", b"[")
 _OPENING = frozenset(b"[{")
 
@@ -107,8 +107,10 @@ def split_array(body: bytes) -> Iterator[Step]:
 
 
 def values_of(body: bytes, piece: Piece) -> list[Any] | None:
-    """The values of a piece of an array, or None if it is no list of values."""
-    values = _values([b"[%b]" % body[piece.start : piece.end]]) if piece.start <= piece.end else None
+    """The values of a piece of an array, or None if it is too large, or not a list of values to the fast parser."""
+    if not 0 <= piece.end - piece.start <= PIECE_BYTES_MAX:
+        return None
+    values = _values([b"[%b]" % body[piece.start : piece.end]])
     return None if values is None else values[0]
 
 
@@ -118,7 +120,7 @@ def read_slowly(body: bytes, piece: Piece) -> Iterator[Any]:
         yield _value(body[piece.start : piece.end])
         return
     for line in _LINE.finditer(body, piece.start, piece.end):
-        yield _value(line[0])
+        yield _line_value(line[0])
 
 
 def _values(texts: Sequence[bytes]) -> list[Any] | None:
@@ -201,14 +203,28 @@ def _after_mark(body: bytes) -> int:
     return len(BYTE_ORDER_MARK) if body.startswith(BYTE_ORDER_MARK) else 0
 
 
-def _value(item: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    is_too_large = len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX
+def _line_value(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    value = _value(line)
+    if isinstance(value, Malformed) and _has_several_values(line):
+        return Malformed(SEVERAL_VALUES)
+    return value
+
+
+def _has_several_values(line: bytes) -> bool:
     try:
-        value = decode(item[:PIECE_BYTES_MAX] if is_too_large else item)
+        # Of a line that is too long, the first value may end early.
+        from_json(line[:PIECE_BYTES_MAX], allow_inf_nan=False)
+    except ValueError as error:
+        after = _AFTER_VALUE.fullmatch(str(error))
+        return after is not None and line[int(after[1]) - 1 :].lstrip()[:1] in _VALUES
+    return False
+
+
+def _value(item: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    if len(item) > PIECE_BYTES_MAX and len(item.strip()) > PIECE_BYTES_MAX:
+        return Malformed(f"larger than {PIECE_BYTES_MAX} bytes")
+    try:
+        return decode(item)
     except MalformedJson as error:
         [problem] = error.fields
-        after = _AFTER_VALUE.fullmatch(problem.msg)
-        if after is not None and item[int(after[1]) - 1 :].lstrip()[:1] in _VALUES:
-            return Malformed(SEVERAL_VALUES)
-        value = Malformed(problem.msg)
-    return Malformed(f"larger than {PIECE_BYTES_MAX} bytes") if is_too_large else value
+        return Malformed(problem.msg)
