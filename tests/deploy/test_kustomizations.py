@@ -81,14 +81,14 @@ def test_a_new_tag_is_a_new_job(kubectl: str, manifests: Path, tmp_path: Path) -
     folder = Path(shutil.copytree(manifests, tmp_path / "k8s"))
     root = folder / "kustomization.yaml"
     root.write_text(
-        root.read_text().replace('"0.1.0"', "0.2.0-rc.1").replace("newName: device", "newName: mine/device")
+        root.read_text().replace('"0.2.0"', "0.3.0-rc.1").replace("newName: device", "newName: mine/device")
     )
 
     jobs = of_kind(render(kubectl, folder), "Job")
 
-    assert [job["metadata"]["name"] for job in jobs] == ["migrate-0.2.0-rc.1"]
+    assert [job["metadata"]["name"] for job in jobs] == ["migrate-0.3.0-rc.1"]
     [container] = jobs[0]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "mine/device-statistics/device-registration-api:0.2.0-rc.1"
+    assert container["image"] == "mine/device-statistics/device-registration-api:0.3.0-rc.1"
 
 
 def test_a_changed_secret_replaces_its_pods_and_leaves_the_job_alone(
@@ -103,7 +103,7 @@ def test_a_changed_secret_replaces_its_pods_and_leaves_the_job_alone(
     for kind, name, same in (
         ("Deployment", "statistics-api", False),
         ("Deployment", "device-registration-api", False),
-        ("Job", "migrate-0.1.0", True),
+        ("Job", "migrate-0.2.0", True),
         ("StatefulSet", "postgres", True),
     ):
         templates = [named(each, kind, name)["spec"]["template"] for each in (before, after)]

@@ -203,15 +203,15 @@ BROKEN: dict[str, tuple[Rule, Break]] = {
     ),
     "the Job of yesterday": (
         service_rules.migration,
-        lambda d: metadata_of(d, "Job", "migrate-0.1.0").update(name="migrate-0.0.9"),
+        lambda d: metadata_of(d, "Job", "migrate-0.2.0").update(name="migrate-0.0.9"),
     ),
     "a Job that stays": (
         service_rules.migration,
-        lambda d: named(d, "Job", "migrate-0.1.0")["spec"].pop("ttlSecondsAfterFinished"),
+        lambda d: named(d, "Job", "migrate-0.2.0")["spec"].pop("ttlSecondsAfterFinished"),
     ),
     "two releases": (
         service_rules.migration,
-        lambda d: container_of(d, S).update(image="device-statistics/statistics-api:0.2.0"),
+        lambda d: container_of(d, S).update(image="device-statistics/statistics-api:0.3.0"),
     ),
     "a database that is moved": (
         service_rules.database,

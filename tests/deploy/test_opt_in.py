@@ -83,13 +83,13 @@ def test_the_managed_database_has_the_images_of_the_root(kubectl: str, folder: P
     root = folder / "kustomization.yaml"
     text = root.read_text().replace("- overlays/eks", "- overlays/rds")
     root.write_text(
-        text.replace("newName: device-statistics/", "newName: registry.example/").replace('"0.1.0"', '"0.2.0"')
+        text.replace("newName: device-statistics/", "newName: registry.example/").replace('"0.2.0"', '"0.3.0"')
     )
 
     documents = render(kubectl, folder)
 
     assert not of_kind(documents, "StatefulSet")
     [job] = of_kind(documents, "Job")
-    assert job["metadata"]["name"] == "migrate-0.2.0"
+    assert job["metadata"]["name"] == "migrate-0.3.0"
     image = job["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image == "registry.example/device-registration-api:0.2.0"
+    assert image == "registry.example/device-registration-api:0.3.0"
