@@ -1,10 +1,13 @@
 """The coalescer in single sentences; `test_coalescer.py` covers everything between them. Times are in ticks."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.errors import DomainError, Invalid, NotRecorded, Overloaded
@@ -239,3 +242,70 @@ def test_batches_and_the_queue_are_bounded_in_rows_and_a_heavy_item_leaves_alone
     assert isinstance(refused, Overloaded)
     assert flushed == [[1], [2, 3], [1], [9], [5]]
     assert waiting == [20, 15, 14, 5, 0]
+
+
+async def weighed(
+    rows: Sequence[int], *, batch_rows_max: int, queue_rows_max: int
+) -> tuple[list[list[int]], list[int]]:
+    """Items of so many rows, begun together behind an item of one: the batches, and the rows of those refused."""
+    batches: list[list[int]] = []
+    gate = asyncio.Event()
+
+    async def flush(items: Sequence[int], _: float) -> list[int]:
+        batches.append(list(items))
+        await gate.wait()
+        return list(items)
+
+    coalescer: Coalescer[int, int] = Coalescer(
+        flush,
+        batch_rows_max=batch_rows_max,
+        queue_rows_max=queue_rows_max,
+        remaining_seconds_min=0,
+        weigh=lambda item: item,
+        clock=lambda: 0,
+    )
+    first = coalescer.begin(1, LONG)
+    await asyncio.sleep(0)
+    begun = [coalescer.begin(item, LONG) for item in rows]
+    refused = [item for item, outcome in zip(rows, begun, strict=True) if outcome.done()]
+    assert len(coalescer) == sum(rows) - sum(refused)
+    gate.set()
+    await asyncio.wait([first, *begun])
+    assert len(coalescer) == 0
+    assert all(isinstance(outcome.exception(), Overloaded) for outcome in begun if outcome.exception() is not None)
+    return batches, refused
+
+
+@given(rows=st.lists(st.integers(1, 12), max_size=20), batch_rows_max=st.integers(1, 10), queue=st.integers(1, 40))
+def test_a_coalescer_counts_the_rows_of_its_items(rows: list[int], batch_rows_max: int, queue: int) -> None:
+    batches, refused = asyncio.run(weighed(rows, batch_rows_max=batch_rows_max, queue_rows_max=queue))
+
+    taken = list(rows)
+    for each in refused:
+        taken.remove(each)
+    assert sorted(item for batch in batches for item in batch) == sorted([1, *taken])
+    assert sum(taken) <= queue or len(taken) == 1  # an item that is larger than the queue waits alone
+    for batch in batches:
+        assert sum(batch) <= batch_rows_max or len(batch) == 1
+    for batch, following in itertools.pairwise(batches[1:]):
+        assert sum(batch) + following[0] > batch_rows_max  # no batch is smaller than it must be
+
+
+def test_an_outcome_that_is_cancelled_withdraws_its_item() -> None:
+    async def program() -> list[int]:
+        flushed: list[int] = []
+
+        async def flush(items: Sequence[int], _: float) -> list[int]:
+            flushed.extend(items)
+            await asyncio.sleep(0)
+            return list(items)
+
+        coalescer: Coalescer[int, int] = Coalescer(
+            flush, batch_rows_max=LONG, queue_rows_max=LONG, remaining_seconds_min=0, clock=lambda: 0
+        )
+        begun = [coalescer.begin(number, LONG) for number in range(3)]
+        begun[1].cancel()
+        await asyncio.wait(begun)
+        return flushed
+
+    assert asyncio.run(program()) == [0, 2]

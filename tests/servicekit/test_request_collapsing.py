@@ -173,3 +173,15 @@ def test_one_query_answers_all(askers: int) -> None:
 
     assert len(world.begun) == 1
     assert all(answer is world.begun[0] for answer in world.answers)
+
+
+async def test_all_who_ask_for_one_query_share_its_future() -> None:
+    async def read(key: str) -> str:
+        return key.upper()
+
+    reads = CollapsedReads(read)
+    first, second, other = reads.begin("a"), reads.begin("a"), reads.begin("b")
+
+    assert first is second
+    assert first is not other
+    assert (await reads.get("a"), await first, await other) == ("A", "A", "B")

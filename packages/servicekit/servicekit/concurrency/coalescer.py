@@ -1,8 +1,8 @@
-"""Many callers, one flush at a time: the heart of both hops.
+"""Collects the items of many callers into one flush at a time; both hops use it.
 
 While one flush is under way, items queue; when it ends, the next flush takes all of them, and those that the event
-loop can bring at once. There is no artificial delay: alone, an item leaves at once. The public service flushes into
-one HTTP request, the private service into one transaction.
+loop can bring at once. There is no artificial delay: an item that finds no flush under way leaves at once. The public
+service flushes into one HTTP request, the private service into one transaction.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown, Overload
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-# Turns of the event loop between two flushes: in the first, whoever was answered writes to its client, in the second
-# the sockets are read, in the third those requests submit their items. Microseconds when there is nothing to do; when
-# there is much, the next flush carries twice as many (docs/decisions/0013-coalescer-turns.md has the measurement).
+# Turns of the event loop between two flushes: in the first, the answered requests write to their clients, in the
+# second the sockets are read, in the third those requests submit their items. They take microseconds when there is
+# nothing to do; when there is much, the next flush carries twice as many (docs/decisions/0013-coalescer-turns.md).
 _TURNS_BETWEEN = 3
 
 _log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ class _PendingItem(Generic[Item, Outcome]):
 
 
 class Coalescer(Generic[Item, Outcome]):
-    """Gives every submitted item exactly one outcome, by its deadline at the latest (where an item submitted before
-    it has a later one: by that).
+    """Gives every submitted item exactly one outcome, no later than the latest deadline among it and the items queued
+    before it.
 
     `flush(items, deadline)` returns one outcome an item, in order. An outcome that is a `DomainError` is raised to
     its submitter alone. A flush that raises NotRecorded says that nothing of the batch was stored; any other
@@ -81,7 +81,7 @@ class Coalescer(Generic[Item, Outcome]):
         Raises:
             NotRecorded: never sent: expired in the queue, or the process is shutting down.
             Overloaded: never sent: the queue is full.
-            OutcomeUnknown: sent, and nobody can tell what became of it.
+            OutcomeUnknown: sent, and its outcome is not known.
         """
         return await self.begin(item, deadline)
 

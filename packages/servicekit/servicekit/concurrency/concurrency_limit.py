@@ -1,29 +1,29 @@
-"""How many requests may be in flight in this process at once: a houseful for a while, fewer in a lasting overload."""
+"""The limit of requests in flight in one process: fixed at first, adaptive while the process is overloaded."""
 
 import math
 import time
 from collections.abc import Callable
 
-# While overloaded, a flush may take so many times what one takes that has little to carry.
+# During overload the limit shrinks while a flush takes longer than this multiple of a nearly empty one.
 LATENCY_RATIO_MAX = 2.0
-# A flush of so many items at the most has little to carry.
+# A flush of at most this many items counts as nearly empty.
 BASELINE_ITEMS_MAX = 8
-# Fewer than these are never admitted for want of speed: flushes would carry too little to be worth their cost.
+# The limit never falls below this: smaller flushes would not be worth their fixed cost.
 IN_FLIGHT_MIN = 96
-# So long after the house was full, it is opened whole again.
+# The full limit is restored this many seconds after it was last reached.
 OVERLOAD_SECONDS = 30.0
-# By these factors at the most the limit follows one flush.
+# The limit changes by at most these factors after one flush.
 _SHRINK, _GROW = 0.7, 1.1
-# Of each flush that carries little, in what one usually takes.
+# Weight of one nearly empty flush in the moving average of their duration.
 _EWMA_WEIGHT = 1 / 64
 
 
 class AdaptiveConcurrencyLimit:
-    """Counts what is in flight, and says when it is too much.
+    """Counts the requests in flight, and tells when they are too many.
 
-    Up to `in_flight_max` requests, everybody is served, however long it takes: a burst, or many clients that are
-    patient. Once that is too little, the process is overloaded. A longer queue would not get more done now, only
-    later, so for the next `OVERLOAD_SECONDS` the limit follows the flushes: it falls while they take more than
+    Up to `in_flight_max`, every request is accepted, however long it takes: they may be a burst, or many clients that
+    are patient. When that limit is reached, the process is overloaded, and a longer queue would not get more done. So
+    for the next `OVERLOAD_SECONDS` the limit follows the flushes: it falls while they take more than
     `LATENCY_RATIO_MAX` times what a nearly empty one usually takes, and rises while they take less
     (docs/decisions/0014-adaptive-concurrency-limit.md). Readings of `clock` are in seconds.
     """
@@ -34,13 +34,13 @@ class AdaptiveConcurrencyLimit:
         self._limit = self._in_flight_max
         self._baseline_seconds: float | None = None
         self._overloaded_until = -math.inf
-        # Requests that were started and have no answer, and those of them whose bodies are not whole yet. Kept, not
-        # counted when asked for: under overload, that is what this process does most.
+        # Requests that were started and are not answered, and those of them whose bodies are not complete. The
+        # numbers are maintained, not computed when asked for: under overload they are asked for most of all.
         self.started = 0
         self.receiving = 0
 
     def configure(self, in_flight_max: int) -> None:
-        """Set the size of the house; to be called before the first request, and harmless when repeated."""
+        """Set the full limit; called before the first request, and harmless when repeated."""
         if self._in_flight_max != in_flight_max:
             self._in_flight_max = self._limit = in_flight_max
 

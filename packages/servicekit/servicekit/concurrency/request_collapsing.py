@@ -1,4 +1,4 @@
-"""One query answers everybody who asked before it started."""
+"""One query answers every caller that asked before it started."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -12,7 +12,7 @@ class CollapsedReads(Generic[Key, Value]):
     """Runs each distinct key at most once at a time.
 
     A caller never gets a value from a query that began before it asked: that would break read-your-writes. So
-    those who read while a query runs share the next one.
+    callers that ask while a query runs share the next one.
     """
 
     def __init__(self, read: Callable[[Key], Awaitable[Value]]) -> None:

@@ -1,6 +1,6 @@
-"""Leaving in order: on SIGTERM, readiness fails first, requests are served on, and only then the server stops.
+"""Graceful shutdown: on SIGTERM, readiness fails first, requests are still served, and then the server stops.
 
-State of the process, not of an application: the signal reaches the process, and the routes only ask.
+This is state of the process, because a signal reaches the process and not an application.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ def is_draining() -> bool:
 
 
 def install(seconds: float) -> None:
-    """Hold the server's own SIGTERM handler back for `seconds`; a second signal goes through at once.
+    """Delay the server's own SIGTERM handler by `seconds`; a second signal takes effect at once.
 
     Called once the server has installed its handler, from the event loop's thread.
     """

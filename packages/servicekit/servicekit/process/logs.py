@@ -1,4 +1,4 @@
-"""Everything that is not a request line: start, stop, warnings, errors with their traces."""
+"""Configures every log line that is not a request line: start, stop, warnings, errors with their traces."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ LogFormat = Literal["json", "text"]
 
 
 def chosen_format(setting: LogFormat | None) -> LogFormat:
-    """What the operator chose; else text where a person is looking, JSON where a machine is."""
+    """The operator's choice; without one, text on a terminal and JSON elsewhere."""
     return setting or ("text" if sys.stdout.isatty() else "json")
 
 

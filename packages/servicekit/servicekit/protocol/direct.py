@@ -1,7 +1,7 @@
 """Answers the ordinary requests of direct routes from the parser's callback: no task, no scope, no Request.
 
 A task, the layers and the framework take most of the time of a request whose own work is small. Whatever is not
-ordinary is declined, and takes the long way unchanged (docs/decisions/direct-routes.md):
+ordinary is declined, and takes the long way unchanged (docs/decisions/0018-direct-routes.md):
 
 * any method but the route's own, HEAD included; a path with a trailing slash; a POST with a query string;
 * HTTP/1.0, `Connection: close`, an upgrade, `Expect`, `Content-Encoding`, a chunked body or one above the limit;

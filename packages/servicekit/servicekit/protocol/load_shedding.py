@@ -1,9 +1,9 @@
-"""Refuses what is too much before it costs anything.
+"""Load shedding: refuses a request beyond the limit before it costs much.
 
 An overloaded process that spends half as much on a refusal as on an answer has little left for answers. Here a refusal
 is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
 
-Even so, a client that repeats at once costs a refusal each time, and a few hundred of them take the whole process. So
+A client that repeats at once still costs a refusal each time, and a few hundred such clients take the whole process. So
 a connection is not read for a while after a refusal: the next request waits in the client's own socket.
 """
 
@@ -26,11 +26,11 @@ from servicekit.protocol.timeouts import TimeoutProtocol
 
 OVERLOADED = "too many requests are in flight"
 LOG_SECONDS = 1.0
-# How long a connection is not read after a refusal; a random time between the two, or the clients that were refused
-# together would come back together. As long as Retry-After says: 2,000 clients that repeat at once then cost 2,000
-# refusals a second instead of 50,000 (docs/decisions/0016-pause-after-a-refusal.md).
+# A connection is not read for a random time between these two after a refusal, so that clients which were refused
+# together do not come back together. 2,000 clients that repeat at once cost 2,000 refusals a second, not 40,000
+# (docs/decisions/0016-pause-after-a-refusal.md).
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
-# Refused here, a balancer would restart a process that works, or send its share of the load to the others.
+# If these were refused, a balancer would restart a process that works, or send its share of the load to the others.
 _EXEMPT_PATHS = frozenset({b"/livez", b"/readyz", b"/health"})
 
 _log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ _REFUSAL = ErrorAnswer(Overloaded(OVERLOADED))
 
 
 class LoadSheddingProtocol(TimeoutProtocol):
-    """Refuses a request that arrives while too many are in flight in this process, `limit_concurrency` at the most.
+    """Refuses a request while too many are in flight in this process; the full limit is `limit_concurrency`.
 
-    A request whose body is still receiving is not counted: clients that are slow on purpose would take every place for
-    the 15 s that they are granted. uvicorn's own check of the setting counts even idle connections, and is switched
-    off. What is not plain (pipelined, HEAD, a body that waits for 100 Continue) is refused at leisure, in a task.
+    A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
+    the 15 s that they are granted. uvicorn's own check of the setting counts idle connections too, and is switched
+    off. A request that is pipelined, a HEAD, or one that waits for 100 Continue is refused in a task, which costs more.
     """
 
     _refusing = False
@@ -131,8 +131,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
         if self._pause_timer is not None:
             self._pause_timer.cancel()
         self.flow.pause_reading()
-        # Not a secret: it spreads load.
-        seconds = random.uniform(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)  # noqa: S311
+        seconds = random.uniform(PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX)  # noqa: S311 - not a secret
         self._pause_timer = self.loop.call_later(seconds, self._resume_reading)
 
     def _resume_reading(self) -> None:
@@ -156,7 +155,7 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
 
 
 class _RefusalCounter:
-    """One line a second instead of one a refusal."""
+    """Writes one log line a second, not one for each refusal."""
 
     def __init__(self) -> None:
         self._refused = 0

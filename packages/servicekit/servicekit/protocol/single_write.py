@@ -1,4 +1,4 @@
-"""One system call for a whole answer.
+"""Writes a whole answer with one system call.
 
 uvicorn writes the head of an answer and its body separately, and uvloop hands each write to the kernel at once: two
 system calls, two packets, and a client that wakes up twice (measured in docs/decisions/0012-one-write-one-timer.md).
@@ -17,7 +17,7 @@ _PLAIN = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 
 class SingleWriteProtocol(HttpToolsProtocol):
-    """Joins the head of an answer and its body where the body comes in one piece; uvicorn does the rest."""
+    """Joins the head of an answer and its body when the body comes in one piece; uvicorn writes every other answer."""
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -48,7 +48,7 @@ async def _send_in_one_write(
 
 
 def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
-    """The head of an answer that is all there, to a client that is; None for any other, which uvicorn writes."""
+    """The head of an answer that is complete, for a client that is still there; None where uvicorn must write it."""
     body = message.get("body", b"")
     is_last = not cycle.keep_alive or cycle.disconnected
     if message.get("more_body", False) or cycle.scope["method"] == "HEAD" or is_last or cycle.flow.write_paused:
@@ -69,7 +69,7 @@ def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) 
 
 
 def _write(cycle: RequestResponseCycle, answer: bytes) -> None:
-    """As the end of `RequestResponseCycle.send`."""
+    """Write it, and end the request as `RequestResponseCycle.send` does."""
     cycle.transport.write(answer)
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False

@@ -1,4 +1,4 @@
-"""How long a connection waits for its client: for a request to arrive whole, and for the next one to begin."""
+"""Closes connections that are idle or too slow."""
 
 import asyncio
 
@@ -17,10 +17,10 @@ class TimeoutProtocol(ErrorAnswerProtocol):
     which no other begins in uvicorn's keep-alive time-out.
 
     uvicorn bounds only the latter, and starts and stops a timer for every request. Here a connection has one timer,
-    which looks at most `REQUEST_SECONDS_MAX` ahead: what begins after a look is looked at again in time.
+    which fires at least every `REQUEST_SECONDS_MAX`: a deadline that is set in between is checked in time.
     """
 
-    # Readings of the loop's clock; None while it is not for the client to go on.
+    # Readings of the loop's clock; None while the client does not have to send anything.
     _request_deadline: float | None = None
     _idle_deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -28,7 +28,7 @@ class TimeoutProtocol(ErrorAnswerProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._request_deadline = self.loop.time() + REQUEST_SECONDS_MAX  # a new connection owes us its first request
+        self._request_deadline = self.loop.time() + REQUEST_SECONDS_MAX  # of a new connection's first request
         self._check_deadlines()
 
     @override
@@ -43,7 +43,7 @@ class TimeoutProtocol(ErrorAnswerProtocol):
 
     @override
     def on_response_complete(self) -> None:
-        """As uvicorn's, but for its timer."""
+        """As uvicorn's, without its timer."""
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()

@@ -33,8 +33,8 @@ from servicekit.protocol.application import ProtocolAnswers, ServedApplication
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 
-# Young objects between two looks for garbage cycles. A request makes hardly any cycles, and with Python's own 700 the
-# collector took a twelfth of the instructions of a request (docs/decisions/0012-one-write-one-timer.md).
+# The garbage collector runs after this many new objects. A request makes hardly any cycles, and with Python's own 700
+# the collector took a twelfth of the instructions of a request (docs/decisions/0012-one-write-one-timer.md).
 _GC_THRESHOLD = 20_000
 
 

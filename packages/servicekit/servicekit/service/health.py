@@ -1,4 +1,4 @@
-"""Liveness is about the process alone, readiness about everything it needs."""
+"""Liveness and readiness routes: liveness is about the process alone, readiness about everything it needs."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
@@ -10,7 +10,7 @@ from servicekit.errors import RETRY_AFTER_SECONDS, DomainError
 from servicekit.http.openapi import refusals
 from servicekit.process import drain
 
-# A need is checked by awaiting it: it returns what it found, or raises a DomainError that says what is wrong.
+# Returns the state of one thing that the service needs, or raises a DomainError that says what is wrong.
 ReadinessCheck = Callable[[], Awaitable[str]]
 
 
@@ -36,7 +36,7 @@ def health_routes(service: str, *, version: str, environment: str, needs: Mappin
     """`/health`, `/livez` and `/readyz`. All are async: liveness must not queue behind busy worker threads."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", summary="Is the service there? Asks nobody else", responses=refusals(422))
+    @router.get("/health", summary="Is the service up? Checks nothing else", responses=refusals(422))
     async def health() -> Health:
         return Health(service=service)
 

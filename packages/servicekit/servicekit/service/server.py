@@ -1,4 +1,4 @@
-"""uvicorn, with the limits that it lacks and the time-outs this product relies on."""
+"""Starts uvicorn with this product's protocol class, limits and time-outs."""
 
 import signal
 import sys
@@ -32,7 +32,7 @@ def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_fli
         server_header=False,
         proxy_headers=False,  # only the rate limit needs the client's address, and reads it by its own rules
         backlog=4096,
-        limit_concurrency=in_flight_max,  # as LoadSheddingProtocol reads it: requests, not connections
+        limit_concurrency=in_flight_max,  # LoadSheddingProtocol counts requests, not connections
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=GRACEFUL_SECONDS_MAX,
     )

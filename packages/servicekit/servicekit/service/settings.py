@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from servicekit.database.connection_string import dsn
 from servicekit.process.logs import LogFormat
 
-# Printed in .env.example: good for a laptop, refused in production.
+# The secrets in .env.example begin with this; production refuses them.
 EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
 
 Environment = Literal["development", "production"]
@@ -54,9 +54,9 @@ class ServiceSettings(BaseSettings):
     log_format: LogFormat | None = None
     # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.
     drain_seconds: float = Field(default=0, ge=0, le=60)
-    # Of each process; what comes beyond is refused at once. An accepted request waits for those before it, so this
-    # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. Where it does not suffice, less are
-    # admitted for a while: see servicekit.concurrency.concurrency_limit.
+    # Of each process; requests beyond it are refused at once. An accepted request waits for those before it, so this
+    # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. In a lasting overload the limit is
+    # lower: see servicekit.concurrency.concurrency_limit.
     in_flight_max: int = Field(default=600, ge=1)
     # Tells the processes of one service apart. Work that would wait for a shared row can be spread by it.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
