@@ -112,7 +112,7 @@ def test_every_operation_says_what_it_is_for_and_what_it_answers(name: str, requ
 
 def test_the_private_document_asks_for_the_token_wherever_the_service_does(private: httpx2.Client) -> None:
     for _, path, operation in operations(private):
-        needs_token = path.startswith("/Device/")
+        needs_token = path.startswith(("/Device/", "/events/"))
         assert operation.get("security") == ([{"serviceToken": []}] if needs_token else None)
         assert ("401" in operation["responses"]) == needs_token
 

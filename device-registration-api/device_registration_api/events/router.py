@@ -41,7 +41,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         "/forward",
         response_model=ForwardResponse,
         summary="Record the events of many clients that share one request",
-        responses=refusals(401, 413, 422, 503),
+        responses=refusals(401, 413, 422, 503, as_problem=True),
         openapi_extra=json_body(table.forward_model, headers=(deadline.HEADER,)),
     )
     @hot
@@ -60,7 +60,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         "/batch",
         response_model=ForwardedBatchResponse,
         summary="Record one client's batch in one transaction",
-        responses=refusals(401, 409, 413, 422, 503),
+        responses=refusals(401, 409, 413, 422, 503, as_problem=True),
         openapi_extra=json_body(table.batch_model, headers=(deadline.HEADER,)),
     )
     @hot
