@@ -31,8 +31,8 @@ def lines_about(service: Service, request_id: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("path", "body", "status", "forwarded_to"),
     [
-        ("/Log/auth", event("u"), 200, "/Device/register/coalesced"),
-        ("/Log/auth/batch", [event("u")], 200, "/Device/register/batch"),
+        ("/Log/auth", event("u"), 200, "/events/auth_events/forward"),
+        ("/Log/auth/batch", [event("u")], 200, "/events/auth_events/batch"),
         ("/Log/auth", event("u", "Windows"), 400, None),
         ("/Log/auth", event(""), 422, None),
         ("/Log/auth", "x" * 70_000, 413, None),
@@ -58,9 +58,14 @@ def test_each_request_is_one_line_and_carries_its_id_to_the_private_service(
 
 def test_many_events_in_one_forward_are_all_named_in_its_line(private: httpx2.Client, product: Product) -> None:
     ids = [f"together-{uuid4()}" for _ in range(3)]
-    registration = {"project_id": 1, "event_id": str(uuid4()), "received_at": NOW, "user_key": "u", "device_type": "TV"}
-    body = {"registrations": [registration] * 3, "request_ids": ids}
-    assert private.post("/Device/register/coalesced", json=body).status_code == 200
+    body = {
+        "project_ids": [1] * 3,
+        "event_ids": [str(uuid4()) for _ in ids],
+        "received_at": [NOW] * 3,
+        "columns": {"user_keys": ["u"] * 3, "device_types": ["TV"] * 3},
+        "request_ids": ids,
+    }
+    assert private.post("/events/auth_events/forward", json=body).status_code == 200
     for request_id in ids:
         [line] = lines_about(product.private, request_id)
         assert (line["events"], line["request_ids"]) == (3, ids)

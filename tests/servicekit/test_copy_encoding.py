@@ -162,12 +162,13 @@ def test_another_reader_finds_the_fields_and_nothing_else(found: dict[str, Seque
     ("codec", "value"),
     [
         (INT4, 2**31), (INT4, "1"), (INT4, 1.5), (INT8, 2**63), (INT8, -(2**63) - 1), (FLOAT8, "x"), (FLOAT8, 10**400),
-        (UUID, "00000000-0000-0000-0000-00000000000"), (UUID, "no uuid"), (UUID, "0" * 34), (UUID, 1),
+        (UUID, "00000000-0000-0000-0000-00000000000"), (UUID, "no uuid"), (UUID, 1),
+        (UUID, "00000000-0000-0000-0000-00000000000000"),
         (TIMESTAMPTZ, datetime(2026, 1, 1)), (TIMESTAMPTZ, "2026-01-01"),  # noqa: DTZ001 - refused for having no zone
         (TEXT, "\ud800"), (TEXT, 1), (TEXT, b"bytes"), (COLOUR, 1), (BOOL, "true"), (BOOL, 2), (JSONB, object()),
         (JSONB, "\ud800"),
     ],
-    ids=lambda each: each.type_name if isinstance(each, Codec) else ascii(each)[:30].partition(" at ")[0],
+    ids=lambda each: each.type_name if isinstance(each, Codec) else ascii(each)[:30],
 )  # fmt: skip
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_value_of_another_type_or_out_of_range_is_refused_as_bad_data(
