@@ -1,12 +1,16 @@
 // Open-loop load for tests/faults/overload.py: requests begin at a given rate, whether or not earlier ones were answered.
 //
-//   k6 run -e URL=http://127.0.0.1:8000 -e SECONDS=60 -e RATE=5000 -e OUT=step.json load/overload.js
+//   k6 run -e URL=http://127.0.0.1:8000/Log/auth -e BODY='{"userKey":"IDENTITY","deviceType":"iOS"}' -e STATUS=200 \
+//     -e SECONDS=60 -e RATE=5000 -e OUT=step.json load/overload.js
 //
+// BODY is an event, in which IDENTITY becomes another text each time; STATUS says that it was recorded.
 // With CLIENTS instead of RATE the loop is closed: so many clients, each waiting for its answer (the capacity).
 import http from "k6/http";
 import { Counter, Trend } from "k6/metrics";
 
 const seconds = `${__ENV.SECONDS}s`;
+const [before, after] = __ENV.BODY.split("IDENTITY");
+const recorded = Number(__ENV.STATUS);
 const accepted = new Trend("accepted_ms", true);
 const refused = new Trend("refused_ms", true);
 // Neither recorded nor refused as promised: another status, no Retry-After, or no answer at all.
@@ -33,12 +37,11 @@ export const options = {
 };
 
 export default function () {
-  const body = `{"userKey":"k6-${__VU}-${__ITER}","deviceType":"iOS"}`;
-  const answer = http.post(`${__ENV.URL}/Log/auth`, body, {
+  const answer = http.post(__ENV.URL, `${before}k6-${__VU}-${__ITER}${after}`, {
     headers: { "Content-Type": "application/json" },
     timeout: "10s",
   });
-  if (answer.status === 200) {
+  if (answer.status === recorded) {
     accepted.add(answer.timings.duration);
   } else if ((answer.status === 503 || answer.status === 429) && answer.headers["Retry-After"]) {
     refused.add(answer.timings.duration);

@@ -10,9 +10,10 @@ import pytest
 
 from tests.compose.stack import Stack
 from tests.faults.checker import check
-from tests.faults.event_kinds import AuthEvents
+from tests.faults.event_kinds import SingleEvents
 from tests.faults.history import Ending, History
 from tests.faults.writers import Writers
+from tests.kinds.served_kinds import AUTH_EVENTS
 
 SEED = int(os.environ.get("COMPOSE_SEED", "1"))
 # Long enough for some repeats to meet what is stored already: a run without one proves nothing.
@@ -24,10 +25,11 @@ CALM_EVENTS = 20
 RESTART_SECONDS_MAX = 20.0
 
 
-class EventsInContainers(AuthEvents):
+class EventsInContainers(SingleEvents):
     """Read by psql in the database's container: no port leads there."""
 
     def __init__(self, stack: Stack) -> None:
+        super().__init__(AUTH_EVENTS)
         self._stack = stack
 
     def rows(self, admin_url: str, run: str) -> Counter[str]:

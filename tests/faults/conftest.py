@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.stack import Stack, running_stack
+from tests.servers import DELIVERED
 
 DEFAULT_SEED = 1
 
@@ -22,6 +23,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("stack")) as running:
+async def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """The product as it is delivered, unless the module names other PROGRAMS."""
+    programs = getattr(request.module, "PROGRAMS", DELIVERED)
+    async with running_stack(tmp_path_factory.mktemp("stack"), programs=programs) as running:
         yield running

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.faults.checker import Verdict, check
-from tests.faults.event_kinds import AuthEvents, EventKind
+from tests.faults.event_kinds import EventKind
 from tests.faults.history import Ending, History
 from tests.faults.stack import Stack
 from tests.faults.writers import Writers
@@ -52,6 +52,8 @@ class Run:
     """Everything known about a run when it is over. Times are readings of `time.monotonic`."""
 
     name: str
+    # What the writers sent.
+    kind: str
     seed: int
     begun: float
     history: History
@@ -87,12 +89,11 @@ def plan_mix(faults: Sequence[Fault], seed: int, count: int = 3) -> list[Planned
     ]
 
 
-async def run(stack: Stack, planned: Sequence[Planned], seed: int, kind: EventKind | None = None) -> Run:
-    """Let the writers work through the planned faults, wait until all is normal, settle, and judge."""
-    kind = kind or AuthEvents()
+async def run(stack: Stack, planned: Sequence[Planned], seed: int, kind: EventKind) -> Run:
+    """Let the writers of a kind work through the planned faults, wait until all is normal, settle, and judge."""
     history = History()
     name = " + ".join(each.fault.name for each in planned)
-    this = Run(name, seed, time.monotonic(), history)
+    this = Run(name, kind.name, seed, time.monotonic(), history)
     identity = f"run{time.time_ns():x}"
     writers = Writers(stack.url, kind, history, run=identity, seed=seed)
     baseline = await asyncio.to_thread(kind.counts, stack.admin_url)

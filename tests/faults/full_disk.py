@@ -1,4 +1,4 @@
-"""A run whose database lives on a small tmpfs that fills up: `python -m tests.faults.full_disk FOLDER SEED FAULT…`.
+"""A run whose database lives on a small tmpfs: `python -m tests.faults.full_disk FOLDER SEED KIND FAULT…`.
 
 To be started in a mount namespace of its own (`unshare -m` as root, `unshare -Urm` as anybody): the mount is seen by
 nobody else, and gone with the process. Exits with 0 when proven, 1 with the complaints, CANNOT_MOUNT when refused.
@@ -18,9 +18,11 @@ from random import Random
 import psycopg2
 
 from local.services import ROOT
+from tests.faults.event_kinds import EventKind, kind_named
 from tests.faults.experiment import Fault, plan, run
 from tests.faults.proven import assert_proven
 from tests.faults.stack import DATABASE, Stack, running_stack
+from tests.kinds.served_kinds import WITH_SAMPLE
 
 CANNOT_MOUNT = 77
 NAMESPACES = {"as root": ["-m"], "as an ordinary user": ["-U", "-r", "-m"]}
@@ -72,13 +74,14 @@ FULL_DISK_FAULTS = (
 )
 
 
-def prove_in_namespace(who: str, folder: Path, seed: int, names: Collection[str]) -> tuple[int, str]:
+def prove_in_namespace(who: str, folder: Path, seed: int, kind: EventKind, names: Collection[str]) -> tuple[int, str]:
     """Run `prove` in a child process that may mount; its exit status and what it said. `who` is of NAMESPACES."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return CANNOT_MOUNT, "unshare (util-linux) is not there"
-    command = [unshare, *NAMESPACES[who], sys.executable, "-m", "tests.faults.full_disk", str(folder), str(seed)]
-    finished = subprocess.run([*command, *names], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [unshare, *NAMESPACES[who], sys.executable, "-m", "tests.faults.full_disk"]
+    arguments = [str(folder), str(seed), kind.name, *names]
+    finished = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     said = finished.stdout + finished.stderr
     return (CANNOT_MOUNT if "unshare failed" in finished.stderr else finished.returncode), said
 
@@ -97,18 +100,20 @@ def mount(disk: Path) -> None:
         sys.exit(CANNOT_MOUNT)
 
 
-async def prove(folder: Path, disk: Path, seed: int, names: Collection[str]) -> None:
+async def prove(folder: Path, disk: Path, seed: int, kind: EventKind, names: Collection[str]) -> None:
     """Those named, each once. Raises AssertionError with the complaints."""
-    async with running_stack(folder, postgres_settings=_WAL_SETTINGS, postgres_folder=disk / "postgres") as stack:
+    async with running_stack(
+        folder, postgres_settings=_WAL_SETTINGS, postgres_folder=disk / "postgres", programs=WITH_SAMPLE
+    ) as stack:
         for fault in (each for each in FULL_DISK_FAULTS if each.name in names):
-            finished = await run(stack, plan(fault, seed), seed)
+            finished = await run(stack, plan(fault, seed), seed, kind)
             assert_proven(finished, folder)
             assert finished.verdict is not None
             assert finished.verdict.troubled, f"{fault.name}: nobody noticed"
 
 
 if __name__ == "__main__":
-    _folder, _seed, *_names = sys.argv[1:]
+    _folder, _seed, _kind, *_names = sys.argv[1:]
     _disk = Path(_folder, "disk")
     mount(_disk)
-    asyncio.run(prove(Path(_folder), _disk, int(_seed), _names))
+    asyncio.run(prove(Path(_folder), _disk, int(_seed), kind_named(_kind), _names))

@@ -26,7 +26,10 @@ from tests.faults.event_kinds import select
 from tests.faults.impatient_clients import Counts, total
 from tests.faults.processes import confine, resident_bytes
 from tests.faults.stack import Stack
+from tests.kinds.served_kinds import KINDS
 
+# What is sent: the first kind of the list, for the product as it is delivered has it.
+KIND = KINDS[0]
 FACTORS = (2, 5, 10)
 FULL_SPEED_FACTOR = 2
 CAPACITY_CLIENTS = 128
@@ -211,7 +214,8 @@ async def measure(
     Raises NoLoadGenerator.
     """
     out = folder / "k6.json"
-    variables = {"URL": stack.url, "SECONDS": f"{seconds:.0f}", "OUT": str(out)}
+    variables = {"URL": f"{stack.url}{KIND.path}", "SECONDS": f"{seconds:.0f}", "OUT": str(out)}
+    variables |= {"BODY": json.dumps(KIND.body("IDENTITY", KIND.groups[-1])), "STATUS": str(KIND.recorded_status)}
     variables |= {"CLIENTS": str(clients)} if rate is None else {"RATE": str(max(1, round(rate)))}
     command = ["taskset", "--cpu-list", str(_cores()[-1]), k6()]
     command += ["run", "--quiet", "--no-thresholds", "--no-usage-report"]

@@ -11,11 +11,13 @@ def assert_proven(run: Run, folder: Path) -> None:
     assert verdict is not None
     normal = "too late" if run.normal_after_seconds is None else f"after {run.normal_after_seconds:.1f} s"
     print(
-        f"{run.name}: --seed {run.seed}, {verdict.events} events, {verdict.acknowledged} acknowledged, "
+        f"{run.name}, {run.kind}: --seed {run.seed}, {verdict.events} events, {verdict.acknowledged} acknowledged, "
         f"{verdict.unknown} unknown, {verdict.suppressed} suppressed, {verdict.troubled} in trouble, "
         f"normal {normal}"
     )
     if run.complaints:
         history = folder / "history.jsonl"
         run.history.save(history)
-        raise AssertionError("\n".join([f"{run.name} (--seed {run.seed}), history in {history}:", *run.complaints]))
+        raise AssertionError(
+            "\n".join([f"{run.name}, {run.kind} (--seed {run.seed}), history in {history}:", *run.complaints])
+        )

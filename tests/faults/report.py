@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class Soak:
         self.runs.append(run)
         self.seconds.extend(_seconds(run, self.begun))
         self.marks.extend((name, begin - self.begun, end - self.begun) for name, begin, end in run.marks)
-        self.complaints.extend(f"{run.name} (--seed {run.seed}): {each}" for each in run.complaints)
+        self.complaints.extend(f"{run.name}, {run.kind} (--seed {run.seed}): {each}" for each in run.complaints)
         run.history.attempts.clear()
         run.history.reads.clear()
 
@@ -81,12 +81,15 @@ def _page(soak: Soak) -> list[str]:
         "unknown outcomes": sum(each.unknown for each in verdicts),
         "suppressed duplicates": sum(each.suppressed for each in verdicts),
     }
+    kinds = Counter(run.kind for run in soak.runs)
     return [
         "# Soak report",
         "",
         f"`{soak.command}` on {machine}: {', '.join(f'{count:,} {what}' for what, count in amounts.items())}.",
         "",
         f"**{', '.join(f'{what} {count}' for what, count in totals.items())}.**",
+        "",
+        f"Runs by what was sent: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}.",
         "",
         *(f"- {each}" for each in soak.complaints),
         *([""] if soak.complaints else []),

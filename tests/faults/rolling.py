@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from local.database import base_environment, migrate
 from local.postgres import Postgres, wheel_binaries
 from local.services import Service, registration_service, statistics_service
 from tests.faults.balancer import Balancer
-from tests.servers import READER, WRITER, free_port
+from tests.faults.event_kinds import EventKind
+from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs, free_port
 
 INSTANCES = 2
 CLIENTS = 12
@@ -46,14 +48,14 @@ class Restarts:
     requests: int = 0
     restarts: int = 0
     failures: list[str] = field(default_factory=list)
-    # User keys of what was answered with 200.
-    recorded: list[str] = field(default_factory=list)
+    # Identities of what was acknowledged, by the number of the client.
+    recorded: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     begun: float = field(default_factory=time.monotonic)
     ended: float = 0.0
 
 
 @asynccontextmanager
-async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
+async def running_fleet(folder: Path, programs: Programs = DELIVERED) -> AsyncIterator[Fleet]:
     """Two of each, with a database server of their own below `folder`; everything is stopped at the end."""
     postgres = Postgres(folder / "postgres", wheel_binaries(), tcp_port=free_port())
     async with AsyncExitStack() as undo:
@@ -61,6 +63,7 @@ async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
         await asyncio.to_thread(postgres.start)
         admin_url = postgres.url("device_statistics")
         await asyncio.to_thread(migrate, admin_url, WRITER, READER, base_environment())
+        await asyncio.to_thread(programs.install, MigratedDatabase(admin_url))
         env = base_environment() | {"LOG_FORMAT": "json", "DRAIN_SECONDS": str(DRAIN_SECONDS)}
         token = "token-of-the-fleet"  # noqa: S105 - of these processes alone
         privates = [
@@ -73,7 +76,7 @@ async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
             )
             for index in range(INSTANCES)
         ]
-        await _start(privates, undo)
+        await _start(privates, programs, undo)
         private_balancer = await undo.enter_async_context(Balancer([each.port for each in privates]))
         publics = [
             statistics_service(
@@ -86,7 +89,7 @@ async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
             )
             for index in range(INSTANCES)
         ]
-        await _start(publics, undo)
+        await _start(publics, programs, undo)
         public_balancer = await undo.enter_async_context(Balancer([each.port for each in publics]))
         fleet = Fleet(admin_url, publics, privates, public_balancer, private_balancer)
         for service in (*publics, *privates):
@@ -94,11 +97,17 @@ async def running_fleet(folder: Path) -> AsyncIterator[Fleet]:
         yield fleet
 
 
-async def rolling_restarts(fleet: Fleet, rounds: int, requests_min: int) -> Restarts:
-    """Restart every instance `rounds` times under load, and go on until `requests_min` requests were made."""
+async def rolling_restarts(fleet: Fleet, kinds: Sequence[EventKind], rounds: int, requests_min: int) -> Restarts:
+    """Restart every instance `rounds` times under load, and go on until `requests_min` requests were made.
+
+    The clients take turns with the kinds.
+    """
     seen = Restarts()
     stop = asyncio.Event()
-    clients = [asyncio.create_task(_client(fleet.url, number, stop, seen)) for number in range(CLIENTS)]
+    clients = [
+        asyncio.create_task(_client(fleet.url, number, kinds[number % len(kinds)], stop, seen))
+        for number in range(CLIENTS)
+    ]
     try:
         for _ in range(rounds):
             # The two services at the same time, their two instances one after the other.
@@ -113,8 +122,19 @@ async def rolling_restarts(fleet: Fleet, rounds: int, requests_min: int) -> Rest
     return seen
 
 
-async def _start(services: Sequence[Service], undo: AsyncExitStack) -> None:
+def unlike_acknowledged(fleet: Fleet, kinds: Sequence[EventKind], seen: Restarts) -> list[str]:
+    """One sentence for each client whose rows are not what it was told."""
+    return [
+        f"the rows of client {number} ({kind.name}) are not what was acknowledged"
+        for number in range(CLIENTS)
+        for kind in [kinds[number % len(kinds)]]
+        if kind.rows(fleet.admin_url, f"rolling-{number}-") != dict.fromkeys(seen.recorded[number], 1)
+    ]
+
+
+async def _start(services: Sequence[Service], programs: Programs, undo: AsyncExitStack) -> None:
     for service in services:
+        programs.choose(service)
         undo.callback(service.kill)
         service.start()
     for service in services:
@@ -134,22 +154,23 @@ async def _until_balanced(fleet: Fleet, service: Service) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _client(url: str, number: int, stop: asyncio.Event, seen: Restarts) -> None:
-    count = 0
+async def _client(url: str, number: int, kind: EventKind, stop: asyncio.Event, seen: Restarts) -> None:
+    count, group = 0, kind.groups[1]
     async with httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
         while not stop.is_set():
             count += 1
-            user_key = f"rolling-{number}-{count}"
+            identity = f"rolling-{number}-{count}"
             seen.requests += 1
             try:
                 if count % 5 == 0:
-                    answer = await client.get("/Log/auth/statistics")
+                    answer, expected = await kind.read_count(client, group), int(httpx2.codes.OK)
                 else:
-                    answer = await client.post("/Log/auth", json={"userKey": user_key, "deviceType": "TV"})
-                if answer.status_code != httpx2.codes.OK:
-                    seen.failures.append(f"{answer.status_code} {answer.text[:100]}")
+                    answer = await kind.send(client, identity, group, None, ANSWER_SECONDS_MAX)
+                    expected = kind.recorded_status
+                if answer.status_code != expected:
+                    seen.failures.append(f"{kind.name}: {answer.status_code} {answer.text[:100]}")
                 elif count % 5:
-                    seen.recorded.append(user_key)
+                    seen.recorded[number].append(identity)
             except httpx2.TransportError as error:
                 seen.failures.append(repr(error))
             await asyncio.sleep(PAUSE_SECONDS)

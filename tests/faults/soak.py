@@ -20,18 +20,18 @@ from tests.faults import overload, report
 from tests.faults.catalogue import EVERY_FAULT
 from tests.faults.client_churn import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 from tests.faults.cpu_share import NoCpuShare, cpu_share
-from tests.faults.event_kinds import AuthEventBatches, AuthEvents, EventKind
+from tests.faults.event_kinds import KINDS, EventKind, kind_named
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
 from tests.faults.impatient_clients import TooFewFiles, allow_files
-from tests.faults.rolling import rolling_restarts, running_fleet
+from tests.faults.rolling import rolling_restarts, running_fleet, unlike_acknowledged
 from tests.faults.stack import Stack, running_stack
+from tests.kinds.served_kinds import WITH_SAMPLE
+from tests.servers import DELIVERED
 
 OUTPUT = ROOT / "build" / "soak"
 LOCK = OUTPUT.with_suffix(".lock")
 SEEDS = 3
-# Of all fault runs, so many send their events in batches.
-BATCH_SHARE = 0.25
 CANCELLED, PLAIN = 5_000, 100
 SLOW, SLOW_P99_FACTOR_MAX = 500, 2.0
 # Calls a second of the clients beside the slow ones.
@@ -85,7 +85,7 @@ class Soaking:
             yield plan_mix(EVERY_FAULT, seed), seed
 
     async def _fault_run(self, stack: Stack, planned: Sequence[Planned], seed: int) -> None:
-        kind = AuthEventBatches() if self._random.random() < BATCH_SHARE else AuthEvents()
+        kind = self._random.choice(KINDS)
         finished = await run(stack, planned, seed, kind)
         verdict = finished.verdict
         assert verdict is not None
@@ -164,13 +164,12 @@ class Soaking:
 
     async def _rolling_restarts(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            async with running_fleet(Path(folder)) as fleet:
+            async with running_fleet(Path(folder), WITH_SAMPLE) as fleet:
                 rounds, requests = (ROUNDS, REQUESTS_MIN) if self._is_whole else (1, 500)
-                seen = await rolling_restarts(fleet, rounds, requests)
-                rows = await asyncio.to_thread(AuthEvents().rows, fleet.admin_url, "rolling-")
+                seen = await rolling_restarts(fleet, KINDS, rounds, requests)
+                unlike = await asyncio.to_thread(unlike_acknowledged, fleet, KINDS, seen)
         complaints = [f"{len(seen.failures)} requests failed: {seen.failures[:3]}"] if seen.failures else []
-        if rows != dict.fromkeys(seen.recorded, 1):
-            complaints.append("the rows are not what was acknowledged")
+        complaints += unlike
         said = f"{seen.requests:,} requests, {len(seen.failures)} failed, in {seen.ended - seen.begun:.0f} s"
         self._other(f"{seen.restarts} rolling restarts, no client repeats", said, complaints)
 
@@ -181,12 +180,13 @@ class Soaking:
                 seed = self._random.randrange(1_000_000)
                 with tempfile.TemporaryDirectory() as folder:
                     names = [fault.name]
-                    status, said = await asyncio.to_thread(prove_in_namespace, who, Path(folder), seed, names)
+                    kind = self._random.choice(KINDS)
+                    status, said = await asyncio.to_thread(prove_in_namespace, who, Path(folder), seed, kind, names)
                 lines = said.strip().splitlines() or [""]
                 refused = status == CANNOT_MOUNT
                 complaints = [] if status == 0 or refused else [lines[-1]]
                 how = f"not possible here: {lines[-1]}" if refused else lines[0] if status == 0 else "broken"
-                self._other(f"{fault.name}, {who}", how, complaints)
+                self._other(f"{fault.name}, {who}, {kind.name}", how, complaints)
 
     def _other(self, name: str, how: str, complaints: list[str]) -> None:
         self.found.others.append((name, how))
@@ -210,7 +210,9 @@ class Soaking:
     async def _stack(self, *, bare: bool = False) -> AsyncIterator[Stack]:
         with tempfile.TemporaryDirectory() as folder:
             workers = 1 if bare else 2
-            async with running_stack(Path(folder), public_workers=workers, bare=bare) as stack:
+            # Figures of speed are those of the product as it is delivered.
+            programs = DELIVERED if bare else WITH_SAMPLE
+            async with running_stack(Path(folder), public_workers=workers, bare=bare, programs=programs) as stack:
                 yield stack
 
 
@@ -218,7 +220,7 @@ async def replay(fault_name: str, seed: int, kind: EventKind, output: Path) -> i
     """One fault with one seed, as a failed run's line says; the number of complaints."""
     (fault,) = [each for each in EVERY_FAULT if each.name == fault_name]
     with tempfile.TemporaryDirectory() as folder:
-        async with running_stack(Path(folder)) as stack:
+        async with running_stack(Path(folder), programs=WITH_SAMPLE) as stack:
             finished = await run(stack, plan(fault, seed), seed, kind)
     finished.history.save(output / "history.jsonl")
     print("\n".join(finished.complaints) or "every promise held")
@@ -231,7 +233,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="how long, about")
     parser.add_argument("--seed", type=int, default=None, help="replays the plans of an earlier soak")
     parser.add_argument("--fault", choices=[each.name for each in EVERY_FAULT], help="only this one, once")
-    parser.add_argument("--batches", action="store_true", help="with --fault: send events in batches")
+    parser.add_argument("--kind", choices=[each.name for each in KINDS], default=KINDS[0].name, help="with --fault")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"--seed {seed}", flush=True)
@@ -245,8 +247,7 @@ def main() -> int:
     shutil.rmtree(OUTPUT)
     OUTPUT.mkdir()
     if chosen.fault is not None:
-        kind = AuthEventBatches() if chosen.batches else AuthEvents()
-        return min(1, asyncio.run(replay(chosen.fault, seed, kind, OUTPUT)))
+        return min(1, asyncio.run(replay(chosen.fault, seed, kind_named(chosen.kind), OUTPUT)))
     try:
         overload.k6()
     except overload.NoLoadGenerator as error:

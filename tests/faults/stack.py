@@ -20,7 +20,7 @@ from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, Service, registration_service, statistics_service
 from tests.faults.processes import signal_tree, tree
 from tests.faults.proxy import TcpProxy
-from tests.servers import READER, WRITER, free_port
+from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs, free_port
 
 DATABASE = "postgresql"
 SERVICES = (STATISTICS_API, REGISTRATION_API)
@@ -130,16 +130,16 @@ async def running_stack(
     folder: Path,
     *,
     public_workers: int = 2,
-    sabotage: Sequence[str] = (),
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
     postgres_folder: Path | None = None,
     bare: bool = False,
     public_settings: Mapping[str, str] = _NO_SETTINGS,
+    programs: Programs = DELIVERED,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
-    `sabotage` names modules of the folder of that name, for the private service. `bare`: no proxies between the parts
-    and no clocks to step, for figures of speed. `public_settings` are environment variables of the public service.
+    `bare`: no proxies between the parts and no clocks to step, for figures of speed. `public_settings` are environment
+    variables of the public service; `programs` are what is started.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
     postgres = Postgres(
@@ -153,12 +153,13 @@ async def running_stack(
         link = await undo.enter_async_context(TcpProxy(private_port))
         stack = Stack(folder, postgres, link, database_link)
         await asyncio.to_thread(migrate, stack.admin_url, WRITER, READER, base_environment())
+        await asyncio.to_thread(programs.install, MigratedDatabase(stack.admin_url))
 
         token = secrets.token_hex(24)
         clock = [] if bare else ["stepped_clock"]
         by_proxy = {"DB_PORT": str(database_link.port)} if not bare else {}
         stack.services[REGISTRATION_API] = registration_service(
-            _environment(stack, REGISTRATION_API, [*clock, *sabotage]),
+            _environment(stack, REGISTRATION_API, clock),
             port=private_port,
             database=WRITER.environment(stack.admin_url) | by_proxy,
             service_token=token,
@@ -174,6 +175,7 @@ async def running_stack(
             log=folder / f"{STATISTICS_API}.log",
         )
         for name in (REGISTRATION_API, STATISTICS_API):
+            programs.choose(stack.services[name])
             undo.push_async_callback(stack.kill, name)
             await stack.start(name)
         yield stack

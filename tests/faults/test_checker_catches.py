@@ -16,11 +16,14 @@ from local.services import REGISTRATION_API
 from tests.faults import experiment
 from tests.faults.catalogue import EVERY_FAULT
 from tests.faults.checker import Verdict
+from tests.faults.event_kinds import AUTH_EVENTS, EventBatches, EventKind, SingleEvents
 from tests.faults.experiment import Fault, Planned, plan, run
 from tests.faults.stack import Stack
+from tests.kinds import served_kinds as served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PROGRAMS = served.WITH_SAMPLE
 _BY_NAME = {fault.name: fault for fault in EVERY_FAULT}
 KILL_POSTGRESQL = _BY_NAME["kill -9 postgresql"]
 KILL_PRIVATE = _BY_NAME[f"kill -9 {REGISTRATION_API}"]
@@ -48,8 +51,8 @@ def execute(stack: Stack, *statements: str) -> None:
             cursor.execute(statement)
 
 
-async def verdict_of(stack: Stack, fault: Fault, seed: int) -> tuple[Verdict, list[str]]:
-    finished = await run(stack, plan(fault, seed), seed)
+async def verdict_of(stack: Stack, fault: Fault, seed: int, kind: EventKind = AUTH_EVENTS) -> tuple[Verdict, list[str]]:
+    finished = await run(stack, plan(fault, seed), seed, kind)
     assert finished.verdict is not None
     print(finished.complaints)
     return finished.verdict, finished.complaints
@@ -73,7 +76,7 @@ async def test_a_service_that_does_not_come_back_is_noticed(
 
     staying = replace(KILL_PRIVATE, name="stays away", inject=stays_away)
     planned = [Planned(staying, at_seconds=1.0, lasts_seconds=0.1)]
-    begun = asyncio.create_task(run(stack, planned, seed))
+    begun = asyncio.create_task(run(stack, planned, seed, AUTH_EVENTS))
     await asyncio.sleep(6.0)
     stack.resume(REGISTRATION_API)
     assert "not normal within 0.5 s" in (await begun).complaints
@@ -108,9 +111,16 @@ async def test_without_the_unique_key_repeats_count_twice(stack: Stack, seed: in
     assert verdict.vacuous  # nothing was recognised as a repeat
 
 
-async def test_a_counter_that_adds_what_was_sent_drifts_from_the_facts(stack: Stack, seed: int) -> None:
+@pytest.mark.parametrize(
+    "kind", [SingleEvents(served.AUTH_EVENTS), EventBatches(served.PARCELS)], ids=lambda kind: kind.name
+)
+async def test_a_counter_that_adds_what_was_sent_drifts_from_the_facts(
+    stack: Stack, seed: int, kind: SingleEvents
+) -> None:
     async with sabotaged(stack, "count_rows_sent"):
-        verdict, complaints = await verdict_of(stack, RESET_BEFORE_THE_REPLY, seed)
+        verdict, complaints = await verdict_of(stack, RESET_BEFORE_THE_REPLY, seed, kind)
     assert not verdict.lost
     assert not verdict.duplicated
     assert any(each.startswith("verify-counts") for each in complaints)
+    _, said = await stack.operator_command("verify-counts")
+    assert f"drift: {kind.kind.fact}, " in said

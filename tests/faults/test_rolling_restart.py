@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.event_kinds import AuthEvents
-from tests.faults.rolling import INSTANCES, rolling_restarts, running_fleet
+from tests.faults.event_kinds import KINDS
+from tests.faults.rolling import CLIENTS, INSTANCES, rolling_restarts, running_fleet, unlike_acknowledged
+from tests.kinds.served_kinds import WITH_SAMPLE
 
 ROUNDS = 5
 REQUESTS_MIN = 5_000
@@ -13,11 +14,12 @@ REQUESTS_MIN = 5_000
 
 @pytest.mark.timeout(180)
 async def test_five_rolling_restarts_of_both_services_fail_no_request(tmp_path: Path) -> None:
-    async with running_fleet(tmp_path) as fleet:
-        seen = await rolling_restarts(fleet, ROUNDS, REQUESTS_MIN)
-        rows = AuthEvents().rows(fleet.admin_url, "rolling-")
+    async with running_fleet(tmp_path, WITH_SAMPLE) as fleet:
+        seen = await rolling_restarts(fleet, KINDS, ROUNDS, REQUESTS_MIN)
+        unlike = unlike_acknowledged(fleet, KINDS, seen)
     print(f"{seen.requests} requests, {seen.restarts} restarts in {seen.ended - seen.begun:.1f} s")
     assert seen.failures == []
     assert seen.requests >= REQUESTS_MIN
     assert seen.restarts == ROUNDS * INSTANCES * 2
-    assert rows == dict.fromkeys(seen.recorded, 1)
+    assert all(seen.recorded[number] for number in range(CLIENTS))
+    assert unlike == []

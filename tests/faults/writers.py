@@ -83,7 +83,7 @@ class Writers:
             pass
         else:
             status = answer.status_code
-            ending = self._judge(answer, "409" if other else "200")
+            ending = self._judge(answer, self._kind.conflict_status if other else self._kind.recorded_status)
             replayed = ending is Ending.OK and self._kind.replayed(answer)
         on_purpose = (hangs_up and status == 0) or (other and ending is Ending.REFUSED)
         self._history.conclude(
@@ -100,7 +100,7 @@ class Writers:
         except httpx2.TransportError:
             pass
         else:
-            status, ending = answer.status_code, self._judge(answer, "400")
+            status, ending = answer.status_code, self._judge(answer, self._kind.refused_status)
         refused = ending is Ending.REFUSED
         self._history.conclude(
             Attempt(identity, begun, time.monotonic(), ending, status, refusable=True, on_purpose=refused)
@@ -114,22 +114,22 @@ class Writers:
         except httpx2.TransportError:
             self._history.last_trouble = time.monotonic()
             return
-        if self._judge(answer, "200") is Ending.OK:
-            count, invoked = self._kind.count(answer), self._history.invoked(group)
+        if self._judge(answer, httpx2.codes.OK) is Ending.OK:
+            count, invoked = self._kind.count(answer, group), self._history.invoked(group)
             self._history.reads.append(Read(group, begun, time.monotonic(), acknowledged, count, invoked))
         else:
             self._history.last_trouble = time.monotonic()
 
-    def _judge(self, answer: httpx2.Response, expected: str) -> Ending:
+    def _judge(self, answer: httpx2.Response, expected: int) -> Ending:
         status = answer.status_code
         if status == httpx2.codes.SERVICE_UNAVAILABLE:
             code = answer.json().get("code")
             if code not in _TRY_LATER_CODES or "retry-after" not in answer.headers:
                 self._history.improper.append(f"503 with code {code}, Retry-After {answer.headers.get('retry-after')}")
             return Ending.NOT_RECORDED if code == "not-recorded" else Ending.UNKNOWN
-        if str(status) != expected:
+        if status != expected:
             self._history.improper.append(f"{status} where {expected} was due: {answer.text[:100]}")
-        if status == httpx2.codes.OK:
+        if answer.is_success:
             return Ending.OK
         return Ending.REFUSED if status < httpx2.codes.INTERNAL_SERVER_ERROR else Ending.UNKNOWN
 
