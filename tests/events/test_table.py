@@ -1,5 +1,6 @@
 """A kind's columns, declared once: COPY and the careful INSERT store the same."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 
@@ -113,3 +114,20 @@ def test_every_rollup_has_a_statement_of_its_own() -> None:
         assert "WITH" not in statement.statement
         assert statement.statement.count("INSERT") == 1
         assert "ORDER BY" in statement.statement
+
+
+@pytest.mark.parametrize("store", [copy, AUTH_EVENTS.insert], ids=["copy", "insert"])
+def test_rows_are_stored_in_the_order_of_their_keys(conn: Connection, store: Callable[..., object]) -> None:
+    """Two writers that meet take their locks in one order, whatever order their events came in."""
+    sent = datetime(2026, 11, 25, tzinfo=UTC)
+    moments = [sent + timedelta(seconds=second) for second in (3, 1, 2)]
+    forward = AUTH_EVENTS.forward_model(
+        project_ids=[77] * 3,
+        event_ids=[str(uuid7()) for _ in moments],
+        received_at=moments,
+        columns=columns_of(["c", "a", "b"], [DeviceType.TV] * 3),
+    )
+    store(conn, Rows.of_forwards([forward]))
+    with conn.cursor() as cursor:
+        cursor.execute("SELECT user_key FROM auth_event WHERE project_id = 77 ORDER BY tableoid, ctid")
+        assert cursor.fetchall() == [("a",), ("b",), ("c",)]
