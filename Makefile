@@ -52,6 +52,7 @@ lock: $(VENV)/.test-ready  ## Renew the hash-locked requirements files from the 
 	$(UV) --group pyproject.toml:local -c requirements/dev.txt -o requirements/local.txt
 	$(UV) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	$(UV) --group pyproject.toml:load -o load/requirements.txt
+	$(UV) --group pyproject.toml:alternatives -c requirements/dev.txt -o requirements/alternatives.txt
 	$(UV) --group pyproject.toml:deploy -o requirements/deploy.txt
 	$(UV) --group pyproject.toml:soak -o requirements/soak.txt
 	$(UV) statistics-api/pyproject.toml -c requirements/dev.txt -o statistics-api/requirements.txt

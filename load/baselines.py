@@ -6,29 +6,50 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
+from statistics import quantiles
+from typing import NamedTuple
 
-from uuid_utils import uuid7
-
+from load.write_loads import WriteLoad
 from local.postgres import Postgres
 
-# The very row that POST /Log/auth stores.
-_INSERT = """
-INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
-VALUES (1, now(), gen_random_uuid(), now(), 'iOS', 'user-123');
-"""
-_COPY = "\\copy auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key) from '{file}'"
 BATCH_ROWS = 10_000
 
 
-def pgbench_inserts_per_second(server: Postgres, database: str, *, seconds: int, clients: int = 64) -> float:
-    """pgbench inserting one row a transaction by a prepared statement."""
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_INSERT)
-        script.flush()
-        run = f"-n -M prepared -c {clients} -j 2 -T {seconds} -f {script.name}".split()
+class Inserts(NamedTuple):
+    """What one run of pgbench did; times in milliseconds."""
+
+    per_second: float
+    p50: float
+    p99: float
+
+
+def pgbench_inserts(
+    server: Postgres, database: str, load: WriteLoad, *, seconds: int, clients: int = 64, each_latency: bool = False
+) -> Inserts:
+    """pgbench inserting one row a transaction by a prepared statement.
+
+    The time of each transaction is written down only when it is asked for, because that costs time itself; without it
+    both percentiles are 0.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script = folder / "insert.sql"
+        script.write_text(load.insert)
+        threads = min(2, clients)
+        run = f"-n -M prepared -c {clients} -j {threads} -T {seconds} -f {script}".split()
+        run += ["-l", f"--log-prefix={folder}/latencies"] if each_latency else []
         output = _client(server, "pgbench", database, *run)
+        logs = [each.read_text() for each in folder.glob("latencies.*")]
+    return Inserts(transactions_per_second(output), *latency_percentiles("".join(logs)))
+
+
+def transactions_per_second(output: str) -> float:
+    """What pgbench says at its end.
+
+    Raises:
+        ValueError: it says nothing of it.
+    """
     match = re.search(r"tps = ([\d.]+)", output)
     if match is None:
         message = f"pgbench said nothing of tps:\n{output}"
@@ -36,36 +57,51 @@ def pgbench_inserts_per_second(server: Postgres, database: str, *, seconds: int,
     return float(match[1])
 
 
-def copied_rows_per_second(server: Postgres, database: str, *, connections: int, batches: int) -> float:
+def latency_percentiles(log: str) -> tuple[float, float]:
+    """The median and the 99th percentile of pgbench's transaction log, in milliseconds; zeros when it is empty."""
+    # A line: client, transaction, microseconds, file, second, microsecond.
+    milliseconds = [int(line.split()[2]) / 1000 for line in log.splitlines()]
+    if not milliseconds:
+        return 0.0, 0.0
+    points = quantiles(milliseconds, n=100, method="inclusive")
+    return points[49], points[98]
+
+
+def copied_rows_per_second(
+    server: Postgres, database: str, load: WriteLoad, *, connections: int, batches: int
+) -> float:
     """psql copying `batches` files of 10,000 rows over each of `connections` connections at once."""
     with tempfile.TemporaryDirectory() as folder:
-        scripts = [_copy_script(Path(folder), connection, batches) for connection in range(connections)]
+        scripts = [_copy_script(Path(folder), load, connection, batches) for connection in range(connections)]
         begun = time.perf_counter()
         with ThreadPoolExecutor(connections) as pool:
             list(pool.map(lambda script: _client(server, "psql", database, "-q", "-f", str(script)), scripts))
         return connections * batches * BATCH_ROWS / (time.perf_counter() - begun)
 
 
-def _copy_script(folder: Path, connection: int, batches: int) -> Path:
-    now = datetime.now(UTC).isoformat()
+def _copy_script(folder: Path, load: WriteLoad, connection: int, batches: int) -> Path:
     script = folder / f"{connection}.sql"
     lines = []
     for batch in range(batches):
         file = folder / f"{connection}-{batch}.tsv"
-        rows = (f"1\t{now}\t{uuid7()}\t{now}\tiOS\tuser-{number}\n" for number in range(BATCH_ROWS))
-        file.write_text("".join(rows))
-        lines.append(_COPY.format(file=file) + "\n")
+        file.write_text(load.copy_rows(BATCH_ROWS))
+        lines.append(f"\\copy {load.fact} ({load.columns}) from '{file}'\n")
     script.write_text("".join(lines))
     return script
 
 
 def _client(server: Postgres, program: str, database: str, *arguments: str) -> str:
-    environment = os.environ | {
+    environment = os.environ | libpq_environment(server, database)
+    command = [str(server.binaries / program), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout  # noqa: S603
+
+
+def libpq_environment(server: Postgres, database: str) -> dict[str, str]:
+    """The variables by which a client of PostgreSQL reaches a database as its administrator."""
+    return {
         "PGHOST": server.host,
         "PGPORT": str(server.port),
         "PGUSER": "postgres",
         "PGPASSWORD": server.password,
         "PGDATABASE": database,
     }
-    command = [str(server.binaries / program), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout  # noqa: S603

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from load import footprint, reads, writes
+from load.alternatives import comparison
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, table
 from load.instructions import instructions
@@ -33,9 +34,12 @@ def main() -> int:
             environment = BenchEnvironment(server, folder)
             steps: list[tuple[str, Callable[[], list[Figure]]]] = [
                 ("single events", lambda: writes.single_events(environment, seconds)),
+                ("keyed events", lambda: writes.keyed_events(environment, seconds)),
+                ("a lone event", lambda: writes.a_lone_event(environment, seconds)),
                 ("batches", lambda: writes.batches(environment, seconds)),
                 ("reads", lambda: reads.against_an_empty_route(environment, seconds)),
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
+                ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),
                 ("instructions", instructions),
@@ -56,6 +60,15 @@ def main() -> int:
     print(table(figures))
     print(f"\nwritten to {_REPORT}/figures.md and {_REPORT}/figures.svg", file=sys.stderr)
     return 0 if all(figure.met for figure in figures) else 1
+
+
+def alternatives(environment: BenchEnvironment, seconds: int) -> list[Figure]:
+    """No figure with a floor, but a table of its own: what users might pick instead has no duty towards us."""
+    compared = comparison.table(comparison.compare(environment, seconds))
+    _REPORT.mkdir(parents=True, exist_ok=True)
+    (_REPORT / "alternatives.md").write_text(compared + "\n")
+    print(f"{compared}\n")
+    return []
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import secrets
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +88,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when the process accepts connections.
+
+    Raises:
+        RuntimeError: it ended before.
+    """
+    while process.poll() is None:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    message = f"{process.args!r} ended with status {process.returncode} before it listened"
+    raise RuntimeError(message)

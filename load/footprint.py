@@ -14,7 +14,8 @@ from statistics import median
 
 from load.environment import BenchEnvironment, Product, free_port
 from load.figures import Figure
-from load.wrk import wrk
+from load.write_loads import AUTH_EVENTS
+from load.writes import post
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WARM_SECONDS = 30
@@ -25,10 +26,7 @@ def memory(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Resident memory of every service process while 512 clients post through two workers."""
     with environment.product("memory") as product, ThreadPoolExecutor(1) as pool:
         product.restart_public(2)
-        post = Path(__file__).parent / "post.lua"
-        running = pool.submit(
-            wrk, f"{product.public.url}/Log/auth", connections=512, seconds=_WARM_SECONDS + seconds, script=post
-        )
+        running = pool.submit(post, product, AUTH_EVENTS, clients=512, seconds=_WARM_SECONDS + seconds)
         time.sleep(_WARM_SECONDS)
         before = dict(_resident_mib(product))
         time.sleep(seconds - 1)

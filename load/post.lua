@@ -1,4 +1,6 @@
--- The document's own event, over and over.
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = '{"userKey":"user-123","deviceType":"iOS"}'
+-- wrk -s post.lua URL -- EVENT: one event over and over. Each {number} in EVENT becomes 123.
+function init(args)
+  wrk.method = "POST"
+  wrk.headers["Content-Type"] = "application/json"
+  wrk.body = args[1]:gsub("{number}", "123")
+end
