@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from servicekit.errors import DomainError
+from statistics_api.delivery.batches import REASON_CHARACTERS_MAX, AcceptedBatch
 from tests.delivery.bodies import ARRAY, LINES, MIB, UNITS, Body, any_body
-from tests.delivery.reading import reading_of
+from tests.delivery.reading import read_many, reading_of
 
 # The promise. 17 ms were measured: a deep item of 64 KiB.
 TURN_SECONDS_MAX = 0.050
@@ -97,3 +98,12 @@ async def test_reading_one_body_lets_others_run() -> None:
         turns += 1
     assert turns > 10
     assert len((await reading).rejected) > 1000
+
+
+def test_of_very_many_long_reasons_the_later_ones_are_cut_after_their_first_sentence() -> None:
+    item = b'{"occurredAt":0,"eventId":0}'
+    batch = read_many(b"[%b]" % b",".join([item] * 10_000))
+    assert isinstance(batch, AcceptedBatch)
+    assert batch.rejected[0].count("; ") == 3
+    assert batch.rejected[9_999] == batch.rejected[0].partition("; ")[0]
+    assert sum(map(len, batch.rejected.values())) < 2 * REASON_CHARACTERS_MAX

@@ -170,3 +170,22 @@ async def test_a_batchs_response_that_cannot_be_understood_leaves_it_unknown() -
         with pytest.raises(OutcomeUnknown):
             await EventGateway(AUTH_EVENTS, device_api, lambda *_: None).forward_batch(batch, "request-1")
         assert double.heads[0].startswith("post /events/auth_events/batch http/1.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"response":{"registered":1,"x":2},"replayed":false}', (b'{"registered":1,"x":2}', False)),
+        (b'{"response":{"registered":1,"x":2},"replayed":true}', (b'{"registered":1,"x":2}', True)),
+        (
+            b'{"replayed": true, "response": {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}}',
+            (b'{"registered":1,"duplicate":0,"rejected":0,"results":[]}', True),
+        ),
+    ],
+    ids=["first", "replay", "written in another way"],
+)
+async def test_a_batchs_response_is_relayed(content: bytes, expected: tuple[bytes, bool]) -> None:
+    batch = await asyncio.to_thread(read_many, b"[null]")
+    assert isinstance(batch, AcceptedBatch)
+    async with private(answering(200, content)) as (_, device_api):
+        assert await EventGateway(AUTH_EVENTS, device_api, lambda *_: None).forward_batch(batch, "r") == expected

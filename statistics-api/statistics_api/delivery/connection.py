@@ -145,8 +145,11 @@ class _Message:
             self.error = "the response has a content coding, and none was asked for"
 
     def response(self) -> httpx2.Response:
-        """The whole response."""
-        return httpx2.Response(self._status, headers=self._headers, content=b"".join(self._body))
+        """The whole response. To be called once."""
+        content = b"".join(self._body)
+        # The parser and this refer to each other, so what is left here stays until garbage is collected: 3 MB a batch.
+        self._body.clear()
+        return httpx2.Response(self._status, headers=self._headers, content=content)
 
     def on_message_begin(self) -> None:
         """The parser calls this for the response, for those before it with a status of 1xx, and for any unasked one."""

@@ -42,10 +42,9 @@ async def record_batch(request: Request, kind: EventKind[EventModel], project_id
         project_id=project_id,
         received_at=clock.now(),
     )
-    forwarded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
-    body = forwarded.response.model_dump_json(by_alias=True)
-    headers = replayed_headers() if forwarded.replayed else None
-    return Response(body, headers=headers, media_type="application/json")
+    recorded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
+    headers = replayed_headers() if recorded.is_replay else None
+    return Response(recorded.response, headers=headers, media_type="application/json")
 
 
 def gateway_of(request: Request, kind: EventKind[EventModel]) -> EventGateway[EventModel]:

@@ -27,6 +27,7 @@ from servicekit.middleware.fast_path import FastPathMiddleware
 from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.middleware.route_table import RouteTable
+from servicekit.process.memory import return_large_blocks
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol.application import ProtocolAnswers, ServedApplication
 
@@ -55,7 +56,7 @@ def new_application(
         title=title,
         version=version,
         description=description,
-        lifespan=_with_tuned_gc(lifespan),
+        lifespan=_with_tuned_memory(lifespan),
         redirect_slashes=False,  # NormalizationMiddleware takes both forms
         exception_handlers={
             DomainError: on_domain_error,
@@ -93,13 +94,14 @@ def add_middleware(
     return ServedApplication(outermost, log=log, answers=answers)
 
 
-def _with_tuned_gc(lifespan: Lifespan) -> Lifespan:
+def _with_tuned_memory(lifespan: Lifespan) -> Lifespan:
     @asynccontextmanager
     async def settled(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         async with lifespan(app) as state:
             gc.collect()
             gc.freeze()  # what is here when the service starts stays until it ends
             gc.set_threshold(_GC_THRESHOLD)
+            return_large_blocks()
             yield state
 
     return settled
