@@ -11,21 +11,21 @@ from pathlib import Path
 
 from uuid_utils import uuid7
 
+from load.kinds import BenchKind
 from local.postgres import Postgres
 
-# The very row that POST /Log/auth stores.
-_INSERT = """
-INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
-VALUES (1, now(), gen_random_uuid(), now(), 'iOS', 'user-123');
-"""
-_COPY = "\\copy auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key) from '{file}'"
 BATCH_ROWS = 10_000
+# Of the event that is posted over and over.
+NUMBER = 123
 
 
-def pgbench_inserts_per_second(server: Postgres, database: str, *, seconds: int, clients: int = 64) -> float:
+def pgbench_inserts_per_second(
+    server: Postgres, database: str, kind: BenchKind, *, seconds: int, clients: int = 64
+) -> float:
     """pgbench inserting one row a transaction by a prepared statement."""
+    values = ", ".join(["1", "now()", "gen_random_uuid()", "now()", *(f"'{each}'" for each in kind.own_values(NUMBER))])
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_INSERT)
+        script.write(f"INSERT INTO {kind.fact} ({kind.columns}) VALUES ({values});")  # noqa: S608 - values of ours
         script.flush()
         run = f"-n -M prepared -c {clients} -j 2 -T {seconds} -f {script.name}".split()
         output = _client(server, "pgbench", database, *run)
@@ -36,25 +36,27 @@ def pgbench_inserts_per_second(server: Postgres, database: str, *, seconds: int,
     return float(match[1])
 
 
-def copied_rows_per_second(server: Postgres, database: str, *, connections: int, batches: int) -> float:
+def copied_rows_per_second(
+    server: Postgres, database: str, kind: BenchKind, *, connections: int, batches: int
+) -> float:
     """psql copying `batches` files of 10,000 rows over each of `connections` connections at once."""
     with tempfile.TemporaryDirectory() as folder:
-        scripts = [_copy_script(Path(folder), connection, batches) for connection in range(connections)]
+        scripts = [_copy_script(Path(folder), kind, connection, batches) for connection in range(connections)]
         begun = time.perf_counter()
         with ThreadPoolExecutor(connections) as pool:
             list(pool.map(lambda script: _client(server, "psql", database, "-q", "-f", str(script)), scripts))
         return connections * batches * BATCH_ROWS / (time.perf_counter() - begun)
 
 
-def _copy_script(folder: Path, connection: int, batches: int) -> Path:
+def _copy_script(folder: Path, kind: BenchKind, connection: int, batches: int) -> Path:
     now = datetime.now(UTC).isoformat()
     script = folder / f"{connection}.sql"
     lines = []
     for batch in range(batches):
         file = folder / f"{connection}-{batch}.tsv"
-        rows = (f"1\t{now}\t{uuid7()}\t{now}\tiOS\tuser-{number}\n" for number in range(BATCH_ROWS))
-        file.write_text("".join(rows))
-        lines.append(_COPY.format(file=file) + "\n")
+        rows = (["1", now, str(uuid7()), now, *kind.own_values(number)] for number in range(BATCH_ROWS))
+        file.write_text("".join("\t".join(row) + "\n" for row in rows))
+        lines.append(f"\\copy {kind.fact} ({kind.columns}) from '{file}'\n")
     script.write_text("".join(lines))
     return script
 

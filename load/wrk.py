@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,10 @@ class Load(NamedTuple):
     errors: int
 
 
-def wrk(url: str, *, connections: int, seconds: int, script: Path | None = None) -> Load:
+def wrk(url: str, *, connections: int, seconds: int, script: Path | None = None, arguments: Sequence[str] = ()) -> Load:
     """Ask `url` over and over from `connections` clients at once, each waiting for its answer.
+
+    `arguments` are the script's.
 
     Raises:
         WrkMissingError: it is not on the PATH.
@@ -33,7 +36,7 @@ def wrk(url: str, *, connections: int, seconds: int, script: Path | None = None)
         raise WrkMissingError("wrk is needed as the client (Debian: apt-get install wrk)")
     command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s"]
     command += ["-s", str(script)] if script else []
-    output = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    output = subprocess.run([*command, url, "--", *arguments], check=True, capture_output=True, text=True).stdout  # noqa: S603
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
     return Load(
