@@ -93,7 +93,11 @@ def _copy_script(folder: Path, load: WriteLoad, connection: int, batches: int) -
 def _client(server: Postgres, program: str, database: str, *arguments: str) -> str:
     environment = os.environ | libpq_environment(server, database)
     command = [str(server.binaries / program), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout  # noqa: S603
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603
+    if finished.returncode != 0:
+        message = f"{program} ended with status {finished.returncode}: {finished.stderr.strip()}"
+        raise RuntimeError(message)
+    return finished.stdout
 
 
 def libpq_environment(server: Postgres, database: str) -> dict[str, str]:

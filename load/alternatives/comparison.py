@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -32,23 +32,27 @@ class Row(NamedTuple):
 def compare(environment: BenchEnvironment, seconds: int) -> list[Row]:
     """Everything that can be installed here, one process each; the median of the rounds."""
     commands = dict(_installed())
-    runs: dict[tuple[str, int], list[Row]] = {}
-    with ExitStack() as stack:
-        product = stack.enter_context(environment.product("alternatives"))
+    rounds: list[list[Row]] = []
+    with environment.product("alternatives") as product:
         database = libpq_environment(environment.server, product.name)
-        servers = {name: stack.enter_context(_serving(command, database)) for name, command in commands.items()}
-        servers["the product"] = product.public.url
         for _ in range(ROUNDS):
             environment.settle()
             inserts = pgbench_inserts(environment.server, product.name, AUTH_EVENTS, seconds=seconds, each_latency=True)
-            runs.setdefault(("pgbench, no HTTP", 64), []).append(Row("pgbench, no HTTP", 64, *inserts))
-            for name, url in servers.items():
-                for clients in CLIENTS:
-                    environment.settle()
-                    load = post_to(url, AUTH_EVENTS, clients=clients, seconds=seconds)
-                    row = Row(name, clients, load.requests_per_second, load.p50, load.p99)
-                    runs.setdefault((name, clients), []).append(row)
-    return [_median(rows) for rows in runs.values()]
+            rows = [Row("pgbench, no HTTP", 64, *inserts)]
+            for name, command in commands.items():
+                # Only in its turn: the pools of all of them at once leave pgbench too few connections.
+                with _serving(command, database) as url:
+                    rows += _measured(environment, name, url, seconds)
+            rows += _measured(environment, "the product", product.public.url, seconds)
+            rounds.append(rows)
+    return [_median(rows) for rows in zip(*rounds, strict=True)]
+
+
+def _measured(environment: BenchEnvironment, name: str, url: str, seconds: int) -> Iterator[Row]:
+    for clients in CLIENTS:
+        environment.settle()
+        load = post_to(url, AUTH_EVENTS, clients=clients, seconds=seconds)
+        yield Row(name, clients, load.requests_per_second, load.p50, load.p99)
 
 
 def table(rows: list[Row]) -> str:
@@ -60,7 +64,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(["| one process | clients | events/s | p50, ms | p99, ms |", "|---|---:|---:|---:|---:|", *lines])
 
 
-def _median(rows: list[Row]) -> Row:
+def _median(rows: Sequence[Row]) -> Row:
     return Row(*rows[0][:2], *(median(side) for side in zip(*(row[2:] for row in rows), strict=True)))
 
 
