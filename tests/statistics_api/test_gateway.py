@@ -111,6 +111,7 @@ async def test_each_event_gets_the_outcome_at_its_position() -> None:
 async def test_a_response_that_does_not_answer_for_each_event_once_leaves_it_unknown(body: bytes) -> None:
     outcomes, _ = await forwarded(answering(200, body), [accepted()])
     assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown]
+    assert str(outcomes[0]).startswith("the private service")  # and not by an accident of ours
 
 
 async def test_two_outcomes_for_one_event_leave_all_unknown() -> None:

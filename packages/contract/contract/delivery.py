@@ -6,7 +6,7 @@ an event (a subclass of `Event`) and one of its columns (a subclass of `EventCol
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, cast
@@ -56,7 +56,7 @@ class Event(BaseModel):
     def idempotency_fields(self) -> tuple[object, ...]:
         """What a repeat is compared by: every field that the client set, and nothing that the server adds."""
         own = (getattr(self, name) for name in type(self).model_fields if name not in Event.model_fields)
-        return (self.fingerprint_name, *own, _in_utc(self.occurred_at).isoformat() if self.occurred_at else "")
+        return (self.fingerprint_name, *own, self.occurred_at.isoformat() if self.occurred_at else "")
 
 
 class IdempotencyKey(BaseModel):
@@ -268,14 +268,6 @@ class ForwardedBatchResponse(BaseModel):
 
     response: BatchResponse
     replayed: bool = False
-
-
-def _in_utc(at: datetime) -> datetime:
-    """One spelling for one instant; of a time at the very ends of the calendar, which is refused anyway, its own."""
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        return at
 
 
 def validate_occurred_at(occurred_at: datetime, received_at: datetime) -> None:

@@ -1,7 +1,7 @@
 """From what a client sent to an accepted event: the edge gives its id and its time once, for every retry to come."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -50,7 +50,7 @@ def accept(
         return accept_plain(kind, values, key, project_id=project_id, request_id=request_id)
     received_at = clock.now()
     event = kind.read(value, "body")
-    occurred_at = utc_occurred_at(event, received_at, "body")
+    occurred_at = valid_occurred_at(event, received_at, "body")
     if key is not None and event.event_id is not None and key != event.event_id:
         raise Invalid.single(f"must equal the header {KEY_HEADER} where both are sent", "body", "eventId")
     return AcceptedEvent(
@@ -85,8 +85,8 @@ def accept_plain(
     return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values, None, accepted_key)
 
 
-def utc_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
-    """When the event happened, in UTC: the database understands fewer offsets than a client may write.
+def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
+    """When the event happened; an `Instant` is in UTC, however it was written.
 
     Raises:
         Invalid: too long ago, or in the future.
@@ -97,7 +97,7 @@ def utc_occurred_at(event: Event, received_at: datetime, *where: str) -> datetim
         validate_occurred_at(event.occurred_at, received_at)
     except ValueError as error:
         raise Invalid.single(str(error), *where, "occurredAt") from None
-    return event.occurred_at.astimezone(UTC)
+    return event.occurred_at
 
 
 def accepted_key_of(event: Event, key: str | None) -> AcceptedKey | None:

@@ -14,7 +14,7 @@ from servicekit.concurrency.time_slice import TimeSlice
 from servicekit.errors import Invalid
 from servicekit.http.bodies import body_sha256
 from servicekit.http.strict_json import MalformedJson, decode
-from statistics_api.delivery.accepting import AcceptedKey, accepted_key_of, utc_occurred_at
+from statistics_api.delivery.accepting import AcceptedKey, accepted_key_of, valid_occurred_at
 from statistics_api.delivery.kinds import Columns, EventKind, EventModel
 from statistics_api.delivery.splitting import (
     PIECE_BYTES_MAX,
@@ -199,7 +199,7 @@ def _add(kind: EventKind[EventModel], batch: AcceptedBatch, event: EventModel | 
         return
     position = batch.next_position
     try:
-        occurred_at = utc_occurred_at(event, batch.received_at)
+        occurred_at = valid_occurred_at(event, batch.received_at)
     except Invalid as refusal:
         batch.reject(str(refusal))
         return
