@@ -17,11 +17,12 @@ SCRIPT = Path(__file__).parents[2] / "load" / "keyed.lua"
 
 
 class Listener(ThreadingHTTPServer):
-    """Answers every request with 200 and keeps its key and its body."""
+    """Answers every request with one status and keeps its key and its body."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[tuple[str | None, str]] = []
+        self.status = "200 OK"
 
     @property
     def url(self) -> str:
@@ -36,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.server.seen.append((self.headers["Idempotency-Key"], body))
         # In one piece: a header and a body in two would wait for the client's delayed acknowledgement.
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        self.wfile.write(f"HTTP/1.1 {self.server.status}\r\nContent-Length: 0\r\n\r\n".encode())
 
     def log_message(self, *_: object) -> None:
         """Nothing: a line a request would be the whole output of the test."""
@@ -82,3 +83,10 @@ def test_without_replays_every_key_is_new(server: Listener) -> None:
 
 def test_without_keys_no_request_has_one(server: Listener) -> None:
     assert {key for key, _ in send(server, "none")} == {None}
+
+
+def test_a_run_in_which_a_key_is_refused_is_no_measurement(server: Listener) -> None:
+    server.status = "409 Conflict"
+
+    with pytest.raises(ValueError, match="requests fail"):
+        send(server, "0.5")

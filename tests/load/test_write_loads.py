@@ -1,0 +1,33 @@
+"""Every kind that the bench writes: what the baselines store, and what a client sends, are rows of that kind."""
+
+import io
+import json
+
+import pytest
+
+from load.write_loads import WRITE_LOADS, WriteLoad
+from servicekit.database import Connection
+from tests.kinds.served_kinds import KINDS
+
+
+@pytest.mark.parametrize("load", WRITE_LOADS, ids=lambda load: load.path)
+def test_pgbench_and_copy_store_rows_of_the_kind(conn: Connection, load: WriteLoad) -> None:
+    with conn.cursor() as cur:
+        cur.execute(f"SELECT count(*) FROM {load.fact}")  # noqa: S608 - a constant of the bench
+        ((before,),) = cur.fetchall()
+        cur.execute(load.insert)
+        cur.copy_expert(f"COPY {load.fact} ({load.columns}) FROM STDIN", io.StringIO(load.copy_rows(3)))
+        cur.execute(f"SELECT count(*) FROM {load.fact}")  # noqa: S608 - a constant of the bench
+        ((after,),) = cur.fetchall()
+
+    assert after - before == 4
+
+
+@pytest.mark.parametrize("load", WRITE_LOADS, ids=lambda load: load.path)
+def test_the_event_that_is_sent_is_one_of_the_kind(load: WriteLoad) -> None:
+    (kind,) = (each for each in KINDS if each.path == load.path)
+
+    event = json.loads(load.event.replace("{number}", "7"))
+    assert set(event) == set(kind.body("identity", kind.groups[0]))
+    assert load.event.count("{number}") == 1
+    assert kind.fact == load.fact
