@@ -9,7 +9,7 @@ from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _LINE_END = b"\r\n"
@@ -18,6 +18,22 @@ _PLAIN = b"\t\r\n" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 class SingleWriteProtocol(HttpToolsProtocol):
     """Joins the head of an answer and its body when the body comes in one piece; uvicorn writes every other answer."""
+
+    @override
+    def on_message_begin(self) -> None:
+        """As uvicorn's, but for the scope, of which a request that is answered directly needs no more than this."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.scope = cast("HTTPScope", {"headers": self.headers})
+
+    @override
+    def on_headers_complete(self) -> None:
+        url, headers, expects, known = self.url, self.headers, self.expect_100_continue, self.scope
+        super().on_message_begin()  # which makes the whole scope
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope = cast("HTTPScope", {**self.scope, **known})
+        super().on_headers_complete()
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
