@@ -22,7 +22,7 @@ from servicekit.middleware.fast_path import hot
 from servicekit.process import drain
 from servicekit.process.logs import configure_logs
 from servicekit.process.request_log import RequestLog
-from servicekit.protocol import timeouts
+from servicekit.protocol import load_shedding, timeouts
 from servicekit.protocol.application import CorsHeaders, ProtocolAnswers, ServedApplication
 from servicekit.protocol.direct_routes import DirectRoute
 from servicekit.service import server
@@ -200,6 +200,7 @@ def build(
 
 if __name__ == "__main__":
     configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
+    load_shedding.free_refusals.per_second = float(os.environ.get("FREE_REFUSALS_PER_SECOND", "0"))
     timeouts.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))
     server.serve(
         "tests.servicekit.small_service:build",

@@ -1,15 +1,23 @@
 """A connection is not read for a while after a refusal: clients that repeat at once cannot starve the others."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.responses import Response
 
 from servicekit.concurrency.concurrency_limit import concurrency_limit
-from servicekit.protocol.load_shedding import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
+from servicekit.protocol.load_shedding import (
+    PAUSE_SECONDS_MAX,
+    PAUSE_SECONDS_MIN,
+    RefusalBudget,
+    free_refusals,
+)
 from tests.servicekit.conftest import SmallService, StartSmall
 from tests.servicekit.in_process import RecordingTransport, connect
 from tests.servicekit.raw_http import Connection
@@ -17,6 +25,12 @@ from tests.servicekit.raw_http import Connection
 PLAIN = b"GET /plain HTTP/1.1\r\nhost: test\r\n\r\n"
 # What the machine itself may add to a wait.
 SLACK_SECONDS = 1.0
+
+
+@pytest.fixture(autouse=True)
+def no_free_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process; the small service has none by default."""
+    monkeypatch.setattr(free_refusals, "per_second", 0)
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +157,26 @@ def test_reading_goes_on_after_the_pause() -> None:
 
     assert [timer.cancelled() for timer in timers] == [False]
     assert not transport.is_paused
+
+
+def test_while_refusals_are_few_the_next_request_is_read_at_once(start_small: StartSmall) -> None:
+    small = start_small(IN_FLIGHT_MAX="1", FREE_REFUSALS_PER_SECOND="50")  # so five may come at once
+    with small.one_in_flight(), small.connect() as connection:
+        begun = time.monotonic()
+        for _ in range(5):
+            refused_get(connection)
+        assert time.monotonic() - begun < PAUSE_SECONDS_MIN
+        refused_get(connection)
+        refused_get(connection)
+        assert time.monotonic() - begun > PAUSE_SECONDS_MIN
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=300))
+def test_a_budget_is_never_exceeded(pauses: list[float]) -> None:
+    budget = RefusalBudget(100)
+    times = list(itertools.accumulate(pauses, initial=1_000.0))
+    free = [now for now in times if budget.spend(now)]
+    for first in range(len(free)):
+        window = [now for now in free if free[first] <= now <= free[first] + 1]
+        assert len(window) <= 100 + 10 + 1  # a second of it, and what was saved up
+    assert free[:1] == times[:1]  # and at the beginning there is some
