@@ -67,8 +67,8 @@ def validated(
         raise invalid(error, *where) from None
 
 
-def body_sha256(fields: object) -> str:
-    """A hexadecimal digest of validated fields, which are JSON values in a fixed order."""
+def fingerprint(fields: object) -> str:
+    """Return the hexadecimal SHA-256 of validated fields, which are JSON values in a fixed order."""
     return sha256(to_json(fields)).hexdigest()
 
 
