@@ -1,10 +1,11 @@
 """Load shedding: refuses a request beyond the limit before it costs much.
 
-An overloaded process that spends half as much on a refusal as on an answer has little left for answers. Here a refusal
-is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
+If a refusal took half the time of an answer, an overloaded process would have little time left for answers. Here a
+refusal is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
 
-A client that repeats at once still costs a refusal each time, and a few hundred such clients take the whole process. So
-a connection is not read for a while after a refusal: the next request waits in the client's own socket.
+A client that repeats at once still causes a refusal each time, and a few hundred such clients would occupy the whole
+process. So the process does not read from a connection for a while after a refusal: the next request waits in the
+client's own socket.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ from servicekit.protocol.timeouts import TimeoutProtocol
 
 OVERLOADED = "too many requests are in flight"
 LOG_SECONDS = 1.0
-# A connection is not read for a random time between these two after a refusal, so that clients which were refused
-# together do not come back together. 2,000 clients that repeat at once cost 2,000 refusals a second, not 40,000
+# After a refusal, the connection is not read for a random time between these two, so that clients that were refused
+# together do not return together. 2,000 clients that repeat at once then cause 2,000 refusals a second, not 40,000
 # (docs/decisions/0016-pause-after-a-refusal.md).
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 # If these were refused, a balancer would restart a process that works, or send its share of the load to the others.
@@ -40,14 +41,15 @@ _REFUSAL = ErrorAnswer(Overloaded(OVERLOADED))
 class LoadSheddingProtocol(TimeoutProtocol):
     """Refuses a request while too many are in flight in this process; the full limit is `limit_concurrency`.
 
-    A request whose body is still arriving is not counted: clients that are slow on purpose would take every place for
-    the 15 s that they are granted. uvicorn's own check of the setting counts idle connections too, and is switched
-    off. A request that is pipelined, a HEAD, or one that waits for 100 Continue is refused in a task, which costs more.
+    A request with an incomplete body is not counted: otherwise clients that are slow on purpose could fill the limit
+    for the 15 s that they are allowed. uvicorn's own check of the setting also counts idle connections, so it is
+    disabled. A pipelined request, a HEAD, and a request that waits for 100 Continue are refused in a task, which takes
+    more time.
     """
 
     _refusing = False
     _is_receiving = False
-    # The request whose task runs is one that was refused.
+    # Whether the running task refuses its request.
     _refusing_in_task = False
     _pause_timer: asyncio.TimerHandle | None = None
 
@@ -139,7 +141,7 @@ class LoadSheddingProtocol(TimeoutProtocol):
         # A request that is in flight came with the refused one, and uvicorn resumes reading for it.
         if not self.transport.is_closing() and self._request_in_flight() is None:
             if self._request_deadline is None:
-                self._await_next_request()  # the client's silence begins here
+                self._await_next_request()  # the idle time of the client begins here
             self.flow.resume_reading()
 
 
