@@ -11,7 +11,7 @@ from device_registration_api.auth_events.commands import AUTH_EVENTS
 from device_registration_api.events.router import read_deadline, writer_of
 from servicekit.errors import IdempotencyKeyReused, Invalid
 from servicekit.http import deadline
-from servicekit.http.bodies import KEY_HEADER, body_sha256, read_idempotency_key, read_json, validated
+from servicekit.http.bodies import KEY_HEADER, fingerprint, read_idempotency_key, read_json, validated
 from servicekit.http.error_responses import json_response
 from servicekit.http.openapi import json_body, refusals
 from servicekit.process import clock
@@ -66,6 +66,6 @@ def _envelope(event: AuthEvent, header_key: str | None) -> Forward[AuthEventColu
         received_at=[received_at],
         columns=AuthEventColumns.model_construct(user_keys=[event.user_key], device_types=[event.device_type]),
         occurred_at={} if event.occurred_at is None else {0: event.occurred_at},
-        keys={} if key is None else {0: IdempotencyKey(key=key, fingerprint=body_sha256(event.idempotency_fields()))},
+        keys={} if key is None else {0: IdempotencyKey(key=key, fingerprint=fingerprint(event.idempotency_fields()))},
         request_ids=[],
     )

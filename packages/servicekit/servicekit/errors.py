@@ -1,6 +1,6 @@
-"""Refusals and failures that a client is told about: each named once, and registered under its `code`.
+"""The errors that a client can get: each has one class, registered under its `code`.
 
-The code is what travels between services: one renders an error with it, the other rebuilds the same class from it.
+The code travels between the services: one service renders an error with it, the other rebuilds the same class from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ class FieldError(NamedTuple):
 class DomainError(Exception):
     """An error that the client can understand: `str(error)` is the sentence it reads.
 
-    A subclass states its `code` and its `status`. One that inherits both is the same error to a client, and is rebuilt
-    as its parent. An error is rebuilt without `__init__`, so whatever else that sets needs a default on the class.
+    A subclass states its `code` and its `status`. A subclass that inherits both is the same error to a client, and is
+    rebuilt as its parent. An error is rebuilt without `__init__`, so any other attribute needs a default on the class.
     """
 
     code: ClassVar[str]
     status: ClassVar[HTTPStatus]
-    # When a repeat is worth while; None where it is not.
+    # The seconds after which a repeat may succeed; None where no repeat can.
     retry_after_seconds: int | None = None
     fields: tuple[FieldError, ...] = ()
 
@@ -51,7 +51,7 @@ class DomainError(Exception):
             raise TypeError(message)
 
     def headers(self) -> dict[str, str]:
-        """What the response says beside its body."""
+        """Return the headers of the response that this error needs."""
         return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
 
 
@@ -67,9 +67,9 @@ def rebuild(
     fields: Sequence[FieldError] = (),
     retry_after_seconds: int | None = None,
 ) -> DomainError | None:
-    """The error that another service rendered; None for a code that is unknown here, or has another status here.
+    """Return the error that another service rendered; None for a code that is unknown here, or has another status.
 
-    Without `retry_after_seconds`, the class's own.
+    Without `retry_after_seconds`, the error keeps the value of its class.
     """
     kind = _BY_CODE.get(code)
     if kind is None or kind.status != status:
@@ -82,7 +82,7 @@ def rebuild(
 
 
 class BadRequest(DomainError):
-    """A value that a document answers with 400 and a sentence of its own."""
+    """A wrong value for which the family's document demands 400 and a sentence of its own."""
 
     code = "bad-request"
     status = HTTPStatus.BAD_REQUEST
@@ -95,7 +95,7 @@ class NotAuthenticated(DomainError):
     status = HTTPStatus.UNAUTHORIZED
 
     def headers(self) -> dict[str, str]:
-        """RFC 9110, section 11.6.1: a 401 names what would be accepted."""
+        """RFC 9110, section 11.6.1: a 401 names the accepted authentication scheme."""
         return super().headers() | {"WWW-Authenticate": "Bearer"}
 
 
@@ -107,14 +107,14 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """What the path names does not exist, or is not the caller's to see."""
+    """The resource that the path names does not exist, or the caller may not see it."""
 
     code = "not-found"
     status = HTTPStatus.NOT_FOUND
 
 
 class PathNotFound(DomainError):
-    """No route has this path. Not a `NotFound`: from a service behind, it means that the two do not fit together."""
+    """No route has this path. Not a `NotFound`: from the private service, it means that the releases do not fit."""
 
     code = "path-not-found"
     status = HTTPStatus.NOT_FOUND
@@ -132,12 +132,12 @@ class MethodNotAllowed(DomainError):
         self.allowed = tuple(allowed)
 
     def headers(self) -> dict[str, str]:
-        """RFC 9110, section 15.5.6: a 405 names what is allowed."""
+        """RFC 9110, section 15.5.6: a 405 names the allowed methods."""
         return super().headers() | {"Allow": ", ".join(self.allowed)}
 
 
 class RequestTimeout(DomainError):
-    """The request did not arrive whole in time."""
+    """The request was not complete in time."""
 
     code = "request-timeout"
     status = HTTPStatus.REQUEST_TIMEOUT
@@ -158,25 +158,25 @@ class IdempotencyKeyReused(DomainError):
 
 
 class Gone(DomainError):
-    """It existed once, and was erased for good."""
+    """The resource existed once, and was erased permanently."""
 
     code = "gone"
     status = HTTPStatus.GONE
 
 
 class BodyTooLarge(DomainError):
-    """More bytes than the route takes."""
+    """The body has more bytes than the route accepts."""
 
     code = "body-too-large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class UnsupportedMediaType(DomainError):
-    """A content type, or a coding of the content, that is not understood."""
+    """The content type or the content coding is not supported."""
 
     code = "unsupported-media-type"
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    # The codings that are understood; empty where the coding is not what is wrong.
+    # The supported codings; empty where the coding is not the error.
     accept_encoding: tuple[str, ...] = ()
 
     def __init__(self, message: str, accept_encoding: Sequence[str] = ()) -> None:
@@ -184,13 +184,13 @@ class UnsupportedMediaType(DomainError):
         self.accept_encoding = tuple(accept_encoding)
 
     def headers(self) -> dict[str, str]:
-        """RFC 9110, section 12.5.3: a 415 for a coding names those that would be accepted."""
+        """RFC 9110, section 12.5.3: a 415 for a content coding names the supported codings."""
         accepted = {"Accept-Encoding": ", ".join(self.accept_encoding)} if self.accept_encoding else {}
         return super().headers() | accepted
 
 
 class Invalid(DomainError):
-    """A malformed request: each field and why. Never carries what the client sent."""
+    """A malformed request: each wrong field with its reason, and never the value that the client sent."""
 
     code = "invalid"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -210,12 +210,12 @@ def _sentence(field: FieldError) -> str:
 
 
 class TooManyRequests(DomainError):
-    """This client's share is used up, for the next `retry_after_seconds`."""
+    """The client has used up its rate limit for the next `retry_after_seconds`."""
 
     code = "too-many-requests"
     status = HTTPStatus.TOO_MANY_REQUESTS
     retry_after_seconds: int | None = RETRY_AFTER_SECONDS
-    # How many requests the share is, if that is told.
+    # The number of requests that the rate limit allows, if clients may know it.
     limit: int | None = None
 
     def __init__(self, message: str, retry_after_seconds: int, *, limit: int | None = None) -> None:
@@ -224,7 +224,7 @@ class TooManyRequests(DomainError):
         self.limit = limit
 
     def headers(self) -> dict[str, str]:
-        """The share, that nothing is left of it, and when there will be."""
+        """Return the limit, the remaining requests (0) and the time until there are more."""
         if self.limit is None:
             return super().headers()
         return super().headers() | {
@@ -235,14 +235,14 @@ class TooManyRequests(DomainError):
 
 
 class Internal(DomainError):
-    """A bug: the client learns no more than that."""
+    """A bug; the client gets no details."""
 
     code = "internal"
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class NotRecorded(DomainError):
-    """Nothing was stored and nothing will be: the caller may repeat freely."""
+    """Nothing was stored and nothing will be stored later: the caller may repeat the request."""
 
     code = "not-recorded"
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -250,11 +250,11 @@ class NotRecorded(DomainError):
 
 
 class Overloaded(NotRecorded):
-    """More work is waiting than could be done in time; refused before it was begun."""
+    """More work is waiting than can be done in time, so the request was refused before any work on it."""
 
 
 class OutcomeUnknown(DomainError):
-    """It may have been stored: only a repeat with the same identity is exact."""
+    """The data may have been stored: only a repeat with the same idempotency key is exact."""
 
     code = "outcome-unknown"
     status = HTTPStatus.SERVICE_UNAVAILABLE

@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from contract.delivery import Event, validate_occurred_at
 from servicekit.errors import Invalid
-from servicekit.http.bodies import KEY_HEADER, body_sha256
+from servicekit.http.bodies import KEY_HEADER, fingerprint
 from servicekit.http.strict_json import decode
 from servicekit.process import clock
 from statistics_api.delivery.kinds import EventKind, EventModel
@@ -102,7 +102,7 @@ def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datet
 
 def accepted_key_of(event: Event, key: str | None) -> AcceptedKey | None:
     """The identity of an event with this key, if there is one."""
-    return None if key is None else AcceptedKey(key, body_sha256(event.idempotency_fields()))
+    return None if key is None else AcceptedKey(key, fingerprint(event.idempotency_fields()))
 
 
 def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent]) -> bytes:
@@ -128,4 +128,4 @@ def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...]
 
 def _plain_fingerprint(kind: EventKind[EventModel], values: tuple[Any, ...]) -> str:
     """What `Event.idempotency_fields` gives for a plain event: its values, and no time."""
-    return body_sha256((kind.event.fingerprint_name, *values, ""))
+    return fingerprint((kind.event.fingerprint_name, *values, ""))

@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 from contract.delivery import BATCH_ITEMS_MAX
 from servicekit.concurrency.time_slice import TimeSlice
 from servicekit.errors import Invalid
-from servicekit.http.bodies import body_sha256
+from servicekit.http.bodies import fingerprint
 from servicekit.http.strict_json import MalformedJson, decode
 from statistics_api.delivery.accepting import AcceptedKey, accepted_key_of, valid_occurred_at
 from statistics_api.delivery.kinds import Columns, EventKind, EventModel
@@ -72,7 +72,7 @@ class AcceptedBatch:
         """Over what was read of it, so that neither the form of the batch nor the spelling of its values matters."""
         occurred_at = {position: at.isoformat() for position, at in self.occurred_at.items()}
         keys = {position: each.key for position, each in self.keys.items()}
-        return body_sha256([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
+        return fingerprint([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
 
 
 async def read_batch(

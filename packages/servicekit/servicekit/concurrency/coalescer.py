@@ -1,8 +1,8 @@
 """Collects the items of many callers into one flush at a time; both hops use it.
 
-While one flush is under way, items queue; when it ends, the next flush takes all of them, and those that the event
-loop can bring at once. There is no artificial delay: an item that finds no flush under way leaves at once. The public
-service flushes into one HTTP request, the private service into one transaction.
+While one flush runs, new items wait in a queue. When it ends, the next flush takes all of them, and also the items that
+the event loop can deliver immediately. There is no artificial delay: if no flush runs, a new item is flushed at once.
+The public service flushes into one HTTP request, the private service into one transaction.
 """
 
 import asyncio
@@ -18,9 +18,10 @@ from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown, Overload
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-# Turns of the event loop between two flushes: in the first, the answered requests write to their clients, in the
-# second the sockets are read, in the third those requests submit their items. They take microseconds when there is
-# nothing to do; when there is much, the next flush carries twice as many (docs/decisions/0013-coalescer-turns.md).
+# Turns of the event loop between two flushes. In the first turn, the answered requests write to their clients; in the
+# second, the sockets are read; in the third, the new requests submit their items. The turns take microseconds when
+# there is little to do. Under load, the next flush carries twice as many items
+# (docs/decisions/0013-coalescer-turns.md).
 _TURNS_BETWEEN = 3
 
 _log = logging.getLogger(__name__)
@@ -38,13 +39,14 @@ class Coalescer(Generic[Item, Outcome]):
     """Gives every submitted item exactly one outcome, no later than the latest deadline among it and the items queued
     before it.
 
-    `flush(items, deadline)` returns one outcome an item, in order. An outcome that is a `DomainError` is raised to
-    its submitter alone. A flush that raises NotRecorded says that nothing of the batch was stored; any other
-    exception, a wrong number of outcomes, or silence until the deadline leaves the whole batch unknown.
+    `flush(items, deadline)` returns one outcome for each item, in order. An outcome that is a `DomainError` is raised
+    to its submitter alone. A flush that raises NotRecorded states that nothing of the batch was stored. After any other
+    exception, after a wrong number of outcomes, and without an answer by the deadline, the outcome of the whole batch
+    is unknown.
 
-    Deadlines are readings of `clock`, in seconds. A batch is flushed under the earliest deadline in it, so nothing
-    is executed after its own; an item with less than `remaining_seconds_min` left is not sent at all, because it would
-    take its neighbours down with it.
+    Deadlines are readings of `clock`, in seconds. A batch is flushed under its earliest deadline, so no item is
+    executed after its own deadline. An item that has less than `remaining_seconds_min` left is not sent, because its
+    early deadline would make the other items of the batch fail.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Coalescer(Generic[Item, Outcome]):
         weigh: Callable[[Item], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`weigh` tells how many rows an item is, where that is not one."""
+        """`weigh` returns the number of rows of an item; without it, an item is one row."""
         self._flush = flush
         self._batch_rows_max = batch_rows_max
         self._queue_rows_max = queue_rows_max
@@ -71,29 +73,30 @@ class Coalescer(Generic[Item, Outcome]):
         self._closing = False
 
     def __len__(self) -> int:
-        """Items that wait for a flush, in rows."""
+        """The number of rows of the items that wait for a flush."""
         return self._queued_rows
 
     async def submit(self, item: Item, deadline: float) -> Outcome:
         """Wait for the outcome of `item`.
 
-        A caller that is cancelled withdraws an item that has not been sent yet, and never disturbs the others.
+        A cancelled call withdraws its item if the item has not been sent yet. It does not affect other items.
 
         Raises:
-            NotRecorded: never sent: expired in the queue, or the process is shutting down.
-            Overloaded: never sent: the queue is full.
-            OutcomeUnknown: sent, and its outcome is not known.
+            NotRecorded: the item was not sent: it expired in the queue, or the process is shutting down.
+            Overloaded: the item was not sent: the queue is full.
+            OutcomeUnknown: the item was sent, and its outcome is not known.
         """
         return await self.begin(item, deadline)
 
     def begin(self, item: Item, deadline: float) -> "asyncio.Future[Outcome]":
-        """The outcome of `item`, or what `submit` raises; to be called in the event loop. Cancelling it withdraws an
-        item that has not been sent yet.
+        """Return a future of the outcome of `item`, or of the error that `submit` raises. Call it in the event loop.
+
+        A cancelled future withdraws its item if the item has not been sent yet.
         """
         rows = 1 if self._weigh is None else self._weigh(item)
         loop = self._loop
         if loop is None:
-            # Once: each call asks the kernel for the id of the process (Python 3.11), which took 4 us an item.
+            # Read once: each call asks the kernel for the id of the process (Python 3.11), which took 4 us per item.
             loop = self._loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         if self._closing:
@@ -104,12 +107,12 @@ class Coalescer(Generic[Item, Outcome]):
             self._queue.append(_PendingItem(item, rows, deadline, outcome))
             self._queued_rows += rows
             if self._flushing is None:
-                # A task of its own: a caller that goes away cannot take the batch with it.
+                # The flush is a task of its own: a cancelled caller does not cancel the batch.
                 self._flushing = asyncio.create_task(self._flush_until_empty())
         return outcome
 
     async def submit_all(self, items: Sequence[Item], deadline: float) -> list[Outcome | DomainError]:
-        """Wait for each of one or more independent items; what `submit` raises is returned here, in its place."""
+        """Wait for one or more independent items. An error that `submit` would raise is returned as an outcome."""
         waiting = [self.begin(item, deadline) for item in items]
         try:
             await asyncio.wait(waiting)
@@ -124,7 +127,7 @@ class Coalescer(Generic[Item, Outcome]):
         return outcomes
 
     async def close(self, seconds_max: float) -> None:
-        """Take no more items, flush those that wait, and answer what is left after `seconds_max`."""
+        """Refuse new items, flush the waiting ones, and fail those that are left after `seconds_max`."""
         self._closing = True
         if self._flushing is None:
             return
@@ -141,7 +144,7 @@ class Coalescer(Generic[Item, Outcome]):
                 for _ in range(_TURNS_BETWEEN):
                     await asyncio.sleep(0)
         finally:
-            # Empty unless this task was cancelled: at shutdown, everybody still gets an answer.
+            # Both are empty unless this task was cancelled at shutdown: every caller still gets an answer.
             _fail(batch, OutcomeUnknown("the service shut down before the outcome was known"))
             _fail(self._queue, NotRecorded("the service is shutting down"))
             self._queue.clear()
@@ -152,7 +155,7 @@ class Coalescer(Generic[Item, Outcome]):
         batch: list[_PendingItem[Item, Outcome]] = []
         latest_start = self._clock() + self._remaining_seconds_min
         rows = 0
-        # An item of more rows than a batch may have goes alone.
+        # An item that has more rows than a batch may have is flushed alone.
         while self._queue and (not batch or rows + self._queue[0].rows <= self._batch_rows_max):
             waiting = self._queue.popleft()
             self._queued_rows -= waiting.rows
@@ -204,9 +207,9 @@ def _fail(
 
 
 def _copy(error: DomainError) -> DomainError:
-    """One instance each: raised in many tasks, a shared one would collect all of their tracebacks.
+    """Return a copy of `error`: an instance that many tasks raise would collect the tracebacks of all of them.
 
-    Without `__init__`: its parameters need not be the `args` of the exception.
+    `__init__` is not called, because its parameters may differ from the `args` of the exception.
     """
     kind = type(error)
     copy = kind.__new__(kind, *error.args)
@@ -215,12 +218,12 @@ def _copy(error: DomainError) -> DomainError:
 
 
 def _cancel_flush(flush: "asyncio.Future[Any]") -> None:
-    """Cancel a flush without awaiting it: one that ignores its cancellation must not hold up the next."""
+    """Cancel a flush without awaiting it: a flush that ignores its cancellation must not delay the next one."""
     flush.cancel()
     flush.add_done_callback(_log_late_failure)
 
 
 def _log_late_failure(flush: "asyncio.Future[Any]") -> None:
-    """Its batch was answered long ago; only a bug is worth a line."""
+    """Log an unexpected error of a flush that ended after its batch was answered; a DomainError is no news by then."""
     if not flush.cancelled() and (error := flush.exception()) is not None and not isinstance(error, DomainError):
         _log.error("a flush failed after its deadline", exc_info=error)

@@ -19,13 +19,13 @@ _EWMA_WEIGHT = 1 / 64
 
 
 class AdaptiveConcurrencyLimit:
-    """Counts the requests in flight, and tells when they are too many.
+    """Counts the requests in flight, and tells when there are too many.
 
-    Up to `in_flight_max`, every request is accepted, however long it takes: they may be a burst, or many clients that
-    are patient. When that limit is reached, the process is overloaded, and a longer queue would not get more done. So
-    for the next `OVERLOAD_SECONDS` the limit follows the flushes: it falls while they take more than
-    `LATENCY_RATIO_MAX` times what a nearly empty one usually takes, and rises while they take less
-    (docs/decisions/0014-adaptive-concurrency-limit.md). Readings of `clock` are in seconds.
+    Up to `in_flight_max`, every request is accepted, however long it takes: the requests may be a burst, or come from
+    many patient clients. When that limit is reached, the process is overloaded, and a longer queue does not increase
+    its throughput. So for the next `OVERLOAD_SECONDS` the limit follows the duration of the flushes. It falls while
+    they take more than `LATENCY_RATIO_MAX` times as long as a nearly empty flush usually takes, and rises while they
+    take less (docs/decisions/0014-adaptive-concurrency-limit.md). Readings of `clock` are in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,8 +34,8 @@ class AdaptiveConcurrencyLimit:
         self._limit = self._in_flight_max
         self._baseline_seconds: float | None = None
         self._overloaded_until = -math.inf
-        # Requests that were started and are not answered, and those of them whose bodies are not complete. The
-        # numbers are maintained, not computed when asked for: under overload they are asked for most of all.
+        # `started`: requests that were started and are not answered. `receiving`: those of them that have an
+        # incomplete body. Both numbers are maintained and not computed on each read, because overload reads them most.
         self.started = 0
         self.receiving = 0
 

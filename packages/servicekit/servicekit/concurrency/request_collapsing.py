@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 class CollapsedReads(Generic[Key, Value]):
     """Runs each distinct key at most once at a time.
 
-    A caller never gets a value from a query that began before it asked: that would break read-your-writes. So
-    callers that ask while a query runs share the next one.
+    A caller never gets a value from a query that began before its own call: that would break read-your-writes. So all
+    callers that arrive while a query runs share the next query.
     """
 
     def __init__(self, read: Callable[[Key], Awaitable[Value]]) -> None:
@@ -21,9 +21,9 @@ class CollapsedReads(Generic[Key, Value]):
         self._running: dict[Key, asyncio.Task[None]] = {}
 
     def begin(self, key: Key) -> "asyncio.Future[Value]":
-        """The value of the next query for `key`, or whatever that query raises; to be called in the event loop.
+        """Return a future of the value of the next query for `key`, or of its error. Call it in the event loop.
 
-        All who ask for this query share the future: it is not to be cancelled.
+        All callers of this query share the future, so a caller must not cancel it.
         """
         future = self._next.get(key)
         if future is None:
@@ -33,7 +33,7 @@ class CollapsedReads(Generic[Key, Value]):
         return future
 
     async def get(self, key: Key) -> Value:
-        """As `begin`; a caller that is cancelled takes the value from nobody."""
+        """Wait for the value. A cancelled caller does not affect the other callers of the same query."""
         return await asyncio.shield(self.begin(key))
 
     async def _run(self, key: Key) -> None:
@@ -51,8 +51,8 @@ class CollapsedReads(Generic[Key, Value]):
         except asyncio.CancelledError:
             future.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - not swallowed: everybody who asked gets it
+        except Exception as error:  # noqa: BLE001 - not swallowed: every caller gets it
             future.set_exception(error)
-            future.exception()  # else asyncio reports it as never retrieved when everybody has gone away meanwhile
+            future.exception()  # otherwise asyncio reports it as never retrieved when all callers were cancelled
         else:
             future.set_result(value)

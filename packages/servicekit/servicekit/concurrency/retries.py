@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 RETRIES_MAX = 2
-# Of all sends. An outage must not be answered with three times the load.
+# Retries may be this share of all sends: during an outage, retries must not triple the load.
 _BUDGET_SHARE = 0.1
 _BUDGET_MAX = 10.0
 _PAUSE_SECONDS = 0.1
-# A repeat with less time than this would only be given up on.
+# With less time than this before the deadline, a repeat would expire before its answer.
 REMAINING_SECONDS_MIN = 0.5
 
 
@@ -34,8 +34,8 @@ class RetryBudget:
     ) -> list[Outcome | DomainError]:
         """Send every item, and repeat those whose outcome was not recorded or is unknown.
 
-        Once unknown, an item stays so until a repeat tells what became of it: that a repeat was not recorded says
-        nothing about the attempt before it. `deadline` is a reading of `time.monotonic`.
+        An unknown outcome stays unknown until a repeat returns a definite one. NotRecorded for a repeat says nothing
+        about the attempt before it. `deadline` is a reading of `time.monotonic`.
         """
         outcomes: list[Outcome | DomainError] = [NotRecorded("not sent")] * len(items)
         pending = list(range(len(items)))

@@ -1,4 +1,4 @@
-"""Writing until the outcome is known."""
+"""Repeats a transaction until its outcome is known."""
 
 import random
 import time
@@ -27,11 +27,12 @@ def commit(
 def repeat_until_known(
     lease: Lease, attempt: Callable[[Lease], Result], fallback: Callable[[Lease], Result] | None = None
 ) -> Result:
-    """Run `attempt`, which opens a transaction of the lease. Repeated with the same ids, it is exact or is refused.
+    """Run `attempt`, which opens a transaction of the lease. A repeat has the same ids, so it is exact or is refused.
 
-    A deadlock or a lock time-out is repeated a few times. A COMMIT whose outcome is unknown is repeated on a new
-    connection until it is known, or until the lease expires: only then is anybody told that it is unknown. Once the
-    database has refused the data of `attempt`, or failed in a statement of it, `fallback` takes its place.
+    After a deadlock or a lock time-out, the attempt is repeated a few times. After a COMMIT of unknown outcome, it is
+    repeated on a new connection until the outcome is known, or until the lease expires: only then does the caller get
+    OutcomeUnknown. When the database refuses the data of `attempt`, or fails in one of its statements, `fallback`
+    replaces it.
 
     Raises:
         NotRecorded: nothing was stored.
@@ -44,9 +45,9 @@ def repeat_until_known(
         try:
             return attempt(lease)
         except (psycopg2.DataError, psycopg2.IntegrityError, StatementFailed, StringFailed) as error:
-            # One row was refused and took its neighbours with it; or our own rows are in the way, stored by a COMMIT
-            # that got lost (a cluster tells a duplicate key that COPY meets as an internal error): what is unknown
-            # stays so, whatever becomes of this attempt.
+            # Either one refused row made the whole transaction fail, or our own rows are stored already, by a COMMIT
+            # of which the answer was lost (a cluster reports a duplicate key in COPY as an internal error). An unknown
+            # outcome stays unknown, whatever the result of this attempt is.
             unknown = error if isinstance(error, StringFailed) else unknown
             if fallback is not None:
                 attempt, fallback = fallback, None
@@ -62,7 +63,7 @@ def repeat_until_known(
                 raise
         if unknown is not None and lease.has_expired():
             raise unknown
-        # Full jitter: those that collided once should not collide again.
+        # Full jitter: transactions that collided once should not collide again.
         time.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - not a secret
 
 

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from psycopg2.extensions import make_dsn
 
-# Sources: libpq's connection parameters; seconds unless the name says otherwise. tcp_user_timeout bounds data that is
-# sent and not acknowledged; keepalives notice within 20 seconds a peer that went away without a word.
+# libpq's connection parameters, in seconds unless a comment says otherwise. tcp_user_timeout bounds the time for which
+# sent data may stay unacknowledged. Keepalives detect within 20 seconds a peer that vanished without closing.
 CONNECTION_PARAMETERS: dict[str, Any] = {
-    "client_encoding": "UTF8",  # whatever the environment says: the server does not convert what COPY sends
+    "client_encoding": "UTF8",  # PGCLIENTENCODING must not apply: COPY data is sent as UTF-8 and never converted
     "connect_timeout": 2,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -15,7 +15,7 @@ CONNECTION_PARAMETERS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 8000,  # milliseconds
 }
-# A 200 means durable: whatever the server's default is, this session waits for the write-ahead log.
+# A response of 200 promises durability: each session waits for the write-ahead log, whatever the server's default is.
 _SESSION = "-c synchronous_commit=on -c timezone=UTC"
 
 
@@ -40,7 +40,7 @@ def dsn(
     application: str,
     timeouts: SessionTimeouts = SERVICE_TIMEOUTS,
 ) -> str:
-    """A libpq connection string with every time-out this product relies on; it holds the password."""
+    """Return a libpq connection string with every time-out that this product relies on. It contains the password."""
     made: str = make_dsn(
         host=host,
         port=port,

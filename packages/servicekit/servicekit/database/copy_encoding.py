@@ -1,9 +1,9 @@
-"""Encodes rows as COPY reads them in its binary format: PostgreSQL's documentation, COPY, "Binary Format".
+"""Encodes rows in the binary format of COPY: PostgreSQL's documentation, COPY, "Binary Format".
 
-Every field is preceded by its length, so nothing that a client sends can end one, or begin another: there is nothing
-to escape. The server reads two thirds more rows a second than as text, because it parses no times and no ids.
+The length of each field precedes it, so no value that a client sends can end a field or begin another: nothing needs
+escaping. The server reads two thirds more rows per second than from text, because it parses no times and no ids.
 
-A column is encoded in passes that run little Python code for a row, and what is the same in every row is encoded once.
+A column is encoded in passes that run little Python code per row. A value that is equal in all rows is encoded once.
 """
 
 import struct
@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 Value = TypeVar("Value")
 
-# Bytes that every row has, or one element a row.
+# The same bytes for every row, or one element for each row.
 Piece: TypeAlias = bytes | list[bytes]
 
 # Signature, no flags, no extension of the header; a row of -1 fields ends the data.
@@ -33,21 +33,21 @@ _NUMBER_BYTES = 2
 _NUMBERS_MADE = 1 << 14
 _LENGTHS_MADE = 1 << 10
 
-# Made once: the bytes of the usual numbers that end an id, and of the usual lengths of a text.
+# Computed once: the bytes of the usual numbers at the end of an id, and of the usual lengths of a text.
 _NUMBERS = [number.to_bytes(_NUMBER_BYTES, "big") for number in range(_NUMBERS_MADE)]
 _LENGTHS = [length.to_bytes(4, "big") for length in range(_LENGTHS_MADE)]
 
 
-# What encoders raise for a value that is not of their type, or out of its range.
+# The exceptions that an encoder raises for a value of another type, or out of the range of its type.
 _WRONG_VALUE = (struct.error, OverflowError, ValueError, TypeError, AttributeError, LookupError)
 
 
 class Unencodable(psycopg2.DataError):
-    """A value that no row can hold: to be handled as if the database had refused it."""
+    """A value that no row can hold; callers handle it like a value that the database refuses."""
 
 
 class Repeated(Sequence[Value]):
-    """One value `length` times, with another one at a few positions."""
+    """One value, repeated `length` times, with other values at a few positions."""
 
     def __init__(self, value: Value, length: int, exceptions: Mapping[int, Value] | None = None) -> None:
         self.value = value
@@ -73,7 +73,7 @@ class Repeated(Sequence[Value]):
 
 
 class NumberedUuids(Sequence[str]):
-    """UUIDs that differ in their last 16 bits alone: each is that of `uuid`, with a number in their place."""
+    """UUIDs that differ only in their last 16 bits: each is `uuid` with a number in the place of these bits."""
 
     _DIGITS = 2 * _NUMBER_BYTES
 
@@ -100,10 +100,10 @@ class NumberedUuids(Sequence[str]):
 
 
 class Codec(NamedTuple, Generic[Value]):
-    """How the values of one type are written; None is NULL.
+    """Encodes the values of one type; None becomes NULL.
 
-    `encode` gives the bytes of one value; `encode_many`, where it is faster, the fields of many, or raises when one of
-    them is None.
+    `encode` returns the bytes of one value. `encode_many`, where it is faster, returns the fields of many values, and
+    raises when one of them is None.
     """
 
     type_name: str
@@ -120,7 +120,7 @@ class Codec(NamedTuple, Generic[Value]):
             if isinstance(values, Repeated):
                 return [self._repeated(values)]
             if self.encode_many is not None:
-                # To look for a None first would cost as much as the encoding.
+                # A search for None before the encoding would take as long as the encoding.
                 with suppress(*_WRONG_VALUE):
                     return self.encode_many(values)  # type: ignore[arg-type]  # a None is a wrong value here
             return [[self._field(value) for value in values]]
@@ -144,14 +144,14 @@ class Codec(NamedTuple, Generic[Value]):
 
 
 class Column(NamedTuple):
-    """The values of one column, one a row."""
+    """The values of one column, one for each row."""
 
     codec: Codec[Any]
     values: Sequence[Any]
 
 
 def encode_copy(columns: Sequence[Column]) -> bytes:
-    """What `COPY ... FROM STDIN (FORMAT binary)` reads: the rows of these columns, in this order; text in UTF-8.
+    """Return the data for `COPY ... FROM STDIN (FORMAT binary)`: rows of these columns, in this order; text in UTF-8.
 
     Raises:
         Unencodable: a value cannot be stored.
@@ -162,17 +162,17 @@ def encode_copy(columns: Sequence[Column]) -> bytes:
     for place, piece in enumerate(pieces):
         if place == 0 and isinstance(piece, bytes):
             continue
-        # Refused by Python unless it has one element a row.
+        # Python refuses the assignment unless `piece` has one element for each row.
         together[place :: len(pieces)] = [piece] * rows if isinstance(piece, bytes) else piece
     return b"".join([HEADER, *together, TRAILER])
 
 
 def _merged(fields: int, columns: Sequence[Column]) -> Iterator[Piece]:
-    """The pieces of a row, its number of fields first; constants that follow each other in one."""
+    """Yield the pieces of a row, beginning with its number of fields. Adjacent constants are joined into one piece."""
     constant = fields.to_bytes(2, "big")
     encoded: dict[tuple[int, int], list[Piece]] = {}
     for codec, values in columns:
-        # Two columns of one sequence, like two times that are the same unless a client says otherwise, are one work.
+        # Two columns that share one sequence are encoded once: `occurred_at` usually is the sequence of `received_at`.
         key = id(codec), id(values)
         if key not in encoded:
             encoded[key] = codec.pieces(values)
@@ -189,7 +189,7 @@ def _merged(fields: int, columns: Sequence[Column]) -> Iterator[Piece]:
 
 
 def enumeration(type_name: str) -> Codec[str]:
-    """The codec of an enum type: written as text, each of its few values encoded once."""
+    """Return the codec of an enum type: values are written as text, and each of the few values is encoded once."""
 
     def encode_many(values: Sequence[str]) -> list[Piece]:
         fields = {value: _text_field(value) for value in set(values)}
@@ -213,7 +213,7 @@ def _texts(values: Sequence[str]) -> list[Piece]:
 
 
 def _fixed(format_: str) -> Callable[[Sequence[Any]], list[Piece]]:
-    """Fields of one length: it and the value are packed together."""
+    """Return an encoder for fields of one fixed length: the length and the value are packed together."""
     field = struct.Struct(f"!i{format_}")
     length = field.size - 4
     pack = field.pack
@@ -221,7 +221,7 @@ def _fixed(format_: str) -> Callable[[Sequence[Any]], list[Piece]]:
 
 
 def _microseconds(at: datetime) -> int:
-    """Since 2000, which is what the server stores."""
+    """The microseconds since the year 2000, as the server stores a time."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

@@ -1,9 +1,9 @@
 """One connection for one piece of work, until a deadline.
 
 psycopg2 has no time-outs of its own: a peer that stops answering blocks its thread for minutes in spite of
-`statement_timeout`. So work runs in a worker thread under a deadline, and at the deadline the event loop shuts the
-connection's socket down under the thread, which then fails like on any lost connection.
-docs/decisions/0002-cut-the-socket-at-the-deadline.md has what was tried instead.
+`statement_timeout`. So the work runs in a worker thread, and at the deadline the event loop shuts down the socket of
+its connection. The thread then fails in the same way as when a connection is lost.
+docs/decisions/0002-cut-the-socket-at-the-deadline.md describes the alternatives that were tried.
 """
 
 import logging
@@ -21,42 +21,43 @@ from servicekit.database import Connection
 from servicekit.database.round_trips import Progress, RoundTrips
 from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown
 
-# Classes of SQLSTATE, its first two characters.
+# Classes of SQLSTATE: the first two characters of the code.
 _TRANSACTION_STATE = "25"
-# No disk space or memory is left; a prepared statement is not there, as behind a pooler of transactions.
+# No disk space or memory is left; a prepared statement does not exist, as behind a transaction pooler.
 _ROLLED_BACK = ("53", "26")
 
 _log = logging.getLogger(__name__)
 
 
 class ConnectionSource(Protocol):
-    """Where a lease takes its connection from, and what it does with it afterwards."""
+    """Gives a lease its connection, and takes it back."""
 
     def acquire(self) -> Connection:
-        """A connection that is up. Raises psycopg2.OperationalError when there is none."""
+        """Return a connection that is up. Raises psycopg2.OperationalError when there is none."""
 
     def release(self, conn: Connection) -> None:
         """Keep a connection that works for the next lease."""
 
     def discard(self, conn: Connection) -> None:
-        """Close a connection that broke."""
+        """Close a broken connection."""
 
     def prepare(self, conn: Connection) -> None:
         """Make sure that the connection, which is in autocommit, has the prepared statements."""
 
 
 class Contention(NotRecorded):
-    """Rolled back because another transaction was in the way; worth an immediate repeat."""
+    """The transaction was rolled back because of a conflict with another one; an immediate repeat may succeed."""
 
 
 class StatementFailed(NotRecorded):
-    """An internal error of a statement, on a connection that is up: rolled back."""
+    """A statement failed with an internal error, and the connection is up: the transaction was rolled back."""
 
 
 class StringFailed(OutcomeUnknown):
-    """An internal error of a string of statements that ends the transaction, on a connection that is up.
+    """The string of statements that ends the transaction failed with an internal error, and the connection is up.
 
-    On one server it was rolled back. A cluster reports a commit that failed on one of its nodes in the same way.
+    A single server has rolled the transaction back. A cluster reports a commit that failed on one of its nodes in the
+    same way.
     """
 
 
@@ -72,10 +73,10 @@ class Lease:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction, committed at the end of the block (a reader's statements each stand alone).
+        """One transaction, committed at the end of the block (for a reader, each statement is a transaction).
 
         Raises:
-            NotRecorded: no connection, or lost before COMMIT was sent: nothing is stored.
+            NotRecorded: there is no connection, or it was lost before COMMIT was sent: nothing is stored.
             Contention: a deadlock or a lock time-out: nothing is stored.
             StatementFailed: an internal error of a statement; the connection is up, and nothing is stored.
             OutcomeUnknown: the connection was lost while COMMIT was under way.
@@ -90,18 +91,18 @@ class Lease:
 
     @contextmanager
     def round_trips(self) -> Iterator[RoundTrips]:
-        """One transaction whose BEGIN and COMMIT travel together with other statements; see `RoundTrips`.
+        """One transaction that sends BEGIN and COMMIT together with other statements; see `RoundTrips`.
 
-        What the block leaves uncommitted is rolled back. The connection has the statements of `prepare`.
+        A transaction that the block leaves open is rolled back. The connection has the prepared statements.
 
         Raises:
-            StringFailed: an internal error of a string that ends the transaction; what became of it is unknown.
+            StringFailed: the string that ends the transaction failed with an internal error; the outcome is unknown.
             Everything else as `transaction`.
         """
         conn = self._connect()
         trips = RoundTrips(conn)
         with self._naming_errors(conn, trips):
-            conn.autocommit = True  # of psycopg2 alone: it sends no BEGIN of its own
+            conn.autocommit = True  # a setting of psycopg2: it sends no BEGIN of its own
             self._connections.prepare(conn)
             yield trips
             trips.roll_back()
@@ -109,7 +110,7 @@ class Lease:
 
     @contextmanager
     def _naming_errors(self, conn: Connection, progress: Progress) -> Iterator[None]:
-        """Name each error by what it means for the data, and give the connection back or close it."""
+        """Convert each error to one that says what it means for the data, and release or close the connection."""
         try:
             yield
         except (psycopg2.DataError, psycopg2.IntegrityError):
@@ -122,13 +123,13 @@ class Lease:
             self._roll_back(conn, progress)
             raise NotRecorded("the database was too slow") from error
         except psycopg2.NotSupportedError as error:
-            # A statement was prepared for a result that the schema no longer gives: a new connection prepares it anew.
+            # The result type of a prepared statement changed with the schema; a new connection prepares it again.
             self._close(conn)
             raise Contention("the database schema has just changed") from error
         except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError) as error:
             raise self._name_failure(conn, error, progress) from error
         except psycopg2.ProgrammingError as error:
-            # Before the migration, or with a role that lacks a grant: an operator's matter, not the client's.
+            # The migration has not run, or the role lacks a grant: the operator has to act, not the client.
             self._roll_back(conn, progress)
             _log.exception("a statement does not fit the schema")
             raise NotRecorded("the database schema is not ready") from error
@@ -139,12 +140,12 @@ class Lease:
             self._release(conn)
 
     def _name_failure(self, conn: Connection, error: psycopg2.Error, progress: Progress) -> DomainError:
-        """The server failed, not the data. A live connection is closed, too, unless a statement alone failed."""
+        """Return the error for a failure of the server. The connection is closed unless only a statement failed."""
         if _is_of_a_statement(conn, error) and (progress.in_one_string or not progress.committing):
             self._roll_back(conn, progress)
             failure = StringFailed if progress.committing else StatementFailed
             return failure("the database failed in a statement")
-        # Told on a connection that is up: rolled back, whether the COMMIT was in the same string or not.
+        # The server reports these on a connection that is up: it has rolled back, even if COMMIT was in the string.
         is_certain = not conn.closed and (error.pgcode or "").startswith(_ROLLED_BACK)
         self._close(conn)
         if progress.committing and not (progress.in_one_string and is_certain):
@@ -156,7 +157,7 @@ class Lease:
         return self._expired.is_set()
 
     def expire(self) -> None:
-        """Called by the event loop at the deadline: whatever the thread waits for ends now."""
+        """Called by the event loop at the deadline: it ends whatever the thread waits for."""
         with self._lock:
             self._expired.set()
             if self._socket is not None:
@@ -164,7 +165,7 @@ class Lease:
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def expire_unless_connected(self) -> bool:
-        """Called by the event loop: whether the lease ended before it had a connection, so that nothing was begun."""
+        """Called by the event loop: end the lease unless it had a connection. True means that no work was begun."""
         with self._lock:
             if not self._was_connected:
                 self._expired.set()
@@ -217,8 +218,8 @@ class Lease:
 
 
 def _is_of_a_statement(conn: Connection, error: psycopg2.Error) -> bool:
-    """Whether a statement failed for a reason of its own. The state of the session is none: a server that became
-    read-only is another one's standby now.
+    """Whether the statement itself is the reason of a failure, and not the state of the session: a server that became
+    read-only is the standby of another server now.
     """
     if conn.closed or not isinstance(error, psycopg2.InternalError):
         return False

@@ -1,4 +1,4 @@
-"""psycopg2 connections, bounded in number and every use of them bounded in time."""
+"""A pool of psycopg2 connections: their number is bounded, and so is the time of each use."""
 
 import asyncio
 import select
@@ -20,9 +20,9 @@ from servicekit.errors import NotRecorded
 
 Result = TypeVar("Result")
 
-# Name resolution comes before connect_timeout begins, has no bound that we could set, and takes ten seconds where no
-# name server answers. So nobody waits for a connection longer than this, nor for a larger share of the time there is:
-# what was never begun is to be told as such before the deadline makes it an unknown outcome.
+# Name resolution precedes connect_timeout, has no time-out that we can set, and takes ten seconds when no name server
+# answers. So a caller waits for a connection no longer than this, and no longer than this share of its remaining time:
+# it must learn that its work was not begun before the deadline turns that into an unknown outcome.
 _CONNECT_SECONDS_MAX = 2.5
 _CONNECT_SHARE_MAX = 0.8
 
@@ -39,7 +39,7 @@ class Database:
         read_only: bool = False,
         prepare: Sequence[Prepared] = (),
     ) -> None:
-        """`prepare` are the statements that `Lease.round_trips` finds prepared."""
+        """`prepare` lists the statements that are prepared on each connection of `Lease.round_trips`."""
         self._dsn = dsn
         self._read_only = read_only
         self._prepare = prepare
@@ -51,13 +51,13 @@ class Database:
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[Lease], Result], seconds_max: float) -> Result:
-        """Run `work` in a worker thread; after `seconds_max` its connection is cut.
+        """Run `work` in a worker thread; after `seconds_max` its connection is shut down.
 
         Raises:
-            NotRecorded: every connection was busy for `wait_seconds_max`, there was none in _CONNECT_SECONDS_MAX, or
-                no time is left at all.
+            NotRecorded: every connection was busy for `wait_seconds_max`, no connection was made within
+                _CONNECT_SECONDS_MAX, or no time is left.
         """
-        if seconds_max <= 0:  # a short transaction would be over before its expiry could stop it
+        if seconds_max <= 0:  # a short transaction would commit before its expiry could stop it
             raise NotRecorded("the deadline passed before it was begun")
         begun = time.monotonic()
         try:
@@ -80,7 +80,7 @@ class Database:
         )
 
         def finish(future: "Future[Result]") -> None:
-            # The slot is free when the thread is, which is later than this call if the caller gave up.
+            # The slot becomes free together with the thread, which may be long after the caller gave up.
             expiry.cancel()
             connect_timer.cancel()
             self._slots.release()
@@ -101,7 +101,7 @@ class Database:
         return await outcome
 
     def acquire(self) -> Connection:
-        """An idle connection that is still up, else a new one.
+        """Return an idle connection that is still up, or else a new one.
 
         Raises:
             psycopg2.OperationalError: the server cannot be reached or refuses.
@@ -116,7 +116,7 @@ class Database:
             conn.close()
         conn = psycopg2.connect(self._dsn)
         if self._read_only:
-            # Each statement stands alone: no BEGIN and COMMIT around a single SELECT.
+            # Autocommit: a single SELECT needs no BEGIN and COMMIT.
             conn.set_session(readonly=True, autocommit=True)
         return conn
 
@@ -126,7 +126,7 @@ class Database:
             self._idle.append(conn)
 
     def discard(self, conn: Connection) -> None:
-        """Close a broken connection and the idle ones, which most likely broke with it."""
+        """Close a broken connection and all idle ones, which most likely broke for the same reason."""
         with self._lock:
             broken, self._idle = [conn, *self._idle], []
         for each in broken:
@@ -136,14 +136,15 @@ class Database:
     def prepare(self, conn: Connection) -> None:
         """Prepare the statements on a connection, in one round trip, unless it has them already.
 
-        At their first use and not at connect, because they need the schema: readiness is asked for before it is there.
+        This happens at their first use and not at connect, because the statements need the schema, and the readiness
+        check connects before the schema exists.
 
         Raises:
             psycopg2.ProgrammingError: the schema does not fit them (yet); the next use tries again.
         """
         if conn not in self._prepared:
             with conn.cursor() as cursor:
-                # Unlike tables, what was prepared before one of them failed stays when the others are rolled back.
+                # DEALLOCATE first: a rollback keeps the statements that were prepared before one of them failed.
                 cursor.execute("; ".join(["DEALLOCATE ALL", *(each.prepare(conn) for each in self._prepare)]))
             self._prepared.add(conn)
 
@@ -156,7 +157,7 @@ class Database:
 
 
 def _is_up(conn: Connection) -> bool:
-    """A server that ended an idle session has sent its farewell: the socket is readable."""
+    """Whether an idle connection is usable: its socket becomes readable when the server ends the session."""
     if conn.closed or conn.info.transaction_status != TRANSACTION_STATUS_IDLE:
         return False
     poll = select.poll()

@@ -1,8 +1,8 @@
-"""A transaction in as few round trips as it takes.
+"""A transaction that takes as few round trips as possible.
 
-A string of several statements is one round trip, and without a BEGIN in it a transaction of its own: PostgreSQL's
-documentation, "Multiple Statements in a Simple Query". psycopg2 reports the errors of every statement in such a
-string, also of those that follow a COPY, and of the COMMIT that ends it.
+A string of several statements is one round trip, and it is one transaction unless it contains a BEGIN: PostgreSQL's
+documentation, "Multiple Statements in a Simple Query". psycopg2 reports an error of any statement in such a string,
+also of a statement that follows a COPY, and of the COMMIT at its end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from servicekit.database import Connection
 from servicekit.database.prepared import Prepared
 
-# Usually all the data: psycopg2 needs the interpreter's lock after each piece, which the event loop competes for.
+# Usually all the data is one piece: psycopg2 needs the GIL after each piece, and the event loop competes for it.
 _COPY_BYTES_AT_ONCE = 1 << 20
 
 
 class Progress:
-    """How far a transaction is; errors are named by it."""
+    """The state of a transaction, which decides what an error in it means."""
 
     in_one_string = False
     committing = False
 
 
 class RoundTrips(Progress):
-    """A transaction on a connection in autocommit: one string, or several after `begin`."""
+    """A transaction on a connection in autocommit mode: one string of statements, or several after `begin`."""
 
     in_one_string = True
 
@@ -36,27 +36,27 @@ class RoundTrips(Progress):
         self._before = b""
 
     def begin(self) -> None:
-        """Let the next string begin a transaction that holds until one commits."""
+        """Let the next string begin a transaction, which stays open until a later string commits it."""
         self._has_begun = True
         self._before = b"BEGIN; "
 
     def run(self, statement: Prepared, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """Execute one statement; its rows."""
+        """Execute one statement and return its rows."""
         return self._execute(statement.execute(self.conn, parameters))
 
     def copy_and_commit(self, copy: bytes, data: bytes, more: Sequence[bytes] = ()) -> None:
-        """Let COPY read `data`, execute `more` and commit, all in one string."""
+        """Run COPY with `data`, execute `more` and commit, all in one string."""
         statements = b"; ".join([copy, *more, *([b"COMMIT"] if self._has_begun else [])])
         with self.conn.cursor() as cursor:
             cursor.copy_expert(self._before + statements, _CopyData(data, self), size=_COPY_BYTES_AT_ONCE)
 
     def commit(self, more: Sequence[bytes] = ()) -> None:
-        """Execute `more` and commit, in one string. To be called after `begin`."""
+        """Execute `more` and commit, in one string. Call it only after `begin`."""
         self.committing = True
         self._execute(b"; ".join([*more, b"COMMIT"]))
 
     def roll_back(self) -> None:
-        """End what is still open."""
+        """Roll back the transaction if it is still open."""
         if self.conn.info.transaction_status != TRANSACTION_STATUS_IDLE:
             self._execute(b"ROLLBACK")
 
@@ -68,8 +68,8 @@ class RoundTrips(Progress):
 
 
 class _CopyData(BytesIO):
-    """Until the end of the data is read, and so can be sent, the server cannot commit: a connection that is lost
-    before has stored nothing.
+    """The data of a COPY. The server cannot commit before the end of the data is read and sent, so a connection that
+    is lost earlier has stored nothing.
     """
 
     def __init__(self, data: bytes, progress: Progress) -> None:

@@ -20,8 +20,8 @@ class _Revision(NamedTuple):
 async def check_schema(database: Database, needed: str, seconds_max: float) -> str:
     """Return the revision of the database, as a sentence for `/readyz`.
 
-    Revisions are zero-padded numbers, so text order is their order. A newer schema is fine, because a change is
-    expanded in one release and contracted in a later one.
+    Revisions are zero-padded numbers, so their order as text is their order as numbers. A newer schema is accepted,
+    because each change expands the schema in one release and contracts it in a later one.
 
     Raises:
         NotRecorded: the database cannot be reached, or its schema is older than `needed`.

@@ -1,4 +1,4 @@
-"""Runs one statement, literal or composed, never a formatted string: named parameters, a typed result."""
+"""Runs one statement with named parameters and returns typed rows. The text is literal or composed, never formatted."""
 
 from collections.abc import Callable, Mapping
 from typing import LiteralString, TypeAlias, TypeVar
@@ -14,7 +14,7 @@ Statement: TypeAlias = LiteralString | Composed
 
 
 def execute(conn: Connection, statement: Statement, parameters: Mapping[str, object]) -> int:
-    """Run a statement that returns no rows; the number of rows it touched."""
+    """Run a statement that returns no rows, and return the number of rows that it changed."""
     with conn.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.rowcount
@@ -23,7 +23,7 @@ def execute(conn: Connection, statement: Statement, parameters: Mapping[str, obj
 def fetch_all(
     conn: Connection, statement: Statement, parameters: Mapping[str, object], row: Callable[..., Row]
 ) -> list[Row]:
-    """Run a statement and build one `row(*columns)` a row."""
+    """Run a statement and return `row(*columns)` for each row of its result."""
     with conn.cursor() as cursor:
         cursor.execute(statement, parameters)
         return [row(*columns) for columns in cursor.fetchall()]

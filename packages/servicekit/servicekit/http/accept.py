@@ -8,16 +8,16 @@ from servicekit.http.headers import headers
 
 
 def preferred(scope: Scope, offered: Sequence[str]) -> str:
-    """The one of `offered` that `Accept` rates highest; the first where none is rated higher.
+    """Return the media type of `offered` that `Accept` rates highest; of several, the first.
 
-    A client that accepts none of them gets the first, too: a 406 would help nobody.
+    A client that accepts none of them gets the first one, too: a 406 would be of no use to it.
     """
     ranges = list(_ranges(",".join(headers(scope, b"accept"))))
     return max(offered, key=lambda media_type: _quality(media_type, ranges)) if ranges else offered[0]
 
 
 def _ranges(value: str) -> Iterator[tuple[str, float]]:
-    """Each range with its weight; parameters other than the weight are of no meaning here."""
+    """Yield each range with its weight; other parameters are ignored."""
     for member in value.split(","):
         name, *parameters = (part.strip().lower() for part in member.split(";"))
         weights = [each.partition("=")[2] for each in parameters if each.startswith("q=")]
@@ -30,7 +30,7 @@ def _ranges(value: str) -> Iterator[tuple[str, float]]:
 
 
 def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
-    """By the most specific range that covers the type."""
+    """Return the weight of the most specific range that covers the type."""
     for name in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
         weights = [weight for each, weight in ranges if each == name]
         if weights:

@@ -1,4 +1,4 @@
-"""Reads the body of a request: first as JSON, then as a model. A refusal says which field is wrong, and why."""
+"""Reads the body of a request: first as JSON, then as a model. A refusal names each wrong field and the reason."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -24,7 +24,7 @@ async def read_bytes(request: Request) -> bytes:
     """The whole body, decoded, within the limit that BodyLimitMiddleware sets. Call it once for a request.
 
     Raises:
-        ClientDisconnect: the client went away, or was too slow and was closed.
+        ClientDisconnect: the client disconnected, or it was too slow and its connection was closed.
     """
     chunks: list[bytes] = []
     while True:
@@ -58,7 +58,7 @@ def validated(
         Invalid: anything else is wrong.
     """
     try:
-        # In Python a field may be called by either of its names, in a body by its alias alone.
+        # Python code may use either name of a field; a body must use the alias.
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         sentence = bad_value(error)
@@ -67,16 +67,16 @@ def validated(
         raise invalid(error, *where) from None
 
 
-def body_sha256(fields: object) -> str:
-    """A hexadecimal digest of validated fields, which are JSON values in a fixed order."""
+def fingerprint(fields: object) -> str:
+    """Return the hexadecimal SHA-256 of validated fields, which are JSON values in a fixed order."""
     return sha256(to_json(fields)).hexdigest()
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """The client's own identity for this request, or None.
+    """Return the idempotency key of this request, or None.
 
     Raises:
-        Invalid: empty, too long, not printable ASCII, or two that differ.
+        Invalid: the key is empty, too long or not printable ASCII, or there are two different keys.
     """
     lines = headers(request.scope, b"idempotency-key")
     if not lines:
@@ -91,5 +91,5 @@ def read_idempotency_key(request: Request) -> str | None:
 
 
 def is_idempotency_key(key: str) -> bool:
-    """Whether this may stand in an `Idempotency-Key` header."""
+    """Whether this is a valid value of the `Idempotency-Key` header."""
     return 0 < len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()

@@ -1,4 +1,4 @@
-"""Errors on the wire. The path alone chooses the shape of the body, so every layer that refuses a request agrees.
+"""Errors on the wire. Only the path decides the shape of the body, so every layer renders the same error in one way.
 
 A service states once, by `configure`, which prefix has which shape; whatever has none keeps `{"detail": ...}`.
 """
@@ -32,7 +32,7 @@ _IN_WORDS_OF_JSON = {
 
 
 class ErrorShape(Enum):
-    """What the body of an error looks like."""
+    """The shape of the body of an error."""
 
     # {"detail": ...}: one sentence, or what pydantic says of each field; `code` where it tells what a repeat would do.
     DETAIL = auto()
@@ -53,7 +53,7 @@ def configure(shapes: Mapping[str, ErrorShape]) -> None:
 
 
 def shape_of(path: bytes) -> ErrorShape:
-    """The shape for a raw path: that of the longest prefix it begins with."""
+    """Return the shape for a raw path: the shape of its longest configured prefix."""
     if b"%" in path:
         path = unquote_to_bytes(path)
     path += b"/"  # `/api` lies within `/api/`
@@ -62,12 +62,12 @@ def shape_of(path: bytes) -> ErrorShape:
 
 
 def render(scope: Scope, error: DomainError | None) -> Response:
-    """The response for an error, in the shape that the path of the request has."""
+    """Return the response for an error, in the shape for the path of the request."""
     return render_as(_shape_of_scope(scope), error)
 
 
 def render_as(shape: ErrorShape, error: DomainError | None) -> Response:
-    """The response for an error, in this shape."""
+    """Return the response for an error, in this shape."""
     error = Internal("Internal Server Error") if error is None else error
     if shape is not ErrorShape.DETAIL:
         problem = _problem(shape, error.status, error.code, str(error), error.fields)
@@ -92,7 +92,7 @@ async def on_domain_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """The framework's own refusals: an unknown path (404), an unknown method (405), and the rare others."""
+    """Answer the framework's own refusals: an unknown path (404), an unknown method (405), and rare others."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     shape = _shape_of_scope(request.scope)
     if error.status_code == HTTPStatus.NOT_FOUND:
@@ -110,18 +110,18 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
-    """FastAPI's own handler would echo the input, and fail on a NaN in it."""
+    """Answer FastAPI's validation errors: its own handler echoes the input, and fails on a NaN in it."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     return render(request.scope, Invalid([_field_error(each) for each in error.errors()]))
 
 
 async def on_unexpected_error(request: Request, _: Exception) -> Response:
-    """The framework answers before the exception reaches RequestContextMiddleware, by default with plain text."""
+    """Answer an unexpected error: the framework would answer before RequestContextMiddleware, and in plain text."""
     return render(request.scope, None)
 
 
 def invalid(error: ValidationError, *where: str) -> Invalid:
-    """A pydantic error as a refusal, without the input: it may be huge, secret, or not even serialisable."""
+    """Return a pydantic error as a refusal, without the input, which may be huge, secret or not serialisable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
     return Invalid([_field_error(each, *where) for each in details])
 

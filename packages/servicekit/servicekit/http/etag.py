@@ -1,4 +1,4 @@
-"""Entity tags: what a response is called, and whether a client has it already (RFC 9110, section 13.1.2)."""
+"""Makes the entity tag of a response, and checks whether a client has that response (RFC 9110, section 13.1.2)."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _COMPRESSED = re.compile(r"--?(?:gzip|deflate|br|zstd)$")
 
 
 def strong_etag(body: bytes) -> str:
-    """A tag that is another one for every other body."""
+    """Return a tag that differs for different bodies."""
     return f'"{blake2b(body, digest_size=16).hexdigest()}"'
 
 

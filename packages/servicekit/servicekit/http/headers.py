@@ -4,7 +4,7 @@ from starlette.types import Scope
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first value of a header, by its lower-case name; bytes beyond ASCII as Latin-1, as HTTP has them."""
+    """Return the first value of a header, by its lower-case name. Bytes beyond ASCII are decoded as Latin-1."""
     for each, value in scope["headers"]:
         if each == name:
             return str(value, "latin-1")
@@ -12,5 +12,5 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def headers(scope: Scope, name: bytes) -> list[str]:
-    """The value of every line of a header, in their order."""
+    """Return the values of all lines of a header, in their order."""
     return [str(value, "latin-1") for each, value in scope["headers"] if each == name]

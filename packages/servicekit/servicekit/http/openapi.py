@@ -11,13 +11,13 @@ Schema = dict[str, Any]
 
 
 class Detail(BaseModel):
-    """A refusal in one sentence."""
+    """An error in one sentence."""
 
     detail: str
 
 
 class TryLater(BaseModel):
-    """Server-side trouble; `code` tells what a repeat would do."""
+    """A failure of the server; `code` tells what a repeat would do."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"detail": "the database cannot be reached", "code": "not-recorded"}]}
@@ -49,7 +49,7 @@ class WrongField(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457; `code` is what a program goes by, `errors` is there for 422 alone."""
+    """An error as RFC 9457 defines it. Programs read `code`; only a 422 has `errors`."""
 
     type: str
     title: str

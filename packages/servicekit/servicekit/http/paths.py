@@ -8,10 +8,10 @@ from urllib.parse import unquote_to_bytes
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.types import Scope
 
-# Nothing to decode and nothing to refuse: nearly every path.
+# A path that needs no decoding and no refusal, as nearly every path is.
 _PLAIN = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# No name of ours has one, and PostgreSQL cannot even be asked for a text with a NUL.
+# No name of ours has a control character, and PostgreSQL accepts no NUL in a text.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -51,7 +51,7 @@ class SegmentConvertor(StringConvertor):
     """A parameter of a path that `route_path` made: one segment, decoded."""
 
     def convert(self, value: str) -> str:
-        """The segment as the client meant it."""
+        """Return the segment without percent-encoding."""
         return value.replace("%2F", "/").replace("%25", "%")
 
 

@@ -1,6 +1,6 @@
-"""A query string holds only parameters that the route declares, each once.
+"""Checks that a query string has only parameters that the route declares, each once.
 
-A misspelt filter that is ignored answers with everything, and looks like success.
+If a misspelt filter were ignored, the client would get all rows, and the response would look like a success.
 """
 
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from servicekit.errors import FieldError, Invalid
 
-# More than any route has. The rest of a longer query string is not even split.
+# No route has more. A longer query string is refused without being split.
 _PARAMETERS_MAX = 100
 _ERRORS_MAX = 10
 _ECHO_CHARACTERS_MAX = 50
@@ -18,7 +18,7 @@ def check_query(query_string: bytes, declared: Collection[str]) -> None:
     """Compare the names in `query_string` with those that the route declares.
 
     Raises:
-        Invalid: a parameter is unknown, or given twice; each is named.
+        Invalid: a parameter is unknown, or is given twice. The error names each of them.
     """
     try:
         pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)

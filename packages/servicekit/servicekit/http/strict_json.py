@@ -1,8 +1,8 @@
-"""RFC 8259, and no more: what a lenient parser lets in would fail later, in another parser.
+"""Decodes exactly the JSON of RFC 8259: a text that only a lenient parser accepts would fail later, in another parser.
 
-Refused are broken UTF-8, other encodings, NaN and Infinity, and whatever else the grammar does not have. What the
-grammar has is taken, however strange it is: it may stand in a field that nobody reads. The model says what it takes of
-the fields that it reads.
+The decoder refuses broken UTF-8, other encodings, NaN, Infinity, and every text that the grammar does not allow. It
+accepts every text that the grammar allows, however unusual, because the text may be in a field that no model reads. The
+model validates the fields that it reads.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ class MalformedJson(Invalid):
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """The value of a JSON text; a byte order mark before it is skipped (RFC 8259, section 8.1).
+    """Return the value of a JSON text; a byte order mark before it is skipped (RFC 8259, section 8.1).
 
     Raises:
         MalformedJson: not JSON, or larger than `rare_json.BYTES_MAX` and of the kinds that are read there.
@@ -32,7 +32,7 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     if not body:
         raise MalformedJson("empty, but JSON was expected")
     try:
-        # Many objects share their keys; values that repeat are not worth looking for.
+        # Many objects have the same keys, so keys are cached; values repeat too rarely.
         return from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         value = rare_json.parse(body, str(error))

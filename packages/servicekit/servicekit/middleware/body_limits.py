@@ -12,8 +12,8 @@ from servicekit.middleware.content_encoding import gunzip, is_gzip
 
 BODY_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
-# Of all bodies that one large route holds at the same time in this process. What is parsed from a body takes several
-# times its size: without this bound, the batches that may be in flight at once would take gigabytes.
+# The limit for all bodies of one large route that are in flight in this process. A parsed body takes several times its
+# size: without this limit, the batches that may be in flight at the same time would take gigabytes.
 IN_FLIGHT_BODY_BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -21,8 +21,8 @@ class BodyLimitMiddleware:
     """Refuses a body that is too large: at once where its length is declared, else when the limit is reached.
 
     `large` maps the templates of the routes that take more than `BODY_BYTES_MAX` to their limits. The requests of such
-    a route share the limit of bodies in flight, whatever their paths hold. A body counts as in flight from its first
-    byte until it is answered, and only as far as it has arrived: a slow client takes no more than it sends.
+    a route share the limit of bodies in flight, whatever their path parameters are. The received bytes of a body count
+    as in flight until the request is answered; bytes that a slow client has not sent yet do not count.
 
     A gzip body is decoded here. The limit holds for the compressed bytes and for the decoded ones, and the decoded ones
     count as in flight.

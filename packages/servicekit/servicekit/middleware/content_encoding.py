@@ -16,7 +16,7 @@ _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS  # with gzip's header and checksum
 _INPUT_BYTES_MAX = 16 * 1024
 _OUTPUT_BYTES_MAX = 64 * 1024
-# Other requests have their turn after this many bytes, compressed and decoded together.
+# The decoder yields to the event loop after this many bytes, compressed and decoded ones together.
 _BYTES_BETWEEN_TURNS = 64 * 1024
 # Files of several gzip members are in use (bgzip, `cat a.gz b.gz`); a body of nothing but empty ones is an attack.
 _MEMBERS_MAX = 1_000
@@ -26,7 +26,7 @@ def is_gzip(scope: Scope) -> bool:
     """Whether the body is compressed.
 
     Raises:
-        UnsupportedMediaType: by anything else than gzip, or twice.
+        UnsupportedMediaType: it is compressed with anything else than gzip, or twice.
     """
     lines = headers(scope, b"content-encoding")
     codings = [coding for line in lines for each in line.split(",") if (coding := each.strip().lower())]
@@ -37,7 +37,7 @@ def is_gzip(scope: Scope) -> bool:
 
 
 def gunzip(receive: Receive) -> Receive:
-    """A `receive` that returns the decoded body in pieces of at most 64 KiB. Each piece is made when it is asked for.
+    """Return a `receive` that decodes the body in pieces of at most 64 KiB, each of them only on demand.
 
     So a caller that counts the pieces and stops at a limit has at most one piece too many in memory, however strongly
     the body is compressed. The returned function raises Invalid for a body that is not gzip.
@@ -96,15 +96,15 @@ class _Gzip:
 
     @property
     def is_hungry(self) -> bool:
-        """Whether all that was fed is decoded and read."""
+        """Whether all input is decoded and read."""
         return not self._input and not self._is_output_full
 
     def feed(self, data: bytes) -> None:
-        """More of the compressed body, once everything before it is read."""
+        """Take more of the compressed body, after everything before it was read."""
         self._input = data
 
     def read(self) -> bytes:
-        """At most `_OUTPUT_BYTES_MAX` of the decoded body.
+        """Return at most `_OUTPUT_BYTES_MAX` of the decoded body.
 
         Raises:
             Invalid: this is not gzip.
@@ -127,10 +127,10 @@ class _Gzip:
         return piece
 
     def end(self) -> None:
-        """The body is over.
+        """Check that the body ends with the end of a member.
 
         Raises:
-            Invalid: in the middle of a member.
+            Invalid: the body ends inside a member.
         """
         if self._member is not None:
             raise Invalid.single("the gzip data end too early")

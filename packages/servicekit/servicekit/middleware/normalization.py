@@ -1,4 +1,4 @@
-"""What holds for every route: matched on the raw path, HEAD where GET is, OPTIONS, `Allow`, no unknown parameter."""
+"""The rules of all routes: matching on the raw path, HEAD for every GET, OPTIONS, `Allow`, no unknown parameter."""
 
 from http import HTTPStatus
 
@@ -18,8 +18,8 @@ _NOWHERE = "//"
 class NormalizationMiddleware:
     """Matches the request with a declared route and rewrites it before the layers below see it.
 
-    It sets `route_template` in the scope, None for a path that is not declared, `path_params`, and `allowed_methods`
-    where the method is none of them. A path that needs no change costs no copy of the scope.
+    It sets in the scope `route_template` (None for a path that is not declared), `path_params`, and, for a method that
+    the path does not have, `allowed_methods`. It copies the scope only when the path has to change.
     """
 
     def __init__(self, app: ASGIApp, *, routes: RouteTable, render: Renderer) -> None:
@@ -28,7 +28,7 @@ class NormalizationMiddleware:
         self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what no route takes, rewrite the rest and pass it on."""
+        """Refuse a request that no route accepts; rewrite any other request and pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -52,7 +52,7 @@ class NormalizationMiddleware:
         await self._app(scope, receive, send)
 
     def _answer(self, scope: Scope, path: DeclaredPath) -> Response | None:
-        """The response, where no route is needed for it."""
+        """Return the response to OPTIONS, or a refusal of the query string; None for every other request."""
         declared = path.query_parameters.get(scope["method"])
         if declared is None:
             return _allow(path) if scope["method"] == "OPTIONS" else None

@@ -1,7 +1,7 @@
 """The outermost middleware: the request id, one log line a request, and the last exception handler.
 
-It is outside of the framework on purpose. After an exception that reaches it, uvicorn closes the keep-alive connection,
-and the next request on it fails although nothing is wrong with it.
+It is outside of the framework on purpose: when an exception reaches uvicorn, uvicorn closes the keep-alive connection,
+and the next request on that connection fails although nothing is wrong with it.
 """
 
 import logging
@@ -29,8 +29,8 @@ CorsLines: TypeAlias = Callable[[bytes | None], Sequence[tuple[bytes, bytes]]]
 
 
 class RequestContextMiddleware:
-    """Wraps a whole service. `render` writes the body of its one response, the plain 500, and `cors_lines` the headers
-    that the layer for CORS adds to all others.
+    """Wraps a whole service. Its only own response is the plain 500: `render` makes its body, and `cors_lines` the
+    headers that the CORS middleware adds to all other responses.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RequestContextMiddleware:
             try:
                 await self._app(scope, receive, send)
             finally:
-                self._log.flush()  # the service's whole life ends here: nothing would write the last lines later
+                self._log.flush()  # the lifespan of the service ends here: nothing would write the last lines later
             return
         begun = time.perf_counter()
         request_id = request_id_of(scope)
@@ -68,7 +68,7 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # there is no one to answer; the line below says so with status 0
+            pass  # the client has disconnected; the line below logs status 0
         except Exception:  # noqa: BLE001 - the one place: a bug becomes a plain 500 with its trace in the log
             _log.exception("unhandled error, request %s", request_id)
             if status == 0:
@@ -81,6 +81,6 @@ class RequestContextMiddleware:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id that the client gave this request if it may stand in a log line as it is, else a new one."""
+    """Return the client's id for this request if it is safe in a log line, or else a new id."""
     sent = header(scope, b"x-request-id")
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(uuid7())

@@ -1,4 +1,4 @@
-"""What the routes of a service declare, looked up by a request's path."""
+"""The declared paths of a service, looked up by the path of a request."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ class DeclaredPath(NamedTuple):
 
     @property
     def methods(self) -> list[str]:
-        """What may be asked of this path: HEAD wherever GET is, and OPTIONS."""
+        """The methods of this path, with OPTIONS, and with HEAD if it has GET."""
         return sorted({*self.query_parameters, "OPTIONS", *(["HEAD"] if self.has("GET") else [])})
 
     def has(self, method: str) -> bool:
@@ -32,7 +32,7 @@ class Match(NamedTuple):
 
 
 class RouteTable:
-    """Every path of an OpenAPI document. So behaviour and documentation cannot differ."""
+    """The paths of an OpenAPI document, so that behaviour and documentation cannot differ."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         declared = [DeclaredPath(template, dict(_operations(item))) for template, item in document["paths"].items()]
@@ -42,7 +42,7 @@ class RouteTable:
         ]
 
     def find(self, path: str, method: str) -> Match | None:
-        """The declared path that `path` fits: one without parameters wins, then the first that has `method`."""
+        """Return the declared path that fits `path`: first one without parameters, then the first that has `method`."""
         exact = self._exact.get(path)
         if exact is not None:
             return exact

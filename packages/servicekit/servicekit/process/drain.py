@@ -12,14 +12,14 @@ _begun = threading.Event()
 
 
 def is_draining() -> bool:
-    """Whether a balancer should send its requests elsewhere from now on."""
+    """Whether this process is shutting down, so that a load balancer should send its requests to another one."""
     return _begun.is_set()
 
 
 def install(seconds: float) -> None:
     """Delay the server's own SIGTERM handler by `seconds`; a second signal takes effect at once.
 
-    Called once the server has installed its handler, from the event loop's thread.
+    Call it in the event loop's thread, after the server has installed its handler.
     """
     stop = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()

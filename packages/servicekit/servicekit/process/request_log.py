@@ -1,7 +1,7 @@
 """One line a request: JSON for machines, readable text on a terminal.
 
-Written by hand and not by the logging library, because this runs for every request. Requests are gathered, and their
-lines are made and written together, at most `WRITE_SECONDS` late; a killed process loses those few.
+The lines are formatted here and not by the logging library, because this runs for every request. Requests are gathered,
+and their lines are written together, at most `WRITE_SECONDS` late. A killed process loses the lines of that time.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _Request: TypeAlias = tuple[float, str, str, int, float, str, dict[str, object]]
 
 
 class RequestLog:
-    """Never logs bodies, query strings, headers or addresses; JSON escapes whatever a path contains."""
+    """Writes the request log. It never logs bodies, query strings, headers or addresses; JSON escapes the path."""
 
     def __init__(self, service: str, *, as_json: bool, stream: BinaryIO | None = None) -> None:
         self._service = service
@@ -33,16 +33,16 @@ class RequestLog:
     def write(
         self, method: str, path: str, status: int, seconds: float, request_id: str, fields: dict[str, object]
     ) -> None:
-        """Log one request; `status` 0 means that the client went away before an answer.
+        """Log one request; `status` 0 means that the client disconnected before the answer.
 
-        The method and the id hold nothing that JSON would escape: the parser and RequestContextMiddleware saw to it.
+        The method and the id have no character that JSON escapes: the parser and RequestContextMiddleware ensure this.
         """
         if not self._requests:
             asyncio.get_running_loop().call_later(WRITE_SECONDS, self.flush)
         self._requests.append((time.time(), method, path, status, seconds, request_id, fields))
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write the lines of the gathered requests."""
         requests, self._requests = self._requests, []
         self._stream.write("".join(map(self._format, requests)).encode())
         self._stream.flush()

@@ -1,4 +1,4 @@
-"""What an application tells the protocol class that serves it: the protocol class has no parameters of its own."""
+"""The settings that an application gives to the protocol class that serves it, which has no parameters of its own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ HeaderLines: TypeAlias = Sequence[tuple[bytes, bytes]]
 # is refused.
 Admission: TypeAlias = Callable[[tuple[str, int] | None, HeaderLines], None]
 
-# To a cache: another origin may get other headers.
+# It tells caches that another origin may get other headers.
 _VARY = (b"vary", b"Origin")
 
 
 class CorsHeaders:
-    """The headers with which a browser lets a page read an answer that the application has not made.
+    """The headers with which a browser lets a page read an answer that the protocol class writes.
 
-    They are those that Starlette's CORSMiddleware adds to an ordinary answer.
+    They are the same as those that Starlette's CORSMiddleware adds to an ordinary answer.
     """
 
     def __init__(self, origins: Sequence[str], exposed_headers: Sequence[str]) -> None:

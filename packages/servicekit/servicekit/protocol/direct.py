@@ -1,7 +1,7 @@
 """Answers the ordinary requests of direct routes from the parser's callback: no task, no scope, no Request.
 
-A task, the layers and the framework take most of the time of a request whose own work is small. Whatever is not
-ordinary is declined, and takes the long way unchanged (docs/decisions/0018-direct-routes.md):
+The task, the middleware and the framework take most of the time of a small request. A request that is not ordinary is
+declined: the middleware and the framework serve it as usual (docs/decisions/0018-direct-routes.md). Declined are:
 
 * any method but the route's own, HEAD included; a path with a trailing slash; a POST with a query string;
 * HTTP/1.0, `Connection: close`, an upgrade, `Expect`, `Content-Encoding`, a chunked body or one above the limit;
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class _NoEvent:
-    """uvicorn wakes the task of a cycle by its event; here is no task."""
+    """Replaces the event by which uvicorn wakes the task of a cycle: a direct request has no task."""
 
     def set(self) -> None:
         pass
@@ -50,7 +50,7 @@ class _NoEvent:
 class _DirectCycle:
     """Stands in for uvicorn's cycle while a direct request is in flight.
 
-    uvicorn asks it at a pipelined request, at shutdown and when the client is lost; that stays uvicorn's business.
+    uvicorn reads it for a pipelined request, at shutdown, and when the connection is lost.
     """
 
     __slots__ = ("begun", "disconnected", "keep_alive", "request_id", "respond", "response_complete", "route")
@@ -71,7 +71,7 @@ class _DirectCycle:
 
 
 class DirectProtocol(LoadSheddingProtocol):
-    """Asks the direct route of an ordinary request; everything else is for the classes below it."""
+    """Answers ordinary requests of direct routes; its base classes handle all other requests."""
 
     # Set between the head of an ordinary request and its end.
     _route: DirectRoute[Any] | None = None
@@ -131,7 +131,7 @@ class DirectProtocol(LoadSheddingProtocol):
     @override
     def shutdown(self) -> None:
         if self._route is not None:
-            self._take_the_long_way()  # whose cycle has uvicorn wait for the rest of the request
+            self._take_the_long_way()  # then uvicorn has a cycle, and waits for the rest of the request
         super().shutdown()
 
     @override
@@ -145,7 +145,7 @@ class DirectProtocol(LoadSheddingProtocol):
     @override
     def _end_with_error(self, answer: ErrorAnswer) -> None:
         if self._route is not None:
-            # The answer and the log line, which is written when the connection is lost, have one id.
+            # The answer has the same id as the log line, which is written when the connection is lost.
             cast("dict[str, Any]", self.scope)["request_id"] = self._request_id()
         super()._end_with_error(answer)
 

@@ -28,7 +28,7 @@ class ErrorAnswer:
         self._responses = {shape: render_as(shape, error) for shape in ErrorShape}
 
     def response(self, path: bytes) -> Response:
-        """The response in the shape of this raw path; it is shared, so not to be changed."""
+        """Return the response in the shape for this raw path. The response is shared: do not change it."""
         return self._responses[shape_of(path)]
 
 
@@ -42,7 +42,7 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         """Answer the request that is being parsed, as far as it has come, and close the connection."""
         cycle = self._request_in_flight()
         if cycle is not None and not cycle.more_body:
-            # That one is whole: it is answered first, and as the last one of this connection.
+            # The request in flight is complete: it is answered first, as the last one of this connection.
             cycle.keep_alive = False
             self.flow.pause_reading()
             return
@@ -52,8 +52,8 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         self.transport.close()
 
     def _write_error(self, answer: ErrorAnswer, *, closes: bool) -> str:
-        """Write the answer to the request that is being parsed; the id of that request."""
-        # None until the first byte of the first request, whatever uvicorn's annotation says.
+        """Write the answer to the request that is being parsed, and return the id of that request."""
+        # The scope is None until the first byte of the first request, against uvicorn's annotation.
         scope = cast("Scope | None", self.scope) or {"headers": ()}
         request_id: str = scope.get("request_id") or request_id_of(scope)
         response = answer.response(getattr(self, "url", b"").partition(b"?")[0])
@@ -67,7 +67,7 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         return request_id
 
     def _error_app(self, answer: ErrorAnswer, *, closes: bool = True) -> ASGI3Application:
-        """An application that gives this answer; for a request that waits until those before it are answered."""
+        """Return an application that sends this answer, for a request that waits for earlier requests."""
 
         async def send_error(scope: Scope, _: Receive, send: Send) -> None:
             request_id = request_id_of(scope)
@@ -88,7 +88,7 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         return lines
 
     def _request_in_flight(self) -> RequestResponseCycle | None:
-        """The last request whose headers have come, unless it is answered."""
-        # None until the first request, whatever uvicorn's annotation says.
+        """Return the last request with complete headers, unless it is answered."""
+        # The cycle is None until the first request, against uvicorn's annotation.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return None if cycle is None or cycle.response_complete else cycle

@@ -1,7 +1,7 @@
 """Writes a whole answer with one system call.
 
-uvicorn writes the head of an answer and its body separately, and uvloop hands each write to the kernel at once: two
-system calls, two packets, and a client that wakes up twice (measured in docs/decisions/0012-one-write-one-timer.md).
+uvicorn writes the head of an answer and its body separately, and uvloop passes each write to the kernel at once. That
+is two system calls and two packets, and the client wakes up twice (docs/decisions/0012-one-write-one-timer.md).
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ class SingleWriteProtocol(HttpToolsProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        """As uvicorn's, but for the scope, of which a request that is answered directly needs no more than this."""
+        """As uvicorn's, but with a smaller scope: a request that is answered directly needs only the headers."""
         self.url = b""
         self.expect_100_continue = False
         self.headers: list[tuple[bytes, bytes]] = []
@@ -64,7 +64,7 @@ async def _send_in_one_write(
 
 
 def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) -> bytes | None:
-    """The head of an answer that is complete, for a client that is still there; None where uvicorn must write it."""
+    """Return the head of a complete answer to a connected client; None where uvicorn must write the answer."""
     body = message.get("body", b"")
     is_last = not cycle.keep_alive or cycle.disconnected
     if message.get("more_body", False) or cycle.scope["method"] == "HEAD" or is_last or cycle.flow.write_paused:
@@ -85,7 +85,7 @@ def _encode_head(cycle: RequestResponseCycle, start: Message, message: Message) 
 
 
 def _write(cycle: RequestResponseCycle, answer: bytes) -> None:
-    """Write it, and end the request as `RequestResponseCycle.send` does."""
+    """Write the answer, and end the request as `RequestResponseCycle.send` does."""
     cycle.transport.write(answer)
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False

@@ -1,4 +1,4 @@
-"""What is not HTTP, or what RFC 9112 has a server refuse, is answered in the product's words."""
+"""Answers input that is not HTTP, and requests that a server must refuse (RFC 9112), with the product's own errors."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ from servicekit.errors import BadRequest, DomainError, Internal
 from servicekit.protocol.direct import DirectProtocol
 from servicekit.protocol.error_answers import ErrorAnswer
 
-# Of the request line and all headers of a request together; and of what comes behind a body before the next request.
+# The limit for the request line and all headers of a request, and for the bytes between a body and the next request.
 HEAD_BYTES_MAX = 64 * 1024
 
 
 class HeadTooLarge(DomainError):
-    """More bytes before the body than a server keeps for a client."""
+    """The request has more bytes before its body than the server accepts."""
 
     code = "head-too-large"
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -34,15 +34,16 @@ _HOST = re.compile(rb"(\[[0-9A-Za-z:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)
 
 
 class StrictHttpProtocol(DirectProtocol):
-    """Answers a malformed request and closes its connection, and bounds what the parser keeps of a head.
+    """Answers a malformed request and closes its connection, and bounds the size of a head.
 
-    uvicorn answers with plain text, takes HTTP/1.1 without a Host header or with two, and keeps headers of any size.
+    uvicorn answers in plain text, accepts HTTP/1.1 without a Host header or with two, and stores headers of any size.
     """
 
     _valid_host: bytes | None = None
     _is_head_complete = False
     _read_bytes = 0
-    # Of the read that began this request, and of those since then that brought neither the end of its head nor a body.
+    # The bytes of the read that began this request, and of the later reads that brought neither the end of its head nor
+    # a part of its body.
     _begin_bytes = _pending_bytes = 0
 
     @override
@@ -67,7 +68,7 @@ class StrictHttpProtocol(DirectProtocol):
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer among the headers would pass for one of them (RFC 9110, section 6.5.1).
+        # A trailer must not be mistaken for a header (RFC 9110, section 6.5.1).
         if not self._is_head_complete:
             self.headers.append((name.lower(), value))
 
@@ -83,7 +84,7 @@ class StrictHttpProtocol(DirectProtocol):
         if problem is None:
             super().on_headers_complete()
             return
-        # In a task: the requests before it are answered first.
+        # The error is sent in a task, because the requests before it are answered first.
         app, self.app = self.app, self._error_app(problem)
         try:
             super().on_headers_complete()

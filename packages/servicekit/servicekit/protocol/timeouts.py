@@ -13,14 +13,14 @@ _TOO_SLOW = ErrorAnswer(RequestTimeout("the request did not arrive whole in time
 
 
 class TimeoutProtocol(ErrorAnswerProtocol):
-    """Closes a connection on which a request does not arrive whole, headers and body, in `REQUEST_SECONDS_MAX`, or on
-    which no other begins in uvicorn's keep-alive time-out.
+    """Closes a connection if a request, headers and body, is not complete within `REQUEST_SECONDS_MAX`, or if no
+    request begins within uvicorn's keep-alive time-out.
 
-    uvicorn bounds only the latter, and starts and stops a timer for every request. Here a connection has one timer,
-    which fires at least every `REQUEST_SECONDS_MAX`: a deadline that is set in between is checked in time.
+    uvicorn has only the keep-alive time-out, and starts and stops a timer for every request. Here a connection has one
+    timer, which fires at least every `REQUEST_SECONDS_MAX`, so a deadline that is set in between is checked in time.
     """
 
-    # Readings of the loop's clock; None while the client does not have to send anything.
+    # Readings of the event loop's clock; None while the client does not have to send anything.
     _request_deadline: float | None = None
     _idle_deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -28,7 +28,7 @@ class TimeoutProtocol(ErrorAnswerProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._request_deadline = self.loop.time() + REQUEST_SECONDS_MAX  # of a new connection's first request
+        self._request_deadline = self.loop.time() + REQUEST_SECONDS_MAX  # for the first request of the connection
         self._check_deadlines()
 
     @override
@@ -49,7 +49,7 @@ class TimeoutProtocol(ErrorAnswerProtocol):
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
-            elif self._request_deadline is None:  # else the next one has begun already
+            elif self._request_deadline is None:  # otherwise the next request has begun already
                 self._await_next_request()
 
     @override

@@ -1,4 +1,4 @@
-"""The FastAPI application that both services start from, and the add_middleware around it."""
+"""Makes the FastAPI application of both services, and wraps it in the middleware."""
 
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -47,9 +47,9 @@ def new_application(
     lifespan: Lifespan,
     error_shapes: Mapping[str, ErrorShape] = MappingProxyType({}),
 ) -> FastAPI:
-    """Documentation pages that need no internet, and every refusal in the product's own words.
+    """Make an application with documentation pages that need no internet, and with the product's own error responses.
 
-    `error_shapes` says which prefix of paths has which shape of errors; see servicekit.http.error_responses.
+    `error_shapes` maps prefixes of paths to the shapes of their errors; see servicekit.http.error_responses.
     """
     configure(error_shapes)
     app = FastAPIOffline(
@@ -78,9 +78,10 @@ def add_middleware(
     log: RequestLog,
     answers: ProtocolAnswers | None = None,
 ) -> ServedApplication:
-    """Wrap from the inside out; a request meets them in the opposite order. `optional` are inside to outside.
+    """Wrap the application from the inside to the outside; a request passes the layers in the opposite order.
 
-    All routes are included before: what they declare is read here. `answers` are those that need no layer.
+    Call it after all routes are included, because it reads their declarations. `optional` layers are listed from the
+    inside to the outside. `answers` are given by the protocol class, without any layer.
     """
     routes = RouteTable(app.openapi())
     wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
@@ -99,7 +100,7 @@ def _with_tuned_memory(lifespan: Lifespan) -> Lifespan:
     async def settled(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         async with lifespan(app) as state:
             gc.collect()
-            gc.freeze()  # what is here when the service starts stays until it ends
+            gc.freeze()  # the objects that exist at start stay until the service ends
             gc.set_threshold(_GC_THRESHOLD)
             return_large_blocks()
             yield state

@@ -1,4 +1,4 @@
-"""Liveness and readiness routes: liveness is about the process alone, readiness about everything it needs."""
+"""Liveness and readiness routes: liveness is about the process alone, readiness also about everything that it needs."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal

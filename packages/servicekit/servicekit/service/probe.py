@@ -1,4 +1,4 @@
-"""Asks the service in this container one question; the images have no curl.
+"""Sends one request to the service in this container, because the images have no curl.
 
 `python -m servicekit.service.probe /livez`
 """

@@ -14,9 +14,9 @@ GRACEFUL_SECONDS_MAX = 20
 def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_flight_max: int, workers: int = 1) -> None:
     """Serve the ASGI application that `factory` ("module:function") makes, until SIGTERM.
 
-    `in_flight_max` is of each worker.
+    `in_flight_max` applies to each worker.
     """
-    # After an orderly shutdown uvicorn raises the signal again, for whoever handled it before: that is no failure.
+    # After an orderly shutdown uvicorn raises the signal again for the previous handler. This one exits with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         factory,

@@ -20,8 +20,8 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def read_settings(kind: type[Settings]) -> Settings:
-    """The settings from the environment; one that is missing or wrong ends the process with a sentence that names it
-    and never shows a value.
+    """Read the settings from the environment. A missing or wrong setting ends the process with a sentence that names
+    the setting and never shows a value.
     """
     try:
         return kind()
@@ -35,7 +35,7 @@ def read_settings(kind: type[Settings]) -> Settings:
 
 
 def refuse_example_secrets(environment: Environment, secrets: Mapping[str, SecretStr | None]) -> None:
-    """Raise ValueError, with the first one's name, when production has secrets that .env.example prints."""
+    """Raise ValueError, with the name of the setting, when a secret in production has its value of .env.example."""
     for name, secret in secrets.items():
         example = secret is not None and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX)
         if environment == "production" and example:
@@ -44,7 +44,7 @@ def refuse_example_secrets(environment: Environment, secrets: Mapping[str, Secre
 
 
 class ServiceSettings(BaseSettings):
-    """Where to listen, which database, who may call."""
+    """The settings of both services: the address to listen on, the database, the tokens of callers."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -54,11 +54,11 @@ class ServiceSettings(BaseSettings):
     log_format: LogFormat | None = None
     # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.
     drain_seconds: float = Field(default=0, ge=0, le=60)
-    # Of each process; requests beyond it are refused at once. An accepted request waits for those before it, so this
-    # divided by the throughput is how long it may take: 600 at 3,000/s are 0.2 s. In a lasting overload the limit is
-    # lower: see servicekit.concurrency.concurrency_limit.
+    # The limit of each process; requests beyond it are refused at once. An accepted request waits for those before it,
+    # so this number divided by the throughput is the longest wait: 600 at 3,000/s are 0.2 s. During a lasting overload
+    # the limit is lower: see servicekit.concurrency.concurrency_limit.
     in_flight_max: int = Field(default=600, ge=1)
-    # Tells the processes of one service apart. Work that would wait for a shared row can be spread by it.
+    # Identifies the process within its service. It chooses the counter slot, so that writers share no row.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     db_host: str
@@ -68,7 +68,7 @@ class ServiceSettings(BaseSettings):
     db_password: SecretStr  # no default: a missing secret stops the start, not a request
 
     service_token: SecretStr = Field(min_length=16)
-    # The token before the current one: accepted while a rotation is under way.
+    # The previous token, which is accepted during a rotation.
     service_token_previous: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ class ServiceSettings(BaseSettings):
         return self
 
     def dsn(self, application: str) -> str:
-        """The libpq connection string; holds the password, so it is never logged."""
+        """Return the libpq connection string. It contains the password, so it is never logged."""
         return dsn(
             host=self.db_host,
             port=self.db_port,
