@@ -1,4 +1,4 @@
-"""The private service: the only writer. Faces statistics-api and nobody else."""
+"""The private service: the only writer. Its only client is statistics-api."""
 
 from importlib.metadata import version
 

@@ -44,15 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "migrate",
         _migrate,
-        f"make or renew database, roles, schema and partitions (reads {administrator}, {wait}, {logins})",
+        f"create or update the database, roles, schema and partitions (reads {administrator}, {wait}, {logins})",
     )
-    add("downgrade", _downgrade, f"take back the newest revision and the data only it can hold (reads {administrator})")
+    add("downgrade", _downgrade, f"undo the newest revision and delete the data that needs it (reads {administrator})")
     add("current", _current, f"print the revision of the database (reads {administrator})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
         "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
     )
-    added.add_argument("--every", type=_seconds, metavar="SECONDS", help="go on until SIGTERM, with this pause")
+    added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     return parser
 
 
@@ -64,7 +64,7 @@ def _migrate(_: argparse.Namespace) -> bool:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block: without a handler, the first process of a container would go on, and wait."""
+    """Let SIGTERM end the block: without a handler, the first process of a container ignores SIGTERM."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
@@ -94,7 +94,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     while not stop.is_set():
-        # A round that failed has said so; the next one may find the database again.
+        # A failed round has reported its error; the next one may reach the database again.
         _reporting_errors(chosen.name, one_round)
         stop.wait(chosen.every)
     return True
@@ -116,7 +116,7 @@ def _verify_counts(_: argparse.Namespace) -> bool:
 
 
 def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
-    """Run a command; what an operator can mend is told in one sentence instead of a traceback."""
+    """Run a command; an error that an operator can correct is printed as one sentence instead of a traceback."""
     try:
         return work()
     except CommandError as error:

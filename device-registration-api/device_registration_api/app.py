@@ -33,9 +33,9 @@ from servicekit.service.health import health_routes
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
 KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS,)
-# What statistics-api alone calls. Family 1's own path has its document's `{"detail": ...}`.
+# The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
-# After SIGTERM: the coalescer's last flush, within the server's own 20 s.
+# The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
 

@@ -1,4 +1,4 @@
-"""Only statistics-api may call: it shows a token that both services got from their operator."""
+"""Checks the service token, which statistics-api sends and which both services get from their operator."""
 
 import hmac
 
@@ -11,7 +11,7 @@ from servicekit.errors import NotAuthenticated
 
 
 class ServiceToken(SecurityBase):
-    """A dependency that the OpenAPI document knows. While a token is rotated, the one before it is good, too."""
+    """A dependency that the OpenAPI document shows. During a rotation, the previous token is accepted, too."""
 
     def __init__(self, settings: Settings) -> None:
         self.model = HTTPBearer(description="The operator's SERVICE_TOKEN.")
@@ -26,7 +26,7 @@ class ServiceToken(SecurityBase):
             NotAuthenticated: the header is missing or wrong.
         """
         shown = request.headers.get("Authorization", "").encode()
-        # Every candidate is compared, in constant time: the duration tells nothing about either.
+        # Every token is compared, in constant time, so the duration tells nothing about them.
         matches = [hmac.compare_digest(shown, accepted) for accepted in self._accepted]
         if not any(matches):
             raise NotAuthenticated("a valid service token is needed")

@@ -15,6 +15,6 @@ def run(factory: str = "device_registration_api.app:create_app") -> None:
         host=settings.host,
         port=settings.port,
         in_flight_max=settings.in_flight_max,
-        # Longer than the public service keeps an idle connection, so that it never reuses one we are closing.
+        # Longer than the public service keeps an idle connection, so that it never reuses a connection that closes.
         keep_alive_seconds=30,
     )

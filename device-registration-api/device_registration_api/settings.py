@@ -6,7 +6,7 @@ from servicekit.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Adds the writer's limits to what both services have."""
+    """Adds the writer's limits to the settings of both services."""
 
     port: int = Field(default=8001, ge=1, le=65535)
     # Replicas x this, plus the readers', must stay below the server's max_connections.

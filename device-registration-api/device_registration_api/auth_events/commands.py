@@ -42,7 +42,7 @@ COUNT_MINUTE = """
 
 
 def count(rows: Rows[AuthEventColumns]) -> Sequence[Counted]:
-    """Every rollup grows by the same groups: project, device type, minute."""
+    """Return the same groups (project, device type, minute) for every rollup."""
     groups = [
         {
             "project_id": each.project_id,

@@ -1,6 +1,7 @@
-"""The routes that statistics-api of release 0.1.0 calls. They go with the next release.
+"""The routes that statistics-api of release 0.1.0 calls. The next release removes them.
 
-During a roll-out its processes run beside this one. What they send is translated into the envelopes of this release.
+During a roll-out, processes of that release call this service. Their requests are converted to the envelopes of this
+release.
 """
 
 from typing import Annotated, Self
@@ -36,7 +37,7 @@ from servicekit.http.openapi import json_body, refusals
 
 LARGE_BODIES = {"/Device/register/coalesced": FORWARD_BYTES_MAX, "/Device/register/batch": FORWARD_BYTES_MAX}
 
-# The word of that release for what became of an event, where it differs.
+# The outcomes that have another name in that release.
 _STATUS = {OutcomeStatus.RECORDED: "registered"}
 
 router = APIRouter(tags=["release 0.1.0"], deprecated=True)
@@ -51,7 +52,7 @@ class Identity(BaseModel):
     body_sha256: Sha256
 
     def key_of_now(self) -> IdempotencyKey:
-        """The same in the words of this release."""
+        """Return the same as a key of this release."""
         return IdempotencyKey(key=self.key, fingerprint=self.body_sha256)
 
 

@@ -1,4 +1,4 @@
-"""The documented private route of family 1: one event, for those who have no statistics-api between."""
+"""The documented private route of family 1: it records one event for a client that does not use statistics-api."""
 
 from fastapi import APIRouter, Request, Response
 from uuid_utils import uuid7
@@ -27,7 +27,7 @@ router = APIRouter(tags=["auth events"])
     openapi_extra=json_body(AuthEvent, headers=(KEY_HEADER, deadline.HEADER)),
 )
 async def register(request: Request) -> Response:
-    """Answers after COMMIT. The same event any number of times is that many events, unless it has a key."""
+    """The response is sent after COMMIT. Each repeat of an event is recorded as a new event unless it has a key."""
     ends = read_deadline(request)
     key = read_idempotency_key(request)
     event = validated(AuthEvent, await read_json(request), "body", bad_value=unknown_device_type)
@@ -45,10 +45,10 @@ async def register(request: Request) -> Response:
 
 
 def _envelope(event: AuthEvent, header_key: str | None) -> Forward[AuthEventColumns]:
-    """A forward of one event, given its id and its time here.
+    """Return a forward of one event, with a new id and the time of its receipt.
 
     Raises:
-        Invalid: it happened too long ago, or in the future; its two keys differ.
+        Invalid: the event happened too long ago or in the future, or its two keys differ.
     """
     received_at = clock.now()
     if event.occurred_at is not None:
@@ -59,7 +59,7 @@ def _envelope(event: AuthEvent, header_key: str | None) -> Forward[AuthEventColu
     if header_key is not None and event.event_id is not None and header_key != event.event_id:
         raise Invalid.single(f"differs from the header {KEY_HEADER}, which names the same", "body", "eventId")
     key = header_key if header_key is not None else event.event_id
-    # Constructed, not validated again: each part of it was.
+    # Constructed without validation, because each part was validated before.
     return AUTH_EVENTS.forward_model.model_construct(
         project_ids=[DEFAULT_PROJECT_ID],
         event_ids=[str(uuid7())],

@@ -1,4 +1,4 @@
-"""A client's batch: one transaction, whose response is stored with it when the batch has a key of its own."""
+"""Records a client's batch in one transaction. If the batch has its own key, its response is stored with it."""
 
 from contract.delivery import (
     Batch,
@@ -51,7 +51,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
             trips.begin()
             results = claim_keys(trips.run, table, rows, [] if own is None else [own])
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
-            return stored  # what was claimed for the items is rolled back
+            return stored  # the claims of the items are rolled back
         response = _response(batch, outcomes_of(results))
         more = [] if own is None else [STORE_RESPONSE.execute(trips.conn, response_parameters(own, response))]
         store(trips, table, fresh(rows, results), slot, more)
@@ -61,7 +61,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
 def record_batch_carefully(
     lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int
 ) -> ForwardedBatchResponse:
-    """As `record_batch`, but exact whatever is there already, and a row that the database refuses harms no other."""
+    """As `record_batch`, but exact when rows are stored already; a row that the database refuses affects no other."""
     with lease.transaction() as conn:
         run = run_plainly(conn)
         own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
@@ -76,15 +76,15 @@ def record_batch_carefully(
 
 
 def _claim_of_batch(table: EventTable[Columns], batch: Batch[Columns], key: IdempotencyKey) -> Claim:
-    """A batch's own key is of another kind than those of its events: they never collide."""
+    """Return the claim of a batch's own key. Its kind differs from the kind of the events, so keys never collide."""
     return claim_of(f"{table.kind}/batch", key, FactKey(batch.project_id, batch.received_at, batch.batch_id))
 
 
 def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
-    """The response to the batch that owns the key, if this one is not the first.
+    """Return the response to the batch that owns the key, if this batch is not the first one under it.
 
     Raises:
-        IdempotencyKeyReused: that was another batch.
+        IdempotencyKeyReused: the key was used for another batch.
     """
     if result.status is ClaimStatus.CONFLICT or (result.status is ClaimStatus.REPLAY and result.response is None):
         raise IdempotencyKeyReused(KEY_REUSED)

@@ -19,8 +19,9 @@ class PerMinute(NamedTuple):
 
 
 def per_minute(rows: Rows[Any], groups: Sequence[Hashable]) -> list[PerMinute]:
-    """Count every row at the time it was received, then move the few that happened at another: the common case, in
-    which all were received in one minute, runs no Python code for a row.
+    """Count every row at `received_at`, then move the few rows that have an `occurred_at`.
+
+    In the common case, all rows were received in one minute, and no Python code runs per row.
     """
     if not groups:
         return []

@@ -1,7 +1,7 @@
-"""Which idempotency key was used before? Callers own the transaction.
+"""Claims idempotency keys, and finds the owner of a key that was used before. Callers own the transaction.
 
-A key is claimed by inserting its row. Whoever loses waits for the winner's commit and then reads its row in a second
-statement, which sees what the first one could not.
+A transaction claims a key by inserting its row. A second transaction that inserts the same key waits for the commit of
+the first. It then reads the first one's row in a second statement, whose snapshot includes that commit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ from servicekit.database.prepared import Prepared
 # Executes one statement and returns its rows: prepared in a few round trips, or plainly in an open transaction.
 Run: TypeAlias = Callable[[Prepared, Mapping[str, object]], list[tuple[Any, ...]]]
 
-# The kind whose keys are stored as clients write them, as release 0.1.0 does for everything. Any other stands before
-# the client's key, behind a separator that no client's key holds: the primary key has no column for it before the
-# next release.
+# Keys of this kind are stored as clients write them, as release 0.1.0 stores every key. Any other kind is a prefix of
+# the stored key, followed by a separator that no client's key can contain: the primary key has no column for the kind
+# before the next release.
 _PLAIN_KIND = "auth_events"
 _SEPARATOR = "\x1f"
 
-# Sorted, or two transactions that claim the same keys in different orders would deadlock. The edge's event ids grow,
-# so of two events under one key, the one that came first wins.
+# Sorted, because two transactions that claim the same keys in different orders would deadlock. The event ids of the
+# public service grow, so of two events under one key, the event that was received first gets the key.
 CLAIM_KEYS = Prepared(
     "claim_keys",
     """
@@ -77,7 +77,7 @@ class Claim(NamedTuple):
 
 
 class ClaimStatus(Enum):
-    """What a claim came to. OWN is our own retry: what owns the key is this very event, and it is stored."""
+    """The result of a claim. OWN means that this is our own retry: this event owns the key, and it is stored."""
 
     NEW = auto()
     OWN = auto()
@@ -86,7 +86,7 @@ class ClaimStatus(Enum):
 
 
 class ClaimResult(NamedTuple):
-    """A status; for what was here before, the fact that owns the key, and the stored response of a batch."""
+    """A status; for a key that was used before, also the fact that owns it, and the stored response of a batch."""
 
     status: ClaimStatus
     owner: FactKey | None = None
@@ -106,17 +106,17 @@ _NEW = ClaimResult(ClaimStatus.NEW)
 
 
 def claim_of(kind: str, key: IdempotencyKey, event: FactKey) -> Claim:
-    """The claim of an event, or of a batch as if it were one."""
+    """Return the claim of an event, or of a batch as if it were one event."""
     stored = key.key if kind == _PLAIN_KIND else f"{kind}{_SEPARATOR}{key.key}"
     project_id, received_at, event_id = event
     return Claim(project_id, kind, stored, key.fingerprint, event_id, received_at)
 
 
 def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
-    """Claim every key; one result each, in order.
+    """Claim every key and return one result for each, in order.
 
     Raises:
-        Contention: an owner's row was deleted between the two statements; a repeat will claim it.
+        Contention: the row of an owner was deleted between the two statements; a repeat will claim the key.
     """
     rows = {"claims": as_json(list(map(_claim_row, claims)))}
     won = set(run(CLAIM_KEYS, rows))
@@ -135,7 +135,7 @@ def response_parameters(claim: Claim, response: BatchResponse) -> dict[str, obje
 
 
 def run_plainly(conn: Connection) -> Run:
-    """Executes statements in the transaction of a connection on which nothing may be prepared."""
+    """Return a `Run` for an open transaction on a connection that has no prepared statements."""
 
     def run(statement: Prepared, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         with conn.cursor() as cursor:
@@ -146,7 +146,7 @@ def run_plainly(conn: Connection) -> Run:
 
 
 def _claim_row(claim: Claim) -> dict[str, object]:
-    """What `_asdict` gives, which takes three times as long."""
+    """Return the same as `_asdict`, which takes three times as long."""
     return {
         "project_id": claim.project_id,
         "kind": claim.kind,
@@ -165,6 +165,6 @@ def _resolve(claim: Claim, owners: Mapping[tuple[int, str], _StoredKey]) -> Clai
     fact = FactKey(owner.project_id, owner.received_at, owner.event_id)
     if owner.event_id == claim.event_id:
         return ClaimResult(ClaimStatus.OWN, fact, response)
-    # Without a fingerprint, every request is a repeat of it.
+    # If the stored fingerprint is NULL, every request under the key counts as a repeat.
     is_replay = owner.fingerprint in (None, claim.fingerprint)
     return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, fact, response)

@@ -1,7 +1,7 @@
-"""From events to outcomes: the fast way, and the exact way when the database refuses that.
+"""Records events and returns their outcomes: first in the fast way, then in the exact way if the fast one fails.
 
-The fast way takes every event that no key tells otherwise to be new: it copies them, and fails as a whole when one is
-there already or breaks a rule. Then the exact way finds out which.
+The fast way assumes that each event is new unless its key says otherwise. It copies all rows, and fails as a whole if
+one of them is stored already or breaks a constraint. Then the exact way finds these rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,9 @@ _OUTCOMES = {
     ClaimStatus.CONFLICT: Outcome(status=OutcomeStatus.CONFLICT, detail=KEY_REUSED),
 }
 
-# By the position of the row: every outcome that is more than plainly recorded.
+# Every outcome other than plainly recorded, by the position of the row.
 Outcomes: TypeAlias = dict[int, Outcome]
-# By the position of the row: what a claim came to. Rows without a key have none.
+# The result of each claim, by the position of the row. Rows without a key have none.
 Results: TypeAlias = Mapping[int, ClaimResult]
 
 
@@ -61,18 +61,20 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
     try:
         with lease.transaction() as conn:
             return _with_rows(run_plainly(conn), table, rows, results)
-    except NotRecorded as error:  # it is, but its response cannot be made
+    except NotRecorded as error:  # the events are recorded, but their rows cannot be read for the response
         raise OutcomeUnknown("the stored rows could not be read") from error
 
 
 def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
-    """As `record`, but exact whatever is there already, and a row that the database refuses harms no other."""
+    """As `record`, but exact when rows are stored already; a row that the database refuses affects no other."""
     with lease.transaction() as conn:
         return record_isolating_bad_rows(conn, table, rows, slot)
 
 
 def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
-    """A row that the database refuses is found by halving, and refused alone. The caller owns the transaction."""
+    """Record rows, find each row that the database refuses by halving, and refuse only it. The caller owns the
+    transaction.
+    """
     execute(conn, "SAVEPOINT halving", {})
     try:
         outcomes = _insert(conn, table, rows, slot)
@@ -92,7 +94,7 @@ def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows
 def claim_keys(
     run: Run, table: EventTable[Columns], rows: Rows[Columns], others: Sequence[Claim] = ()
 ) -> dict[int, ClaimResult]:
-    """Claim the key of each row that has one, and `others`, whose results are at the positions from -1 downwards."""
+    """Claim the keys of the rows that have one, and `others`, which get the positions from -1 downwards."""
     facts = rows.fact_keys()
     claims = [claim_of(table.kind, key, facts[position]) for position, key in rows.keys.items()]
     positions = [*rows.keys, *(-1 - place for place in range(len(others)))]
@@ -100,7 +102,7 @@ def claim_keys(
 
 
 def fresh(rows: Rows[Columns], results: Results) -> Rows[Columns]:
-    """The rows that are to be stored: without a key, or the first under it."""
+    """Return the rows to store: those without a key, and those that own their key."""
     known = {position for position, result in results.items() if result.status is not ClaimStatus.NEW}
     return rows.select([position for position in range(len(rows)) if position not in known]) if known else rows
 
@@ -110,7 +112,7 @@ def store(
 ) -> None:
     """Copy and count rows that are new, execute `more`, and commit."""
     if rows:
-        # Counted after the copy: other writers of the slot wait no longer than it takes to commit.
+        # The counts follow the copy, so that other writers of the slot wait only for the counts and the commit.
         trips.copy_and_commit(
             table.copy(trips.conn), table.copy_data(rows), [*table.counts(trips.conn, rows, slot), *more]
         )
@@ -119,7 +121,7 @@ def store(
 
 
 def outcomes_of(results: Results) -> Outcomes:
-    """What became of the rows, given that the new ones are stored."""
+    """Return the outcomes of the rows, provided that the new rows are stored."""
     found = ((position, _OUTCOMES[result.status]) for position, result in results.items() if position >= 0)
     return {position: outcome for position, outcome in found if outcome is not RECORDED}
 
@@ -135,7 +137,7 @@ def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], s
 
 
 def _with_rows(run: Run, table: EventTable[Columns], rows: Rows[Columns], results: Results) -> Outcomes:
-    """The outcome of every row, with what is stored of it: of a replay, what its first request stored."""
+    """Return the outcome of every row, with the stored row; for a replay, the row that the first request stored."""
     assert table.read is not None  # noqa: S101 - asked by the callers
     outcomes = outcomes_of(results)
     owners: dict[int, FactKey] = {

@@ -18,11 +18,11 @@ from servicekit.http.openapi import json_body, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 
-# The longest that any work is worth, in seconds, whatever deadline a caller names.
+# The time limit of any request, in seconds; a caller's deadline can only shorten it.
 SECONDS_MAX = 10.0
-# What the edge adds to each of 10,000 events (ids, a time, a digest: 330 bytes, less to those of a batch) or says of
-# each that it rejected (the value, escaped twice: 2.75 times its length) must fit beside the largest batch that a
-# client may send.
+# The limit must hold the largest batch that a client may send, and what the public service adds: for each of 10,000
+# events its ids, a time and a fingerprint (330 bytes, less in a batch), or for each rejected item the reason (it
+# repeats the value, escaped twice: 2.75 times its length).
 FORWARD_BYTES_MAX = 4 * BATCH_BYTES_MAX
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,7 +34,7 @@ def large_bodies(kind: str) -> dict[str, int]:
 
 
 def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> APIRouter:
-    """The routes of one kind. They look for its writer under `writers` in the application's state."""
+    """Return the routes of one kind. They find its writer under `writers` in the application's state."""
     router = APIRouter(tags=[table.kind], prefix=f"/events/{table.kind}", dependencies=[Depends(service_token)])
 
     @router.post(
@@ -46,10 +46,10 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
     )
     @hot
     async def record_forward(request: Request) -> Response:
-        """Each event gets an outcome of its own; one that is refused does not harm its neighbours. 503: none is
-        stored (`not-recorded`), or nobody can tell (`outcome-unknown`).
+        """Each event gets an outcome of its own; a refused event does not affect the others. A 503 means that no event
+        is stored (`not-recorded`), or that the outcome of all is unknown (`outcome-unknown`).
         """
-        await service_token(request)  # ahead of the framework, no dependency is asked
+        await service_token(request)  # the fast path runs no dependencies
         ends = read_deadline(request)
         forward = read_envelope(table.forward_model, await read_bytes(request))
         request.scope["log_fields"].update(events=len(forward.event_ids), request_ids=forward.request_ids)
@@ -65,7 +65,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
     )
     @hot
     async def record_batch(request: Request) -> Response:
-        """All of it or nothing; a repeat under the batch's own key gets the stored response."""
+        """The batch is recorded as a whole or not at all; a repeat under its own key gets the stored response."""
         await service_token(request)
         ends = read_deadline(request)
         batch = read_envelope(table.batch_model, await read_bytes(request))
@@ -77,25 +77,25 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
 
 
 def writer_of(request: Request, table: EventTable[Columns]) -> EventWriter[Columns]:
-    """The writer of a kind, which the application's lifespan made."""
+    """Return the writer of a kind, which the application's lifespan made."""
     writers: Mapping[str, EventWriter[Any]] = request.state.writers
     return writers[table.kind]
 
 
 def read_deadline(request: Request) -> float:
-    """When the caller no longer waits.
+    """Return the time at which the caller stops waiting.
 
     Raises:
-        Invalid: it is no number of seconds.
+        Invalid: the header is not a number of seconds.
     """
     return deadline.from_header(request.headers.get(deadline.HEADER), seconds_max=SECONDS_MAX)
 
 
 def read_envelope(model: type[Model], body: bytes) -> Model:
-    """What statistics-api sends: it was strict already, so this is pydantic's own, faster parser.
+    """Parse an envelope with pydantic's own, faster parser: statistics-api has parsed the client's JSON strictly.
 
     Raises:
-        Invalid: it does not fit the model.
+        Invalid: the body does not fit the model.
     """
     try:
         return model.model_validate_json(body, strict=True)  # a boolean is no number

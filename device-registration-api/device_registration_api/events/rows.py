@@ -29,10 +29,11 @@ class FactKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[Columns]):
-    """What is to be stored, one row an event; sparse columns by the position of the row.
+    """The rows to store, one for each event; a sparse column maps the position of a row to its value.
 
-    What is the same in every row of a batch is a `Repeated`, and its ids are `NumberedUuids`: they cost nothing a row.
-    Times of receipt are in Python's own UTC: compared and subtracted, those that pydantic makes take ten times as long.
+    Columns that are the same in every row of a batch are `Repeated`, and its ids are `NumberedUuids`: neither takes
+    time per row. `received_at` is in Python's own UTC, because times with pydantic's UTC take ten times as long to
+    compare and subtract.
     """
 
     project_ids: Sequence[int]
@@ -81,7 +82,7 @@ class Rows(Generic[Columns]):
         return list(map(FactKey, self.project_ids, self.received_at, self.event_ids))
 
     def happened_at(self) -> Sequence[datetime]:
-        """When each event happened: as its client said, else when it was received."""
+        """Return the time of each event: its `occurred_at`, or else its `received_at`."""
         if not self.occurred_at:
             return self.received_at
         if isinstance(self.received_at, Repeated):
@@ -105,7 +106,7 @@ class Rows(Generic[Columns]):
     def in_key_order(self) -> Self:
         """The same rows in the order of their keys, in which two writers take their locks."""
         if isinstance(self.event_ids, NumberedUuids):
-            return self  # of one batch; whatever was selected from it, was in order
+            return self  # the rows come from one batch, so they are in order
         keys = list(zip(self.project_ids, self.received_at, self.event_ids, strict=True))
         if keys == sorted(keys):
             return self

@@ -22,10 +22,10 @@ from servicekit.database.copy_encoding import (
 )
 from servicekit.database.prepared import Prepared
 
-# What one rollup is to grow by: the elements of the JSON array {counted}.
+# The increments of one rollup: the elements of the JSON array {counted}.
 Counted: TypeAlias = Sequence[Mapping[str, object]]
 
-# Every fact table has these. What is the same in every row of a batch stands first, and is encoded once.
+# The columns of every fact table. Those that are the same in every row of a batch come first, and are encoded once.
 _SHARED: Mapping[str, Codec[Any]] = {
     "project_id": INT4,
     "received_at": TIMESTAMPTZ,
@@ -35,8 +35,8 @@ _SHARED: Mapping[str, Codec[Any]] = {
 
 _COPY = sql.SQL("COPY {fact} ({columns}) FROM STDIN (FORMAT binary)")
 
-# A row that is already there is our own retry: it is not returned, and so it is not counted again. Sorted, so that
-# two writers take their locks in one order.
+# A row that is stored already comes from our own retry: it is not returned, so it is not counted again. Sorted, so that
+# two writers take their locks in the same order.
 _INSERT = sql.SQL("""
     INSERT INTO {fact} ({columns})
     SELECT {columns}
@@ -48,7 +48,7 @@ _INSERT = sql.SQL("""
 
 
 class FactColumn(NamedTuple):
-    """One column of a fact table that the kind itself adds, and the field of its `EventColumns` that it holds."""
+    """One column that a kind adds to its fact table, and the field of its `EventColumns` that the column stores."""
 
     name: str
     codec: Codec[Any]
@@ -58,9 +58,9 @@ class FactColumn(NamedTuple):
 class Rollup(NamedTuple):
     """A counter that grows in the transaction that stores the facts.
 
-    `upsert` adds to it what the JSON array {counted} holds, in the slot {slot}. It orders its rows by the table's
-    key, so that two writers take their locks in one order. One statement a rollup: on a cluster, rows that several
-    statements of one WITH share are sent to every node.
+    `upsert` adds the elements of the JSON array {counted} to the table, in the slot {slot}. It orders its rows by the
+    table's key, so that two writers take their locks in the same order. Each rollup has its own statement: on a
+    cluster, rows that several statements of one WITH share are sent to every node.
     """
 
     table: str
@@ -81,10 +81,10 @@ class EventTable(Generic[Columns]):
         count: Callable[[Rows[Columns]], Sequence[Counted]],
         read_rows: LiteralString | None = None,
     ) -> None:
-        """`count` groups rows for the rollups, in their order.
+        """`count` groups rows for the rollups, in the order of `rollups`.
 
-        `read_rows` is for a kind whose clients get the stored row: a SELECT of (event_id::text, the row as json) for
-        the elements of the JSON array {keys}: project_id, received_at, event_id.
+        A kind that returns stored rows to its clients has `read_rows`: a SELECT of (event_id::text, the row as json)
+        for the elements of the JSON array {keys}: project_id, received_at, event_id.
         """
         self.kind = kind
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
@@ -109,17 +109,17 @@ class EventTable(Generic[Columns]):
         self._copy_text: bytes | None = None
 
     def prepared(self) -> list[Prepared]:
-        """What a connection that records events of this kind prepares."""
+        """Return the statements that a connection prepares to record events of this kind."""
         return [*self._counts, *([] if self.read is None else [self.read])]
 
     def copy(self, conn: Connection) -> bytes:
-        """The statement that reads `copy_data`."""
+        """Return the COPY statement that reads `copy_data`."""
         if self._copy_text is None:
             self._copy_text = self._copy.as_string(conn).encode()
         return self._copy_text
 
     def copy_data(self, rows: Rows[Columns]) -> bytes:
-        """The rows for COPY, in the order of their keys.
+        """Return the data of the rows for COPY, in the order of their keys.
 
         Raises:
             Unencodable: no row can hold one of the values.
@@ -127,26 +127,26 @@ class EventTable(Generic[Columns]):
         return encode_copy([Column(codec, values) for _, codec, values in self._values(rows.in_key_order())])
 
     def counts(self, conn: Connection, rows: Rows[Columns], slot: int) -> list[bytes]:
-        """The statements, prepared before, that let the rollups grow by these rows."""
+        """Return the EXECUTE statements that add these rows to the rollups."""
         return [statement.execute(conn, parameters) for statement, parameters in self._count_parameters(rows, slot)]
 
     def insert(self, conn: Connection, rows: Rows[Columns]) -> list[int]:
-        """Store the rows that are not there yet; the positions of those. Needs nothing prepared.
+        """Store the rows that are not stored yet, and return their positions. Needs no prepared statement.
 
         Raises:
-            psycopg2.DataError, psycopg2.IntegrityError: one of them was refused, and none is stored.
+            psycopg2.DataError, psycopg2.IntegrityError: one row was refused, and none is stored.
         """
         columns = [(name, values) for name, _, values in self._values(rows)]
         objects = [{name: _json_value(values[position]) for name, values in columns} for position in range(len(rows))]
         with conn.cursor() as cursor:
             cursor.execute(self._insert, {"rows": as_json(objects)})
             stored = set(cursor.fetchall())
-        # A row that came twice was stored once.
+        # If the same row occurs twice, it is stored once.
         positions = {key: position for position, key in reversed(list(enumerate(rows.fact_keys())))}
         return sorted(positions[key] for key in positions.keys() & stored)
 
     def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int) -> None:
-        """Count rows really inserted, never rows sent. Needs nothing prepared."""
+        """Add rows that were inserted, never rows that were only sent. Needs no prepared statement."""
         with conn.cursor() as cursor:
             for statement, parameters in self._count_parameters(rows, slot):
                 cursor.execute(statement.plain, parameters)
@@ -161,7 +161,7 @@ class EventTable(Generic[Columns]):
 
     def _count_parameters(self, rows: Rows[Columns], slot: int) -> list[tuple[Prepared, Mapping[str, object]]]:
         counted = self._count(rows)
-        texts = {id(each): as_json(each) for each in counted}  # several rollups may grow by the same
+        texts = {id(each): as_json(each) for each in counted}  # several rollups may have the same increments
         return [
             (statement, {"counted": texts[id(each)], "slot": slot})
             for statement, each in zip(self._counts, counted, strict=True)
@@ -181,7 +181,7 @@ def as_json(value: object) -> str:
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column
-    """A time in UTC: PostgreSQL reads no offset of 16 hours or more, which RFC 3339 allows."""
+    """Return a time in UTC, because PostgreSQL refuses offsets of 16 hours or more; any other value is unchanged."""
     try:
         return value.astimezone(UTC) if isinstance(value, datetime) else value
     except OverflowError as error:
@@ -189,5 +189,5 @@ def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column
 
 
 def _dense(column: Sequence[Any] | Mapping[int, Any], length: int) -> Sequence[Any]:
-    """A sparse column is NULL where it has no value."""
+    """Return a column with one value per row; a sparse column has None where it has no value."""
     return Repeated(None, length, column) if isinstance(column, Mapping) else column

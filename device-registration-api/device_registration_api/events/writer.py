@@ -1,4 +1,4 @@
-"""Group commit: one transaction for everything that queued while the last one ran."""
+"""Group commit: one transaction for all events that were queued while the last transaction ran."""
 
 import time
 import zlib
@@ -33,7 +33,9 @@ Result = TypeVar("Result")
 
 
 def slot_of(instance_id: str) -> int:
-    """Writers that differ here touch different counter rows, so they never wait for each other's commit."""
+    """Return the counter slot of a process. Writers in different slots update different rows, so they do not wait for
+    each other's commit.
+    """
     return zlib.crc32(instance_id.encode()) % SLOTS
 
 
@@ -59,7 +61,7 @@ class EventWriter(Generic[Columns]):
 
         Raises:
             NotRecorded: none of the events is stored.
-            OutcomeUnknown: nobody can tell what became of them.
+            OutcomeUnknown: it is unknown whether the events are stored.
         """
         return await self._coalescer.submit(forward, deadline)
 
@@ -70,7 +72,7 @@ class EventWriter(Generic[Columns]):
         return await self._run(attempt, fallback, deadline)
 
     async def close(self, seconds_max: float) -> None:
-        """Record what waits, then answer the rest."""
+        """Record the waiting events, then fail those that are left."""
         await self._coalescer.close(seconds_max)
 
     async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardResponse]:
@@ -87,7 +89,7 @@ class EventWriter(Generic[Columns]):
 
 
 def _responses(forwards: Sequence[Forward[Columns]], outcomes: Outcomes) -> list[ForwardResponse]:
-    """One response a forward; the outcomes are by the position among the events of all."""
+    """Return one response for each forward. The keys of `outcomes` are positions among the events of all forwards."""
     lengths = [len(forward.event_ids) for forward in forwards]
     if not outcomes:
         return [ForwardResponse.model_construct(recorded=length, exceptions=[]) for length in lengths]

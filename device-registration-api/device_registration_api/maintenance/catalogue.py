@@ -33,7 +33,7 @@ class FactTable(NamedTuple):
 
 
 def read_fact_tables(conn: Connection) -> list[FactTable]:
-    """Every fact table, by name. Commits."""
+    """Return all fact tables, ordered by name. Commits."""
     with conn:
         return fetch_all(conn, FACT_TABLES, {}, FactTable)
 

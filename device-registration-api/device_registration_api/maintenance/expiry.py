@@ -1,4 +1,4 @@
-"""Rows that are kept for a while only: minute buckets and idempotency keys, deleted in small transactions."""
+"""Deletes expired rows, which are minute buckets and idempotency keys, in small transactions."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from servicekit.database import Connection
 from servicekit.database.sql import Statement, execute
 
 IDEMPOTENCY_KEPT = timedelta(hours=48)
-# One transaction deletes about this many: it lasts milliseconds, so no writer waits long for it.
+# The rows that one transaction deletes, approximately: it takes milliseconds, so no writer waits long for it.
 BATCH_ROWS = 5_000
 
 # By group and bucket, so the slots of one counter go together.
@@ -36,13 +36,13 @@ DELETE_OLD_KEYS = """
 
 
 def delete_old_minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callable[[], bool]) -> int:
-    """Delete the minute buckets that begin more than MINUTES_KEPT ago; the number of rows."""
+    """Delete the minute buckets that begin more than MINUTES_KEPT ago, and return the number of rows."""
     statement = DELETE_OLD_MINUTES.format(minutes=table.table("minute"), group_columns=columns(table.group_columns))
     return _delete_in_batches(conn, statement, now - MINUTES_KEPT, stopping)
 
 
 def delete_old_keys(conn: Connection, now: datetime, stopping: Callable[[], bool]) -> int:
-    """Delete the idempotency keys claimed more than 48 hours ago; the number of rows."""
+    """Delete the idempotency keys that were claimed more than 48 hours ago, and return the number of rows."""
     return _delete_in_batches(conn, DELETE_OLD_KEYS, now - IDEMPOTENCY_KEPT, stopping)
 
 

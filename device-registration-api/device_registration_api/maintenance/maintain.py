@@ -18,9 +18,9 @@ from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 STATEMENT_SECONDS_MAX = 600
-# Any number will do that no other program locks in this database.
+# An arbitrary number that no other program uses for an advisory lock in this database.
 _MAINTENANCE_LOCK = 7_302_002
-# Another transaction is in the way of one table. A lock that a node of a cluster waits for ends as QueryCanceled.
+# Another transaction holds a lock on a table. On a cluster, a lock time-out of a node is reported as QueryCanceled.
 _BUSY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
 _IN_THE_WAY = "ALARM: a long transaction is in the way; the next run tries again"
 
@@ -39,15 +39,15 @@ def maintain(
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Run every step once for every fact table; False when an operator has to look at what was reported.
+    """Run every step once for every fact table. False means that an operator has to read the reports.
 
-    A table that is busy is an alarm and does not stop the others. `now` is the server's time unless given; `stopping`
-    is asked between deletions. Raises psycopg2.Error when the server cannot be reached or lacks the schema; what was
-    done before stays done.
+    A busy table is reported as a failure and does not stop the steps of other tables. `now` is by default the server's
+    time; `stopping` is called between deletions. Raises psycopg2.Error when the server cannot be reached or lacks the
+    schema; completed steps stay committed.
     """
     with closing(connect(settings, statement_seconds_max=STATEMENT_SECONDS_MAX)) as conn:
         with conn:
-            # The session's lock: it ends with the connection, however this process ends.
+            # A session lock: it ends with the connection, however this process ends.
             [acquired] = fetch_all(conn, TRY_LOCK, {"lock": _MAINTENANCE_LOCK}, bool)
             [server_time] = fetch_all(conn, SERVER_TIME, {}, lambda moment: moment)
         if not acquired:

@@ -13,7 +13,7 @@ from servicekit.database.sql import fetch_all
 WEEKS_AHEAD = 4
 WEEK = timedelta(days=7)
 
-# Not the rows at infinity: no week holds them.
+# Rows at infinity are excluded, because they belong to no week.
 WEEKS_IN_DEFAULT = sql.SQL("""
     SELECT DISTINCT date_trunc('week', received_at AT TIME ZONE 'UTC')::date AS week
       FROM {default}
@@ -39,8 +39,8 @@ def week_of(moment: datetime) -> date:
 def create_partitions(conn: Connection, table: FactTable, now: datetime) -> Iterator[Created]:
     """Create the missing partitions of this week, the next four, and every week with rows in the default partition.
 
-    One transaction for each: the strong lock at its end is held for milliseconds. Raises
-    psycopg2.errors.LockNotAvailable when a long transaction was in the way for about 30 seconds.
+    Each partition is created in its own transaction, which holds a strong lock for milliseconds at its end. Raises
+    psycopg2.errors.LockNotAvailable when a long transaction blocked that lock for about 30 seconds.
     """
     ahead = {week_of(now) + number * WEEK for number in range(WEEKS_AHEAD + 1)}
     with conn:
@@ -54,7 +54,7 @@ def create_partitions(conn: Connection, table: FactTable, now: datetime) -> Iter
 
 
 def rows_in_default(conn: Connection, table: FactTable) -> int:
-    """How many rows the default partition holds; anything but 0 is an alarm."""
+    """Return the number of rows in the default partition; any number but 0 is an alarm."""
     with conn:
         [rows] = fetch_all(conn, ROWS_IN_DEFAULT.format(default=table.table("default")), {}, int)
     return rows

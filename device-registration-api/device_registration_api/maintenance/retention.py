@@ -1,4 +1,4 @@
-"""Old weeks of facts: dropped, after their sums were added to `<fact>_retired` in the same transaction."""
+"""Drops old weeks of facts, and adds their sums to `<fact>_retired` in the same transaction."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -29,14 +29,14 @@ class Retired(NamedTuple):
 def retire_partitions(conn: Connection, table: FactTable, now: datetime, retention_days: int) -> Iterator[Retired]:
     """Retire every week that ended `retention_days` ago or earlier, oldest first; 0 keeps all.
 
-    One transaction for each. Raises psycopg2.errors.LockNotAvailable when a long transaction was in the way
-    for about 30 seconds.
+    Each week is retired in its own transaction. Raises psycopg2.errors.LockNotAvailable when a long transaction
+    blocked it for about 30 seconds.
     """
     if retention_days == 0:
         return
     with conn:
         weeks: list[date] = fetch_all(conn, WEEKS, {"fact": table.fact}, lambda week: week)
-    # A week that ends at the bound is wholly older; the one that holds the bound is not.
+    # Only a week that ends at the bound or earlier is completely older than the bound.
     oldest_kept = week_of(now - timedelta(days=retention_days))
     for week in weeks:
         if week + WEEK <= oldest_kept:

@@ -16,13 +16,13 @@ from servicekit.database.sql import execute, fetch_all
 
 STATEMENT_SECONDS_MAX = 3600
 
-# Before the snapshot: a week dropped after it would be missing in the facts and not yet in <fact>_retired.
+# Taken before the snapshot: a week that is dropped after it would be missing in the facts and in <fact>_retired.
 KEEP_PARTITIONS = sql.SQL("LOCK TABLE {facts} IN ACCESS SHARE MODE")
 
-# What a source is called where it is not its table's own name.
+# The printed names of the sources that differ from the names of their tables.
 LABELS = {"quarter_hour": "quarter hours", "day": "days"}
 
-# One row a group; its sums are in the order of the sources.
+# One row for each group, with its sums in the order of the sources.
 COUNTS = sql.SQL("""
     SELECT ARRAY[{group_texts}], {sums}
       FROM ({sources}) AS counted
@@ -83,10 +83,11 @@ class Verdict(NamedTuple):
 def verify_counts(conn: Connection) -> Verdict:
     """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours.
 
-    Reads every fact, so it takes a while on a large database. Only a partition that is to be created or dropped waits
-    for it. On one server the snapshot suffices: a fact and its counts are committed together, so it shows both or
-    neither. Where each node of a cluster has a snapshot of its own, the facts would have to be locked against writers
-    until all snapshots are taken. That takes a right to lock (UPDATE or DELETE) that this login must not have.
+    It reads every fact, so it takes minutes on a large database. It delays only the creation and the removal of
+    partitions. On a single server the snapshot is sufficient: a fact and its counts are committed together, so the
+    snapshot shows both or neither. On a cluster, each node has its own snapshot, so the facts would have to be locked
+    against writers until all snapshots are taken. That lock needs a right (UPDATE or DELETE) that this login must not
+    have.
 
     Raises psycopg2.Error when the server cannot be reached or lacks the schema.
     """
@@ -105,14 +106,14 @@ def verify_counts(conn: Connection) -> Verdict:
 
 
 def printed(counts: Sequence[Counts]) -> str:
-    """The counts as one aligned table for each fact table and measure, for a terminal."""
+    """Return the counts as text for a terminal: one aligned table for each fact table and measure."""
     return "\n".join(
         line for title, rows in groupby(counts, lambda each: each.title) for line in (title, *_aligned(list(rows)))
     )
 
 
 def _counts(conn: Connection, table: FactTable) -> Iterator[Counts]:
-    # Minutes are deleted after a while, so they are compared by day instead.
+    # Minutes expire, so they are compared by day instead.
     sources = ["facts", "retired", *(each for each in table.rollups if each != "minute")]
     groups = columns(table.group_columns)
     facts = FACTS.format(

@@ -1,4 +1,4 @@
-"""The administrator's connections, and what every command refuses before it changes anything."""
+"""The administrator's connections, with the checks that every command makes before it changes anything."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from servicekit.database.connection_string import CONNECTION_PARAMETERS
 from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
-# For another migrate to end; for a table, much less: whoever comes after us waits as long as we do.
+# The time to wait for another migrate. The time to wait for a table lock is much shorter, because later transactions on
+# the table wait for as long as migrate does.
 LOCK_WAIT_SECONDS_MAX = 60.0
 TABLE_LOCK_WAIT_SECONDS_MAX = 5.0
 
@@ -23,18 +24,18 @@ SESSION_LOCK = "SELECT pg_advisory_lock(%(lock)s)"
 TRANSACTION_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 
 WAIT_STEP_SECONDS = 1.0
-# What a server answers that starts, stops, recovers or has no free slot.
+# The errors of a server that starts, stops, recovers or has no free connection slot.
 _TEMPORARY_ANSWERS = ("the database system is ", "too many ", "remaining connection slots")
-# Every other answer of a server is final; and so is what is wrong with the URL, the password or TLS.
+# Every other error of a server is permanent, and so is an error in the URL, the password or TLS.
 _PERMANENT = ("FATAL:", "password", "authentication", "certificate", "SSL", "invalid ")
 
 
 class CommandError(Exception):
-    """The command cannot do what it was asked; the message is one sentence for the operator."""
+    """The command cannot do its work; the message is one sentence for the operator."""
 
 
 def database_name(url: str) -> str:
-    """The database that an administrator's URL names. Raises CommandError when it is no URL or names none."""
+    """Return the database name of an administrator's URL. Raises CommandError if the URL is invalid or has none."""
     try:
         name = parse_dsn(url).get("dbname")
     except psycopg2.ProgrammingError as error:
@@ -52,7 +53,7 @@ def connect(url: str, database: str | None = None) -> Connection:
 
     Raises:
         CommandError: the server is older than OLDEST_SERVER_VERSION.
-        psycopg2.OperationalError: it cannot be reached, or refuses the login.
+        psycopg2.OperationalError: the server cannot be reached, or refuses the login.
     """
     named = {} if database is None else {"dbname": database}
     conn = psycopg2.connect(make_dsn(url, application_name="migrate", **CONNECTION_PARAMETERS, **named))
@@ -69,7 +70,7 @@ def connect(url: str, database: str | None = None) -> Connection:
 def connect_when_ready(url: str, database: str, seconds_max: float, say: Callable[[str], None]) -> Connection:
     """Connect as `connect` does, and wait up to `seconds_max` for a server that is absent, starting or full.
 
-    Says once what it waits for. What no waiting can mend (a wrong password, TLS) is raised at once.
+    It reports once what it waits for. A permanent error (a wrong password, TLS) is raised at once.
 
     Raises:
         CommandError: the server is older than PostgreSQL 16.
@@ -90,7 +91,7 @@ def connect_when_ready(url: str, database: str, seconds_max: float, say: Callabl
 
 
 def _is_temporary(message: str) -> bool:
-    """Whether a later attempt may succeed. The driver gives an error of a connection no code, only words."""
+    """Whether a later attempt may succeed. For a connection error, the driver has no code, only a message."""
     if any(words in message for words in _TEMPORARY_ANSWERS):
         return True
     return not any(words in message for words in _PERMANENT)

@@ -18,14 +18,14 @@ from device_registration_api.schema.settings import AdministratorSettings, Login
 from servicekit.database import Connection
 from servicekit.process import clock
 
-# Any number will do that no other program locks in database `postgres`.
+# An arbitrary number that no other program uses for an advisory lock in database `postgres`.
 _ROLE_LOCK = 7_302_000
 
 
 def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Callable[[str], None] = print) -> str:
-    """Make or renew roles, database, schema and the coming weeks; return one line that says what was done.
+    """Create or update roles, database, schema and the coming weeks; return one line that says what was done.
 
-    A database of a newer release keeps its schema, as after a rollback of the images; its roles and rights are renewed.
+    A database of a newer release (as after a rollback of the images) keeps its schema; roles and rights are updated.
 
     Raises:
         CommandError: the server is too old, a login's name is taken, or the database's revision is unknown.
@@ -79,7 +79,7 @@ def current(administrator: AdministratorSettings) -> str:
 
 
 def _prepare_server(conn: Connection, database: str, logins: LoginSettings) -> None:
-    # CREATE DATABASE refuses a transaction. The lock is the session's: it ends with this connection.
+    # CREATE DATABASE cannot run in a transaction. The lock is a session lock: it ends with this connection.
     conn.autocommit = True
     acquire_lock(conn, SESSION_LOCK, _ROLE_LOCK)
     with conn.cursor() as cur:
@@ -87,7 +87,7 @@ def _prepare_server(conn: Connection, database: str, logins: LoginSettings) -> N
             roles.ensure_roles(conn, logins)
         cur.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(name)s)", {"name": database})
         if cur.fetchone() != (True,):
-            # template0: nobody can be connected to it, and its encoding may be chosen.
+            # template0 accepts no connections (a connection would block the copy), and allows any encoding.
             cur.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(database))
             )

@@ -18,7 +18,7 @@ from servicekit.database import Connection
 SCHEMA_FOLDER = Path(__file__).resolve().parent
 INIT_SQL = SCHEMA_FOLDER.parents[2] / "init.sql"
 
-# Any number will do that no other program locks in this database.
+# An arbitrary number that no other program uses for an advisory lock in this database.
 _SCHEMA_LOCK = 7_302_001
 
 
@@ -48,12 +48,12 @@ def is_newer(revision: str) -> bool:
 
 @contextmanager
 def schema_transaction(conn: Connection) -> Iterator[Config]:
-    """One transaction, alone in this database; the block gets what `upgrade` and `downgrade` need.
+    """One transaction, while no other migration runs in this database; yields the config for `upgrade` and `downgrade`.
 
-    Killed at any moment, it leaves the schema as it was.
+    If the process is killed at any moment, the schema stays as it was.
     """
-    # SQLAlchemy rolls back once when it meets a connection, so it has to come before our first statement. This pool
-    # leaves the connection open afterwards: it is the caller's.
+    # SQLAlchemy rolls back once when it first uses a connection, so this must precede our first statement. This pool
+    # leaves the connection open afterwards, because it belongs to the caller.
     engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
     with engine.begin() as shared:
         acquire_lock(conn, TRANSACTION_LOCK, _SCHEMA_LOCK)
@@ -81,7 +81,7 @@ def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
 
 
 def downgrade(conn: Connection, config: Config) -> None:
-    """Take back the newest revision, with the data that only it can hold. The caller owns the transaction.
+    """Undo the newest revision, and delete the data that needs it. The caller owns the transaction.
 
     Raises CommandError when nothing is installed or only the first revision is.
     """
@@ -109,7 +109,7 @@ def _reporting_errors(conn: Connection) -> Iterator[None]:
 
 def _config() -> Config:
     config = Config()
-    # Alembic expands % in its settings, and a folder's name may hold one.
+    # Alembic expands % in its settings, and the name of a folder may contain one.
     config.set_main_option("script_location", str(SCHEMA_FOLDER).replace("%", "%%"))
     config.set_main_option("version_locations", str(SCHEMA_FOLDER / "revisions").replace("%", "%%"))
     config.set_main_option("path_separator", "newline")

@@ -1,8 +1,8 @@
-"""Takes from PUBLIC what every login of a server may do by default, and a service's login must not.
+"""Revokes from PUBLIC the rights that every login has by default and that the services' logins must not have.
 
-A right that the administrator may not take away stays, as on a managed server, where no administrator is a superuser.
-The catalogue says whether it may: a REVOKE without the right to it is a warning or, once PUBLIC has lost the right, an
-error.
+A right that the administrator may not revoke stays, as on a managed server, where no administrator is a superuser. The
+catalogue says whether the administrator may revoke it: a REVOKE without that right is a warning or, after PUBLIC has
+lost the right, an error.
 """
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class

@@ -18,14 +18,15 @@ READER = "stats_reader"
 WRITER = "registration_writer"
 GROUPS = (OWNER, READER, WRITER)
 
-# Of max_connections: tests/deploy adds up that the rest is enough for the private service and the Jobs.
+# The reader's share of max_connections; tests/deploy checks that the rest is enough for the private service and the
+# Jobs.
 READER_CONNECTION_SHARE_MAX = 0.75
-# Of one session; its answers are sums over rollups, of 10,000 points at most.
+# The limit of one session; a reader's results are sums over rollups, of 10,000 points at most.
 READER_TEMP_FILES_MAX = "256MB"
 
 
 def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
-    """Make the groups and this installation's two logins where they are absent; set the logins' passwords.
+    """Create the groups and this installation's two logins if they do not exist; set the passwords of the logins.
 
     Logins of an earlier run stay as they are: while passwords rotate, two names are in use. The caller owns the
     transaction. Raises CommandError when a login's name belongs to an administrator or a group.
@@ -45,7 +46,7 @@ def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
 
 
 def grant_database(conn: Connection, database: str, logins: LoginSettings) -> None:
-    """Close one database to everybody but its owner and these logins. The caller owns the transaction."""
+    """Close one database to all roles but its owner and these logins. The caller owns the transaction."""
     names = [sql.Identifier(name) for name in (logins.writer_db_user, logins.reader_db_user)]
     with conn.cursor() as cur:
         cur.execute(
@@ -69,7 +70,7 @@ def grant_database(conn: Connection, database: str, logins: LoginSettings) -> No
 
 
 def act_as_owner(conn: Connection) -> None:
-    """What the rest of this transaction makes belongs to the owners' group."""
+    """Switch to the owners' group for the rest of this transaction, so that it owns the new objects."""
     with conn.cursor() as cur:
         cur.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
 
@@ -80,7 +81,7 @@ def _exists(cur: Cursor, role: str) -> bool:
 
 
 def _grant_owner_membership(cur: Cursor) -> None:
-    # A role that makes another one without being a superuser may administer it, but not act as it without this grant.
+    # A role that creates another one and is no superuser may administer it, but needs this grant to act as it.
     cur.execute(
         "SELECT pg_has_role(%(owner)s, 'SET') AND pg_has_role(%(owner)s, 'USAGE')",
         {"owner": OWNER},
@@ -108,13 +109,13 @@ def _ensure_login(cur: Cursor, name: str, password: str, group: str) -> None:
 
 
 def _limit_reader(cur: Cursor, name: str) -> None:
-    """Bound what the public service's login can take from the private one: connections, and disk for sorting."""
+    """Limit the connections and the disk space for sorting of the public service's login."""
     cur.execute("SELECT current_setting('max_connections')::int")
     [(admitted,)] = cur.fetchall()
     limit = max(1, int(admitted * READER_CONNECTION_SHARE_MAX))
     role = sql.Identifier(name)
     cur.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(role, sql.Literal(limit)))
-    # A superuser's setting; some managed servers grant it to their administrators.
+    # Only a superuser may set this; some managed servers grant the right to their administrators.
     cur.execute("SELECT has_parameter_privilege('temp_file_limit', 'SET')")
     if cur.fetchone() == (True,):
         cur.execute(sql.SQL("ALTER ROLE {} SET temp_file_limit = {}").format(role, sql.Literal(READER_TEMP_FILES_MAX)))

@@ -14,16 +14,16 @@ RoleName = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class AdministratorSettings(BaseSettings):
-    """Who may change the schema, and where; the database named in the URL is made when it is absent."""
+    """The administrator's connection; the database that the URL names is created if it does not exist."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
     environment: Environment = "development"
     database_url: SecretStr
-    # How long `migrate` waits for a server that is not there yet: on EKS its node and its volume take minutes.
+    # The time that `migrate` waits for a server that does not run yet: on EKS its node and its volume take minutes.
     database_wait_seconds_max: float = Field(default=600, ge=0, le=86_400)
-    # libpq's own variable, read here only to be judged: Compose hands over POSTGRES_PASSWORD in it, because in a URL
-    # not every character can stand as it is.
+    # libpq's own variable, read here only to be checked: Compose passes POSTGRES_PASSWORD in it, because in a URL some
+    # characters need escaping.
     pgpassword: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -31,7 +31,7 @@ class AdministratorSettings(BaseSettings):
         try:
             in_url = parse_dsn(self.database_url.get_secret_value()).get("password")
         except psycopg2.ProgrammingError:
-            return self  # whoever connects says so, in words that do not repeat the URL
+            return self  # `connect` reports the invalid URL, without repeating it
         if in_url:
             refuse_example_secrets(self.environment, {"DATABASE_URL's password": SecretStr(in_url)})
         else:
