@@ -30,7 +30,7 @@ from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
-# Every family that is served here.
+# The families that this service serves.
 FAMILIES: Sequence[Family] = (
     Family(
         AUTH_EVENTS.name,
@@ -41,9 +41,9 @@ FAMILIES: Sequence[Family] = (
         direct_routes=auth_events.DIRECT_ROUTES,
     ),
 )
-# Family 1 has its document's `{"detail": ...}`; the others have RFC 9457, and family 3's clients read `error`, too.
+# Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
-# After SIGTERM: the coalescer's last flush, within the server's own 20 s.
+# The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 _CORS_METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
 _EXPOSED_HEADERS = [
@@ -120,8 +120,8 @@ def _optional_middleware(settings: Settings, limit: RateLimit | None) -> list[Mi
                 CORSMiddleware,
                 allow_origins=settings.cors_origins,
                 allow_methods=_CORS_METHODS,
-                # Whatever the page sends: tracing in the browser adds `traceparent` and others to every request. The
-                # list of origins is what protects; a browser sends no credential of ours by itself.
+                # Any header: tracing in the browser adds `traceparent` and others to every request. The protection is
+                # the list of origins; a browser sends no credential of ours by itself.
                 allow_headers=["*"],
                 expose_headers=_EXPOSED_HEADERS,
             )

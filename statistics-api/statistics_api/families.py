@@ -1,4 +1,4 @@
-"""What the application serves of one family of routes: it is assembled from a list of these."""
+"""A family of routes; the application is assembled from a list of families."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,11 +11,11 @@ from statistics_api.delivery.kinds import EventKind
 
 
 class Family(NamedTuple):
-    """Routes with the kinds of event that they record, and what they read with.
+    """The routes of a family, the kinds of event that they record, and the reader that they use.
 
-    `new_reader` is called once in each process. The routes find what it returned in `request.state.readers`, under the
-    family's name. `large_bodies` has the bytes of each route whose body may be larger than others; `direct_routes` are
-    shorter ways to some of the routes.
+    `new_reader` is called once in each process. The routes find its result in `request.state.readers`, under the
+    family's name. `large_bodies` maps each route with a larger body limit to that limit, in bytes. `direct_routes`
+    answer the ordinary requests of some routes.
     """
 
     name: str

@@ -29,7 +29,7 @@ _FORWARDED = re.compile(
 
 
 class RateLimit:
-    """Counts the requests of each client; one for a process, whichever way a request takes."""
+    """Counts the requests of each client; one per process, shared by the direct routes and the middleware."""
 
     def __init__(self, rate: RateLimitItem, trusted_proxies: Sequence[Network]) -> None:
         self._rate = rate
@@ -37,10 +37,10 @@ class RateLimit:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def admit(self, client: tuple[str, int] | None, lines: HeaderLines) -> None:
-        """Count one request, by its socket address and its header lines.
+        """Count one request, with its socket address and its header lines.
 
         Raises:
-            TooManyRequests: its client asks more often than the rate.
+            TooManyRequests: the client sends more requests than the rate allows.
         """
         network = client_network({"client": client, "headers": lines}, self._trusted_proxies)
         if not self._limiter.hit(self._rate, network):
@@ -50,7 +50,7 @@ class RateLimit:
 
 
 class RateLimitMiddleware:
-    """Refuses a client that asks more often than its rate with 429."""
+    """Refuses with 429 the requests of a client beyond its rate."""
 
     def __init__(self, app: ASGIApp, *, limit: RateLimit, render: Renderer) -> None:
         self._app = app
@@ -69,12 +69,12 @@ class RateLimitMiddleware:
 
 
 def client_network(scope: Scope, trusted_proxies: Sequence[Network]) -> str:
-    """Whose request it is: the nearest address that is not one of our own proxies, or its /64.
+    """Return the client of a request: the nearest address that is not one of our proxies, or its /64 for IPv6.
 
-    Each proxy appends the address it saw to X-Forwarded-For, so the list is read from the right, and only as far as the
-    writer of an entry is trusted. What a client wrote there itself stands further left. Where a proxy of ours wrote
-    something that is no address, its own address counts: the clients behind it share one limit, and a new text for each
-    request gains nothing.
+    Each proxy appends to X-Forwarded-For the address that it received the request from. So the list is read from the
+    right, and an entry is believed only if its writer is trusted. Entries that the client wrote itself are further
+    left. If one of our proxies wrote an entry that is not an address, the address of that proxy counts: the clients
+    behind it share one limit, and a client gains nothing by sending a new text with each request.
     """
     address = _parse(scope["client"][0] if scope["client"] else "")
     forwarded = [entry for line in headers(scope, b"x-forwarded-for") for entry in line.split(",")]
@@ -98,6 +98,6 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A socket that listens on both families shows an IPv4 client as ::ffff:192.0.2.1, all of them in one /64.
+    # A socket that listens on both families shows an IPv4 client as ::ffff:192.0.2.1; all of these are in one /64.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

@@ -16,6 +16,6 @@ def run(factory: str = "statistics_api.app:create_app") -> None:
         port=settings.port,
         in_flight_max=settings.in_flight_max,
         workers=settings.workers,
-        # Longer than a load balancer's 60 s, so that it never reuses a connection we are closing.
+        # Longer than a load balancer's 60 s, so that it never reuses a connection that this service closes.
         keep_alive_seconds=75,
     )

@@ -19,7 +19,7 @@ def _rate(value: object) -> object:
 
 
 class Settings(ServiceSettings):
-    """Adds the way to the writer and what faces the internet to what both services have."""
+    """Adds the URL of the private service, and the settings of a public server, to the settings of both services."""
 
     model_config = ServiceSettings.model_config | {"arbitrary_types_allowed": True}
 
@@ -33,7 +33,7 @@ class Settings(ServiceSettings):
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default=[])
     # Requests per client address, like "600/minute"; unlimited by default.
     rate_limit: Annotated[RateLimitItem | None, BeforeValidator(_rate)] = None
-    # Networks whose X-Forwarded-For is believed, comma-separated, like "10.0.0.0/8".
+    # Networks of proxies with a trusted X-Forwarded-For header, comma-separated, like "10.0.0.0/8".
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_comma_separated)] = Field(
         default=[]
     )

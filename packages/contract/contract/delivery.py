@@ -1,7 +1,7 @@
-"""What travels from the public service to the private one and back, the same for every kind of event.
+"""The messages between the public and the private service, the same for every kind of event.
 
-A client sends *events*. They travel in an *envelope*: a `Forward` carries single events of many clients, a `Batch` the
-events of one client's batch. What became of each event is its *outcome*. A family adds two models of its own: one of
+A client sends *events*. They travel in an *envelope*: a `Forward` carries single events of many clients, a `Batch`
+carries the events of one client's batch. The result for each event is its *outcome*. A family adds two models: one of
 an event (a subclass of `Event`) and one of its columns (a subclass of `EventColumns`).
 """
 
@@ -27,11 +27,11 @@ from contract.text import CAMEL_CASE, Instant, ShortText
 BATCH_ITEMS_MAX = 10_000
 FORWARD_EVENTS_MAX = 5_000
 
-# Minute buckets are kept five days longer than the past reaches, so no accepted event falls behind them.
+# Minute buckets are kept five days longer than this, so every accepted event is in the time that they cover.
 OCCURRED_PAST_MAX = timedelta(days=30)
 OCCURRED_AHEAD_MAX = timedelta(minutes=5)
 
-# The last digits of a batch's id that tell its rows apart: room for 65,536.
+# The number of last digits of an event's id that number the rows of a batch: enough for 65,536 rows.
 EVENT_ID_DIGITS = 4
 
 EventId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -39,9 +39,9 @@ Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Event(BaseModel):
-    """One event as a client sends it: what every kind has. A subclass adds its own fields."""
+    """One event as a client sends it, with the fields of every kind. A subclass adds its own fields."""
 
-    # Begins what is fingerprinted, so that equal fields of two kinds are two things.
+    # The first value of the fingerprint, so that equal fields of two kinds have different fingerprints.
     fingerprint_name: ClassVar[str]
 
     occurred_at: Instant | None = Field(
@@ -54,27 +54,27 @@ class Event(BaseModel):
     )
 
     def idempotency_fields(self) -> tuple[object, ...]:
-        """What a repeat is compared by: every field that the client set, and nothing that the server adds."""
+        """Return the fields that a repeat is compared by: those that the client set, without those of the server."""
         own = (getattr(self, name) for name in type(self).model_fields if name not in Event.model_fields)
         return (self.fingerprint_name, *own, self.occurred_at.isoformat() if self.occurred_at else "")
 
 
 class IdempotencyKey(BaseModel):
-    """The client's own identity for what it sends: a repeat with the same fingerprint is recorded once."""
+    """A client's idempotency key: a repeat with the same key and the same fingerprint is recorded once."""
 
     model_config = ConfigDict(frozen=True)
 
     key: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    # Over the validated fields, never over the text that they were sent in.
+    # A digest of the validated fields, never of the text of the request.
     fingerprint: Sha256
 
 
 class EventColumns(BaseModel):
-    """The fields of one kind's events in columns: a list with one value an event, or, for a field that few events
-    have, a dict from the event's position to its value.
+    """The fields of one kind's events in columns. A column is a list with one value for each event or, for a field that
+    few events have, a dict from the event's position to its value.
 
-    Columns, because ten thousand events are parsed many times faster so than as ten thousand objects
-    (docs/decisions, batches in columns). The first field is a list.
+    Ten thousand events in columns are parsed many times faster than ten thousand objects (docs/decisions, batches in
+    columns). The first field is a list.
     """
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ Value = TypeVar("Value")
 
 
 class _Envelope(BaseModel, Generic[Columns]):
-    """What a forward and a batch share. Sparse fields hold only what a client gave, by the position of the event."""
+    """The common fields of a forward and a batch. Sparse fields map the position of an event to a client's value."""
 
     columns: Columns
     occurred_at: dict[int, AwareDatetime] = {}
@@ -145,14 +145,14 @@ class _Envelope(BaseModel, Generic[Columns]):
 class Forward(_Envelope[Columns], Generic[Columns]):
     """Independent events of many clients that share one request; each gets an outcome of its own.
 
-    The public edge gives `event_id` and `received_at` once; every retry carries them again, so that a repeat collides
-    with the fact that is already stored.
+    The public service sets `event_id` and `received_at` once. Every retry has the same values, so that it conflicts
+    with the fact that is stored already.
     """
 
     project_ids: Annotated[list[ProjectId], Field(min_length=1, max_length=FORWARD_EVENTS_MAX)]
     event_ids: list[EventId]
     received_at: list[AwareDatetime]
-    # Of the clients' requests, for the log.
+    # The ids of the clients' requests, for the log.
     request_ids: list[str] = []
 
     @model_validator(mode="after")
@@ -175,7 +175,7 @@ class BatchResult(BaseModel):
 
 
 class BatchResponse(BaseModel):
-    """registered + duplicate + rejected is the number of items sent."""
+    """The numbers of items: registered + duplicate + rejected is the number of items that were sent."""
 
     model_config = CAMEL_CASE
 
@@ -188,14 +188,14 @@ class BatchResponse(BaseModel):
 class Batch(_Envelope[Columns], Generic[Columns]):
     """One client's batch: one transaction.
 
-    What follows from something else does not travel: see `event_id` and `indexes`. What the edge already rejected
-    rides along: the response to a keyed batch is stored in that transaction, whole.
+    Values that can be computed are not sent: see `event_id` and `indexes`. The items that the public service rejected
+    are sent, because the transaction stores the complete response to a batch with a key.
     """
 
     project_id: ProjectId
     batch_id: EventId
     received_at: AwareDatetime
-    # The batch's own; its events may have keys, too.
+    # The key of the batch itself; its events may have keys, too.
     key: IdempotencyKey | None = None
     rejected: list[BatchResult] = []
 
@@ -212,21 +212,22 @@ class Batch(_Envelope[Columns], Generic[Columns]):
         return self
 
     def event_id(self, position: int) -> str:
-        """The id that an event has in every retry: the batch's, its last 16 bits replaced by the event's position.
+        """Return the id of an event, which is the same in every retry: `batch_id` with the event's position in the
+        last 16 bits.
 
-        The ids of a batch grow, and those of two batches differ in what they keep: `batch_id` is a UUIDv7 whose time,
-        counter and first 16 random bits stand before.
+        The ids within a batch grow. The ids of two batches differ in the other bits, because `batch_id` is a UUIDv7:
+        these bits are its time, its counter and its first 16 random bits.
         """
         return f"{self.batch_id[:-EVENT_ID_DIGITS]}{position:0{EVENT_ID_DIGITS}x}"
 
     def indexes(self) -> list[int]:
-        """The index in the client's batch of every event: the indexes that were not rejected, in order."""
+        """Return the index of every event in the client's batch: the indexes that were not rejected, in order."""
         refused = {each.index for each in self.rejected}
         return [index for index in range(len(self.columns) + len(refused)) if index not in refused]
 
 
 class OutcomeStatus(StrEnum):
-    """What became of one event. The last two are the two kinds of 503."""
+    """The status of one event. The last two are the two kinds of 503."""
 
     RECORDED = "recorded"
     REPLAYED = "replayed"
@@ -238,9 +239,9 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(BaseModel):
-    """The outcome of one event; `detail` says why when it was not recorded.
+    """The outcome of one event; `detail` is the reason why it was not recorded.
 
-    `row` is what is stored, for a kind whose clients get it back: of a new event and of a replay alike.
+    `row` is the stored row of a new event or of a replay, for a kind that returns rows to its clients.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -257,7 +258,7 @@ class PositionedOutcome(Outcome):
 
 
 class ForwardResponse(BaseModel):
-    """Every outcome that is more than plainly recorded; together with those that are, one for each event."""
+    """The number of plainly recorded events, and the outcomes of all other events."""
 
     recorded: int = Field(ge=0)
     exceptions: list[PositionedOutcome] = []
@@ -276,7 +277,7 @@ def validate_occurred_at(occurred_at: datetime, received_at: datetime) -> None:
     Raises:
         ValueError: too long ago, or in the future.
     """
-    # Differences: unlike sums, they exist for every two times that can be written.
+    # Differences are compared, because a sum could be out of the range of a datetime.
     if received_at - occurred_at > OCCURRED_PAST_MAX:
         message = f"must not be more than {OCCURRED_PAST_MAX.days} days ago"
         raise ValueError(message)
@@ -291,14 +292,14 @@ def positions_exist(sparse: Mapping[int, object], length: int) -> bool:
 
 
 def select_sparse(sparse: Mapping[int, Value], positions: Sequence[int]) -> dict[int, Value]:
-    """A sparse column of the events at `positions`, by their new positions."""
+    """Return the sparse column of the events at `positions`, with their new positions."""
     if not sparse:
         return {}
     return {new: sparse[old] for new, old in enumerate(positions) if old in sparse}
 
 
 def concatenate_sparse(parts: Sequence[Mapping[int, Value]], lengths: Sequence[int]) -> dict[int, Value]:
-    """One sparse column of several; `lengths` are the numbers of events of the parts."""
+    """Join several sparse columns into one; `lengths` are the numbers of events of the parts."""
     offsets = accumulate(lengths, initial=0)
     return {
         offset + position: value

@@ -12,13 +12,13 @@ TEXT_CHARACTERS_MAX = 255
 # How the documents of family 1 write their fields: camelCase on the wire, snake_case in Python.
 CAMEL_CASE = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
-# RFC 3339, section 5.6. The zone is required: a time without one is another instant on every machine that reads it.
+# RFC 3339, section 5.6. The zone is required: without it, the instant would depend on the machine that reads the time.
 _RFC_3339 = re.compile(
     r"(?P<to_the_second>\d{4}-\d{2}-\d{2}[Tt ](?P<hour>\d{2}):(?P<minute>\d{2}):(?P<second>\d{2}))(?P<fraction>\.\d+)?"
     r"(?P<zone>[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-# Pydantic only says "unexpected extra characters" of these.
+# For these errors, pydantic's message is only "unexpected extra characters".
 _CLOCK = {
     "hour": (23, "hours go from 00 to 23; midnight is 00:00:00 of the day that begins"),
     "minute": (59, "minutes go from 00 to 59"),
@@ -30,8 +30,8 @@ _BARE_PLUS = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
 
 # Unicode category Cc, in the syntax of Python's expressions and of pydantic's.
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
-# What leaves no mark on a screen: controls, white space, the characters that Unicode calls ignorable by default, among
-# them all of zero width, and the blank of Braille.
+# Characters that are invisible on a screen: control characters, white space, the characters that Unicode calls default
+# ignorable, with all of zero width, and the blank of Braille.
 _INVISIBLE = (
     _CONTROL + r"\x20\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
     r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
@@ -43,9 +43,9 @@ _VISIBLE_CHARACTER = re.compile(f"[^{_INVISIBLE}]")
 
 
 def _rfc_3339(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
-    """A time that pydantic reads as it is meant; it alone would also take 0, "0" and "2026-11-22".
+    """Check that a time is in RFC 3339: without this check, pydantic would also accept 0, "0" and "2026-11-22".
 
-    Of the fraction of a second, microseconds are kept and the rest is cut.
+    A fraction of a second is cut after the microseconds.
     """
     if isinstance(value, int | float):
         message = "must be a string with an RFC 3339 time, like 2026-11-22T09:30:00Z"
@@ -63,7 +63,7 @@ def _rfc_3339(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever
 
 
 def _in_utc(value: datetime) -> datetime:
-    """The same instant. PostgreSQL knows no offset of 16 hours and more, and RFC 3339 does."""
+    """Return the same instant in UTC: RFC 3339 allows offsets of 16 hours or more, which PostgreSQL refuses."""
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -76,7 +76,7 @@ def _plus_restored(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over wha
 
 
 def _readable(value: str) -> str:
-    # Nearly every text: what is left of ASCII once controls and surrounding spaces are gone can be seen.
+    # True for nearly every text: printable ASCII without surrounding spaces is visible.
     if value.isascii() and value.isprintable():
         return value
     if _CONTROL_CHARACTER.search(value):
@@ -88,21 +88,21 @@ def _readable(value: str) -> str:
     return value
 
 
-# A time with a zone, any offset up to 23:59; always in UTC once it is read.
+# A time with a zone, with any offset up to 23:59; it is converted to UTC.
 Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 
 # The same in a query string, where the plus of an offset often arrives as a space.
 QueryInstant: TypeAlias = Annotated[Instant, BeforeValidator(_plus_restored)]
 
-# 1 to 255 characters once the surrounding white space is gone, not all of them invisible, none a control character;
-# case and everything inside are kept. Pydantic itself refuses a text that is not Unicode.
+# 1 to 255 characters after the surrounding white space is removed; not all of them are invisible, and none is a control
+# character. Case and inner white space are kept. Pydantic itself refuses a text that is not Unicode.
 ShortText: TypeAlias = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
     AfterValidator(_readable),
 ]
 
-# The same text once it was accepted: checked again by the writer, in one pass that no Python function slows down.
+# The same text after it was accepted: the private service checks it again, in one pass without a Python function.
 ValidatedText: TypeAlias = Annotated[
     str,
     StringConstraints(
@@ -112,21 +112,21 @@ ValidatedText: TypeAlias = Annotated[
 
 
 def all_valid(texts: list[str]) -> bool:
-    """Whether each is a ValidatedText, in a few passes over all of them that run no Python code for a text."""
+    """Whether each text is a ValidatedText. The few passes over all texts run no Python code per text."""
     if not texts:
         return True
     lengths = set(map(len, texts))
     if min(lengths) < 1 or max(lengths) > TEXT_CHARACTERS_MAX:
         return False
     together = "".join(texts)
-    # No control character and no surrogate is printable, so there is usually nothing to search for.
+    # Control characters and surrogates are not printable, so the search is usually skipped.
     if not together.isprintable() and _CONTROL_OR_SURROGATE.search(together):
         return False
-    # Of ASCII, only a space is left that cannot be seen.
+    # In ASCII, a space is the only invisible character that is left.
     return (together.isascii() and " " not in together) or all(map(_VISIBLE_CHARACTER.search, texts))
 
 
 def all_stripped(texts: list[str]) -> bool:
-    """Whether ShortText would take none of them for surrounded by white space."""
-    # Python knows four separators more than pydantic, U+001C to U+001F: control characters, which are refused anyway.
+    """Whether no text has surrounding white space that ShortText would remove."""
+    # Python also strips U+001C to U+001F, which pydantic does not: control characters, which are refused anyway.
     return texts == list(map(str.strip, texts))

@@ -1,4 +1,4 @@
-"""Time series, the same for every family: buckets of one width, as the clocks of one zone show them."""
+"""Time series, the same for every family: buckets of one width, in the local time of one zone."""
 
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -7,8 +7,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 # The width of a time bucket. Days and months follow the calendar of the chosen time zone.
 Interval: TypeAlias = Literal["minute", "hour", "day", "month"]
-# Single minutes are kept and can be asked for this long: five days longer than an event may be late. Quarters of an
-# hour, of which everything wider is made, are kept for ever.
+# Minutes are kept and can be requested for this time: five days longer than an event may be late. Quarters of an hour,
+# which all wider buckets are made of, are kept permanently.
 MINUTES_KEPT = timedelta(days=35)
 
 

@@ -1,4 +1,4 @@
-"""The direct way to the statistics; see servicekit.protocol.direct."""
+"""The direct route of the statistics; see servicekit.protocol.direct."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from servicekit.protocol.direct_routes import DirectResponse, Pending
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 
-# The query strings that are ordinary, as bytes: any other takes the long way, which explains what is wrong with it.
+# The ordinary query strings, as bytes. A request with another one takes the ordinary route, which explains the error.
 _QUERIES: Mapping[bytes, DeviceType | None] = {
     b"": None,
     **{b"deviceType=%b" % device_type.encode(): device_type for device_type in DeviceType},
@@ -18,7 +18,7 @@ _QUERIES: Mapping[bytes, DeviceType | None] = {
 
 
 class StatisticsQuestion(NamedTuple):
-    """Whose totals, and the tag of the answer that the client has."""
+    """The requested device type, and the entity tag of the response that the client has."""
 
     device_type: DeviceType | None
     etag: str | None
@@ -31,17 +31,17 @@ class DirectStatistics:
     path = b"/Log/auth/statistics"
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> StatisticsQuestion | None:
-        """The question, if it is one of those that are asked as a rule."""
+        """Return the question, or None if the request is not ordinary."""
         if payload not in _QUERIES:
             return None
         sent = headers.get(b"if-none-match")
-        # One strong tag; lists, weak tags and `*` take the long way.
+        # Only one strong tag is ordinary; requests with lists, weak tags or `*` take the ordinary route.
         if sent is not None and (sent[:1] != b'"' or sent.count(b'"') != 2 or sent[-1:] != b'"' or b"-" in sent):  # noqa: PLR2004
             return None
         return StatisticsQuestion(_QUERIES[payload], None if sent is None else sent.decode("latin-1"))
 
     def answer(self, ordinary: StatisticsQuestion, _: str, state: Mapping[str, Any]) -> Pending:
-        """Share the next query for the totals, and its responses, with all who ask before it begins."""
+        """Share the next query for the totals, and its responses, with all requests that arrive before it begins."""
         reader = state["readers"][AUTH_EVENTS.name]
         return Pending(reader.totals.begin(DEFAULT_PROJECT_ID), partial(_respond, ordinary))
 

@@ -1,4 +1,4 @@
-"""What auth events have of their own, for `statistics_api.delivery`."""
+"""The properties of auth events that `statistics_api.delivery` needs."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -11,15 +11,16 @@ from statistics_api.delivery.kinds import Columns, EventKind, fixed_response
 
 _user_key = itemgetter("userKey")
 _device_type_name = itemgetter("deviceType")
-# To one string for all events of a type; a name that is none is a KeyError.
+# Maps a name to one shared string for all events of that type; an unknown name is a KeyError.
 _device_type = {device_type.value: device_type.value for device_type in DeviceType}.__getitem__
 
 
 def parse_columns(items: Sequence[Any]) -> Columns | None:
-    """The items in columns, if each is a valid event of a user key and a device type and nothing else.
+    """Return the items in columns, or None unless each is a valid event of only a user key and a device type.
 
-    Most are, and are read many times faster so than item by item: in passes that run no Python code for an item. The
-    rules are AuthEvent's; whatever it might see in another way (white space to strip, a field more) is left to it.
+    Most batches have only such items. The passes over them run no Python code per item, so they are many times faster
+    than validating each item. The rules are those of AuthEvent, which validates every item that it might change or
+    refuse (white space to strip, another field).
     """
     if not items:
         return [], []
@@ -27,7 +28,7 @@ def parse_columns(items: Sequence[Any]) -> Columns | None:
         user_keys = list(map(_user_key, items))
         device_types = list(map(_device_type, map(_device_type_name, items)))
         right = set(map(len, items)) == {2} and all_stripped(user_keys) and all_valid(user_keys)
-    except (KeyError, TypeError):  # a field is missing, a device type unknown; no object, no string
+    except (KeyError, TypeError):  # a missing field, an unknown device type, not an object, or not a string
         return None
     return (user_keys, device_types) if right else None
 

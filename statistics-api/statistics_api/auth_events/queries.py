@@ -16,8 +16,8 @@ TOTALS = """
      GROUP BY device_type
 """
 
-# width_bucket gives the number of the edge at or before a bucket's start, counted from 1. The edges come from the
-# zone's calendar, so this statement needs to know no zone.
+# width_bucket returns the number of the edge at or before a bucket's start, counted from 1. The edges come from the
+# zone's calendar, so this statement needs no time zone.
 PER_QUARTER_HOUR = """
     SELECT device_type::text, width_bucket(bucket_start, %(edges)s::timestamptz[]), sum(event_count)::bigint
       FROM stats.auth_event_quarter_hour
@@ -51,7 +51,7 @@ class _Bucket(NamedTuple):
 
 
 def totals(lease: Lease, project_id: int) -> dict[DeviceType, int]:
-    """How many events of each device type; one that nobody has used yet reads 0."""
+    """Return the number of events of each device type; it is 0 for a type without events."""
     with lease.transaction() as conn:
         rows = fetch_all(conn, TOTALS, {"project_id": project_id}, _Total)
     return dict.fromkeys(DeviceType, 0) | {DeviceType(row.device_type): row.events for row in rows}
@@ -64,7 +64,7 @@ def series(
     interval: Interval,
     edges: Sequence[datetime],
 ) -> dict[DeviceType, list[int]]:
-    """How many events of each device type between each edge and the next; gaps are 0."""
+    """Return for each device type the number of events between each edge and the next; it is 0 for a gap."""
     statement: LiteralString = PER_MINUTE if interval == "minute" else PER_QUARTER_HOUR
     parameters = {
         "project_id": project_id,

@@ -44,7 +44,7 @@ from statistics_api.time_series.formats import (
 from statistics_api.time_series.ranges import Range, RangeParameters
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
-# Shorter ways to two of the routes below, for ordinary requests.
+# The direct routes, which answer the ordinary requests of two of the routes below.
 DIRECT_ROUTES = (DirectRecording(AUTH_EVENTS, b"/Log/auth", DEFAULT_PROJECT_ID), DirectStatistics())
 READ_SECONDS_MAX = 3.0
 
@@ -52,7 +52,7 @@ _BATCH = [
     {"userKey": "user-456", "deviceType": "Android"},
     {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
 ]
-_ETAG_HEADER = {"ETag": {"description": "Changes whenever the answer does.", "schema": {"type": "string"}}}
+_ETAG_HEADER = {"ETag": {"description": "It changes whenever the response changes.", "schema": {"type": "string"}}}
 _RANGE = RangeParameters(
     default_ranges={
         "hour": timedelta(days=1),
@@ -66,7 +66,7 @@ router = APIRouter(prefix="/Log/auth", tags=["auth events"])
 
 
 class SeriesKey(NamedTuple):
-    """What a time series is asked for; those who ask the same at the same time share one query."""
+    """The parameters of a time series; requests with the same parameters at the same time share one query."""
 
     project_id: int
     device_types: tuple[DeviceType, ...]
@@ -74,7 +74,7 @@ class SeriesKey(NamedTuple):
 
 
 class StatisticsReader:
-    """The shared reader of one process."""
+    """Reads the totals and the series; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
         async def read_totals(project_id: int) -> Totals:
@@ -106,9 +106,9 @@ class StatisticsReader:
 async def log_auth(request: Request) -> Response:
     """The same user may register any number of times.
 
-    To make a repeat count nothing, give the event an identity: an `Idempotency-Key` or an `eventId`. They are the same
-    thing, and must be equal where both are sent. Within 48 hours a repeat gets the same response with
-    `Idempotent-Replayed: true`; the same identity with other values is a 409. The body has at most 64 KiB.
+    If a repeat must not be counted, send an `Idempotency-Key` header or an `eventId`. Both have the same meaning, and
+    must be equal if both are sent. Within 48 hours a repeat gets the same response with `Idempotent-Replayed: true`;
+    the same key with other values is a 409. The body has at most 64 KiB.
     """
     return await record_event(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
 
@@ -122,11 +122,12 @@ async def log_auth(request: Request) -> Response:
     openapi_extra=batch_body(AUTH_EVENTS, _BATCH),
 )
 async def log_auth_batch(request: Request) -> Response:
-    """A JSON array, or one JSON object a line (NDJSON), which the content type tells. At most 10,000 items and 4 MiB.
+    """The body is a JSON array, or one JSON object per line (NDJSON); the content type says which. It has at most
+    10,000 items and 4 MiB.
 
-    An item that is refused does not harm the others; it is listed with its index and the reason. An item with an
-    `eventId` is counted once, whatever batch it comes in, and whether it came as a single event before. With an
-    `Idempotency-Key`, a repeat of the whole batch gets the first response; that key is no event's identity.
+    A refused item does not affect the others; it is listed with its index and the reason. An item with an `eventId` is
+    counted once, even if it is sent again in another batch or as a single event. With an `Idempotency-Key`, a repeat of
+    the whole batch gets the first response; that key is not the key of any event.
     """
     return await record_batch(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
 
@@ -136,7 +137,7 @@ async def log_auth_batch(request: Request) -> Response:
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
     responses=refusals(400, 422, 429, 503)
-    | {200: {"headers": _ETAG_HEADER}, 304: {"description": "Still the answer you have"}},
+    | {200: {"headers": _ETAG_HEADER}, 304: {"description": "The response that you have is current"}},
     openapi_extra={
         "parameters": [
             query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
@@ -146,7 +147,9 @@ async def log_auth_batch(request: Request) -> Response:
 )
 @hot
 async def statistics(request: Request) -> Response:
-    """Exact, for ever, and read-your-writes: an event that was answered with 200 is in the next count."""
+    """The counts are exact, include all events ever recorded, and are read-your-writes: an event that was answered with
+    200 is in the next count.
+    """
     device_type = _device_type(request)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
     variant = (await reader.totals.get(DEFAULT_PROJECT_ID)).variant(device_type)
@@ -167,13 +170,14 @@ async def statistics(request: Request) -> Response:
     },
 )
 async def timeseries(request: Request) -> Response:
-    """Buckets follow `occurredAt`, are aligned outwards to the interval, and empty ones read 0.
+    """Events are counted at their `occurredAt`. The range is extended to whole buckets, and an empty bucket has the
+    count 0.
 
-    A series has at most 10,000 points: a longer range is refused, never cut. Minutes reach back 35 days.
+    A series has at most 10,000 points: a longer range is refused and never cut. Minutes are kept for 35 days.
     """
     device_type = _device_type(request)
     as_csv = wants_csv(request)
-    # In a thread, like the response: 10,000 points of four types take 15 ms and 45 ms.
+    # Both the range and the response are computed in a thread: 10,000 points of four types take 15 ms and 45 ms.
     requested = await asyncio.to_thread(_RANGE.read, request.query_params, clock.now())
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
@@ -182,7 +186,7 @@ async def timeseries(request: Request) -> Response:
 
 
 def _series_as_json(requested: Range, counts: Mapping[DeviceType, list[int]]) -> Response:
-    """As TimeSeries describes it; without its models, which take 66 of 100 ms."""
+    """Return the JSON of a TimeSeries, made without its models, which take 66 of 100 ms."""
     starts = local_times(requested.edges, requested.zone)
     return json_series(
         to_json(

@@ -1,4 +1,4 @@
-"""The totals of one project, and the responses that are made of them once for all who share one query."""
+"""The totals of one project, with the responses, which are made once for all requests that share one query."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,25 +12,25 @@ from servicekit.protocol.direct_routes import DirectResponse
 
 
 class Variant(NamedTuple):
-    """The answer to one question about the totals: for a client that has it already, and for one that has not."""
+    """The two responses to one question about the totals: the totals, and 304 for a client that has them already."""
 
     etag: str
     found: Response
     not_modified: Response
-    # The same two for the direct way.
+    # The same two for the direct route.
     direct_found: DirectResponse
     direct_not_modified: DirectResponse
 
 
 class Totals:
-    """How many events of each device type, as one query found them."""
+    """The number of events of each device type, from one query."""
 
     def __init__(self, counts: Mapping[DeviceType, int]) -> None:
         self._counts = counts
         self._variants: dict[DeviceType | None, Variant] = {}
 
     def variant(self, device_type: DeviceType | None) -> Variant:
-        """The responses for one device type; None stands for all of them and their sum."""
+        """Return the responses for one device type, or for None those with all types and their sum."""
         made = self._variants.get(device_type)
         if made is None:
             made = self._variants[device_type] = self._make(device_type)

@@ -1,4 +1,4 @@
-"""From what a client sent to an accepted event: the edge gives its id and its time once, for every retry to come."""
+"""Turns a client's request into an accepted event, which gets its id and its time of receipt once, for all retries."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,14 +16,14 @@ from statistics_api.delivery.kinds import EventKind, EventModel
 
 
 class AcceptedKey(NamedTuple):
-    """The client's own identity for what it sends, and what a repeat is compared by."""
+    """An idempotency key, and the fingerprint that a repeat is compared by."""
 
     key: str
     fingerprint: str
 
 
 class AcceptedEvent(NamedTuple):
-    """One event that was validated, and is not validated again before it leaves."""
+    """One validated event; it is not validated again before it is forwarded."""
 
     project_id: int
     event_id: str
@@ -37,13 +37,13 @@ class AcceptedEvent(NamedTuple):
 def accept(
     kind: EventKind[EventModel], body: bytes, key: str | None, *, project_id: int, request_id: str
 ) -> AcceptedEvent:
-    """The event in the body of a request; `key` is the header's.
+    """Return the event in the body of a request; `key` is the value of the header.
 
     Raises:
-        BadRequest: a value that the kind's document answers with 400.
-        Invalid: anything else that is wrong.
+        BadRequest: a value for which the kind's document demands 400.
+        Invalid: anything else is wrong.
     """
-    # The parser's own rules and the model's: a field that nobody reads may hold whatever JSON has.
+    # The parser checks the JSON, and the model checks its fields: a field that no model reads may have any JSON value.
     value = decode(body)
     values = _plain_values(kind, value)
     if values is not None:
@@ -65,10 +65,10 @@ def accept(
 
 
 def read_plain(kind: EventKind[EventModel], body: bytes) -> tuple[Any, ...] | None:
-    """The values of the event in the body if it is plain (see EventKind), else None: `accept` says what it is.
+    """Return the values of a plain event (see EventKind), or None for any other body, which `accept` handles.
 
-    Never raises and never waits, so that it can be called where a request is parsed. It asks the fast parser alone:
-    what that does not take is not plain.
+    It never raises and never waits, so the callback of the HTTP parser can call it. It uses only the fast JSON parser:
+    a body that this parser refuses is not plain.
     """
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
@@ -80,16 +80,16 @@ def read_plain(kind: EventKind[EventModel], body: bytes) -> tuple[Any, ...] | No
 def accept_plain(
     kind: EventKind[EventModel], values: tuple[Any, ...], key: str | None, *, project_id: int, request_id: str
 ) -> AcceptedEvent:
-    """A plain event, of which nothing can be wrong any more."""
+    """Accept a plain event, which needs no further validation."""
     accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
     return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values, None, accepted_key)
 
 
 def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
-    """When the event happened; an `Instant` is in UTC, however it was written.
+    """Return the time when the event happened, in UTC, or None.
 
     Raises:
-        Invalid: too long ago, or in the future.
+        Invalid: it is too long ago, or in the future.
     """
     if event.occurred_at is None:
         return None
@@ -101,12 +101,12 @@ def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datet
 
 
 def accepted_key_of(event: Event, key: str | None) -> AcceptedKey | None:
-    """The identity of an event with this key, if there is one."""
+    """Return the accepted key of an event, or None if it has no key."""
     return None if key is None else AcceptedKey(key, fingerprint(event.idempotency_fields()))
 
 
 def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent]) -> bytes:
-    """The events as one contract.delivery.Forward of the kind."""
+    """Return the events as one contract.delivery.Forward of the kind, in JSON."""
     project_ids, event_ids, received_at, request_ids, values, occurred_at, keys = zip(*events, strict=True)
     return to_json(
         {
@@ -127,5 +127,5 @@ def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...]
 
 
 def _plain_fingerprint(kind: EventKind[EventModel], values: tuple[Any, ...]) -> str:
-    """What `Event.idempotency_fields` gives for a plain event: its values, and no time."""
+    """Return the fingerprint of a plain event, over the same fields as `Event.idempotency_fields`."""
     return fingerprint((kind.event.fingerprint_name, *values, ""))

@@ -1,4 +1,4 @@
-"""A client's batch: an array or lines, each item accepted or rejected on its own."""
+"""Reads a client's batch, which is an array or lines, and accepts or rejects each item on its own."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,15 +30,16 @@ from statistics_api.delivery.splitting import (
 
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines")
-# A validation that fails keeps every error until the last item is read, so not of all items at once.
+# The items that are validated together. A failed validation keeps all its errors in memory until its last item.
 _ITEMS_AT_ONCE = 250
-# Of one batch, in full. Four reasons for each of 10,000 items are 3.4 MB of a body of 0.3 MB, and travel three times.
+# The characters of complete reasons in one batch. Four reasons for each of 10,000 items are 3.4 MB, from a body of
+# 0.3 MB, and are sent three times.
 REASON_CHARACTERS_MAX = 256 * 1024
 
 
 @dataclass
 class AcceptedBatch:
-    """One client's batch, each item of it accepted or rejected. Positions count the accepted ones, indexes all."""
+    """One client's batch, with each item accepted or rejected. Positions count accepted items, indexes count all."""
 
     project_id: int
     batch_id: str
@@ -65,11 +66,11 @@ class AcceptedBatch:
 
     @property
     def next_index(self) -> int:
-        """The number of items so far."""
+        """The number of items read so far."""
         return len(self.columns[0]) + len(self.rejected)
 
     def fingerprint(self, kind_name: str) -> str:
-        """Over what was read of it, so that neither the form of the batch nor the spelling of its values matters."""
+        """Return the fingerprint of the validated values, so it does not depend on how the client wrote them."""
         occurred_at = {position: at.isoformat() for position, at in self.occurred_at.items()}
         keys = {position: each.key for position, each in self.keys.items()}
         return fingerprint([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
@@ -84,7 +85,7 @@ async def read_batch(
     project_id: int,
     received_at: datetime,
 ) -> AcceptedBatch:
-    """The batch in the body of a request; `key` is the header's. Long work leaves turns of the event loop to others.
+    """Return the batch in the body of a request; `key` is the value of the header. It yields to the event loop often.
 
     Raises:
         Invalid: the body as a whole is not a batch.
@@ -112,7 +113,7 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
             "columns": kind.name_columns(batch.columns),
             "occurred_at": batch.occurred_at,
             "keys": {position: each._asdict() for position, each in batch.keys.items()},
-            # Made as they are written: ten thousand dicts at once would take more than the batch.
+            # A generator: ten thousand dicts at the same time would take more memory than the batch.
             "rejected": (
                 {"index": index, "status": "rejected", "detail": reason} for index, reason in batch.rejected.items()
             ),
@@ -122,7 +123,7 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
 
 
 async def _read_lines(kind: EventKind[EventModel], body: bytes, batch: AcceptedBatch, time_slice: TimeSlice) -> None:
-    """Read one event a line; they are counted before the first is read.
+    """Read one event per line; the lines are counted before the first one is read.
 
     Raises:
         Invalid: too many lines.
@@ -142,14 +143,14 @@ async def _read_lines(kind: EventKind[EventModel], body: bytes, batch: AcceptedB
 
 
 async def _read_array(kind: EventKind[EventModel], body: bytes, batch: AcceptedBatch, time_slice: TimeSlice) -> None:
-    """Read the items of an array. What is plain is read as it is counted, the rest when all are counted.
+    """Read the items of an array. Plain pieces are read while they are counted, the others after all are counted.
 
     Raises:
-        Invalid: no array, or too many items.
+        Invalid: the body is not an array, or it has too many items.
     """
     if not is_array(body):
         if len(body) <= PIECE_BYTES_MAX:
-            decode(body)  # says what is wrong if it is no JSON either
+            decode(body)  # raises a more precise error if the body is not JSON
         raise Invalid.single(f"a JSON array was expected; for one event a line, send Content-Type: {NDJSON}")
     parts: list[Columns | Piece] = []
     count = 0
@@ -178,7 +179,7 @@ async def _read_items(
     batch: AcceptedBatch,
     time_slice: TimeSlice,
 ) -> None:
-    """Read the items of a piece one by one; its `values` if they are known."""
+    """Read the items of a piece one by one, from its `values` if they are known."""
     together = 1 if values is None else _ITEMS_AT_ONCE
     remaining = iter(read_slowly(body, piece) if values is None else values)
     while items := list(islice(remaining, together)):

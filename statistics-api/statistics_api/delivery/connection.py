@@ -11,14 +11,14 @@ import httpx2
 
 
 class Connection(asyncio.Protocol):
-    """Reusable until it is lost, or until anything comes that is not exactly one whole response to each request."""
+    """A connection that is reusable until it is lost, or until it receives anything but one response per request."""
 
     def __init__(self, response_bytes_max: int, on_lost: "Callable[[Connection], object]") -> None:
         self._response_bytes_max = response_bytes_max
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._file_descriptor = -1
-        # Of the exchange that is under way.
+        # The state of the current exchange.
         self._response: asyncio.Future[httpx2.Response] | None = None
         self._message = _Message(has_body=True)
         self._received_bytes = 0
@@ -30,8 +30,8 @@ class Connection(asyncio.Protocol):
         Raises:
             ConnectTimeout: no time was left; nothing was sent.
             ReadError: the connection was lost; the server may have received the request.
-            ReadTimeout: the response was not there in time.
-            RemoteProtocolError: what came is no response that this client understands.
+            ReadTimeout: the response did not arrive in time.
+            RemoteProtocolError: this client does not understand the response.
         """
         assert self._transport is not None and self._response is None  # noqa: PT018, S101 - the pool sees to it
         loop = asyncio.get_running_loop()
@@ -53,14 +53,14 @@ class Connection(asyncio.Protocol):
             self._response = None
             if timer is not None:
                 timer.cancel()
-            # What is not written yet although the response is there would run into the next request.
+            # If the response came before the request was written completely, the rest would precede the next request.
             if not is_whole or self._transport.get_write_buffer_size() > 0 or not self.is_reusable:
                 self.abort()
 
     def is_quiet(self) -> bool:
         """Whether a request may be sent: the server has neither closed the connection nor sent anything unasked.
 
-        Asks the operating system: the event loop may not have read the news yet.
+        It polls the socket, because the event loop may not have read it yet.
         """
         if not self.is_reusable or self._file_descriptor < 0:
             return False
@@ -69,23 +69,23 @@ class Connection(asyncio.Protocol):
         return not poll.poll(0)
 
     def abort(self) -> None:
-        """Close at once; whatever still comes is not read."""
+        """Close the connection at once, without reading further data."""
         self.is_reusable = False
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The event loop has connected."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        """Called by the event loop when the connection is open."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport has the same methods
         socket = transport.get_extra_info("socket")
-        if socket is not None:  # else it is lost already
+        if socket is not None:  # otherwise the connection is lost already
             self._file_descriptor = socket.fileno()
             self.is_reusable = True
 
     def data_received(self, data: bytes) -> None:
-        """The server has sent something."""
+        """Called by the event loop with data from the server."""
         if self._response is None or self._response.done():
-            self.abort()  # unasked
+            self.abort()  # no request is waiting for it
             return
         self._received_bytes += len(data)
         if self._received_bytes > self._response_bytes_max:
@@ -99,11 +99,11 @@ class Connection(asyncio.Protocol):
             self._response.set_result(self._message.response())
 
     def eof_received(self) -> None:
-        """The server sends nothing more; the event loop closes the connection."""
+        """Called when the server has closed its side; the event loop then closes the connection."""
         self.is_reusable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed, by either side."""
+        """Called when the connection is closed, by either side."""
         self.is_reusable = False
         self._file_descriptor = -1
         self._fail(httpx2.ReadError(str(exc) if exc else "the server closed the connection"))
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
 
 
 class _Message:
-    """A response that is being read; what the HTTP parser calls."""
+    """The response that is being read; the HTTP parser calls its `on_` methods."""
 
     def __init__(self, *, has_body: bool) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -129,15 +129,15 @@ class _Message:
         self.error: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """Read on; sets `error` where this is no response that the client understands."""
+        """Parse more data; set `error` if the client does not understand the response."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.keeps_connection = False
-            if not self.is_complete:  # else the response is good, and only what follows is not
+            if not self.is_complete:  # otherwise the response is valid, and only the data after it is not
                 self.error = f"no valid HTTP response: {error}"
         if self._has_head and not self._has_body and not self.is_complete:
-            # The answer to HEAD announces the length of a body that does not come. The parser waits for it.
+            # The response to HEAD declares the length of a body that is not sent. The parser would wait for it.
             self.is_complete = True
         if self.is_complete and any(
             name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in self._headers
@@ -145,38 +145,38 @@ class _Message:
             self.error = "the response has a content coding, and none was asked for"
 
     def response(self) -> httpx2.Response:
-        """The whole response. To be called once."""
+        """Return the complete response. Call it once."""
         content = b"".join(self._body)
-        # The parser and this refer to each other, so what is left here stays until garbage is collected: 3 MB a batch.
+        # This object and the parser are a reference cycle: the body would stay until garbage collection, 3 MB a batch.
         self._body.clear()
         return httpx2.Response(self._status, headers=self._headers, content=content)
 
     def on_message_begin(self) -> None:
-        """The parser calls this for the response, for those before it with a status of 1xx, and for any unasked one."""
+        """Called for the response, for each response of status 1xx before it, and for an unexpected response."""
         if self.is_complete:
             self.keeps_connection = False
         else:
             self._headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one field of a trailer, which nothing needs."""
+        """Called with a header, or with a trailer field, which is ignored."""
         if not self._has_head:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Called at the end of the head."""
         status = self._parser.get_status_code()
         if not self.is_complete and status >= HTTPStatus.OK:
             self._has_head = True
             self._status = status
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Called with a piece of the body."""
         if not self.is_complete:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The response is whole, or one with a status of 1xx is."""
+        """Called at the end of the response, and of each response of status 1xx."""
         if self._has_head and not self.is_complete:
             self.is_complete = True
             self.keeps_connection = self._parser.should_keep_alive()

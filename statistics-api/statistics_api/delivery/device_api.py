@@ -1,4 +1,4 @@
-"""The client of the private service: one attempt a call, and an honest word on how it ended."""
+"""The client of the private service: each call is one attempt, and its error says whether anything may be stored."""
 
 import logging
 import re
@@ -31,19 +31,19 @@ from statistics_api.delivery.transport import DEADLINE, NOT_SENT, TARGET, KeptCo
 _log = logging.getLogger(__name__)
 _SECONDS = re.compile("[0-9]{1,6}")
 
-# The private service answers this much before our own deadline, so that its answer is still of use, in seconds.
+# The private service answers this many seconds before our own deadline, so that its answer arrives in time.
 _REPLY_SECONDS = 0.5
 _CONNECT_SECONDS_MAX = 2.0
 _CHECK_SECONDS_MAX = 2.0
-# Below the 30 s that the private service keeps an idle connection: we never reuse one that it is closing.
+# Below the 30 s that the private service keeps an idle connection, so we never reuse a connection that it closes.
 _KEEP_ALIVE_SECONDS = 20.0
 _CONNECTIONS_MAX = 32
-# The answer to a batch of 4 MiB whose every item was rejected repeats each value, escaped twice: some 11 MiB.
+# If every item of a batch of 4 MiB was rejected, its response repeats each value, escaped twice: about 11 MiB.
 _RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 
 _NOT_DONE = "this cannot be done right now; nothing was stored"
 _MAYBE_DONE = "this may or may not have been stored"
-# What these say is about the call itself (our token, our path, our body) or about a bug: never the client's matter.
+# These errors are about the call itself (our token, our path, our body) or about a bug, so clients do not get them.
 _NEVER_RELAYED = {
     BodyTooLarge,
     Internal,
@@ -53,12 +53,12 @@ _NEVER_RELAYED = {
     RequestTimeout,
     UnsupportedMediaType,
 }
-# Methods that store nothing, so that their outcome is never in doubt.
+# Methods that store nothing, so their outcome is never unknown.
 _SAFE_METHODS = {"GET", "HEAD"}
 
 
 class DeviceApiResponse(NamedTuple):
-    """What the private service answered to a call that succeeded."""
+    """The response of the private service to a successful call."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,7 +66,9 @@ class DeviceApiResponse(NamedTuple):
 
 
 class DeviceApi:
-    """One per process. Only tasks that no client can cancel should call it: a cancelled call costs its connection."""
+    """Calls the private service; one per process. Call it only in tasks that no client can cancel, because a cancelled
+    call closes its connection.
+    """
 
     def __init__(self, url: str, service_token: str) -> None:
         self._url = httpx2.URL(url)
@@ -89,12 +91,12 @@ class DeviceApi:
     async def request(
         self, method: str, path: str, *, body: bytes | None = None, deadline: float, request_id: str
     ) -> DeviceApiResponse:
-        """One attempt; `path` is percent-encoded, and `deadline` is a reading of `time.monotonic`.
+        """Send one request; `path` is percent-encoded, and `deadline` is a reading of `time.monotonic`.
 
         Raises:
-            NotRecorded: it never began, or it was refused for no fault of the client, or nothing was to be stored.
-            OutcomeUnknown: it was sent, and no answer tells what became of it.
-            DomainError: any other refusal of the private service, as it raised it.
+            NotRecorded: the request was not sent, was refused without a fault of the client, or cannot store anything.
+            OutcomeUnknown: the request was sent, and its outcome is unknown.
+            DomainError: any other refusal of the private service, as that service raised it.
         """
         headers = {
             "X-Request-ID": request_id,
@@ -109,21 +111,21 @@ class DeviceApi:
         if not response.is_success:
             raise _refusal(method, response)
         if response.content and not _is_json(response):
-            # Without the path, which may hold personal data.
+            # The path is not logged, because it may contain personal data.
             _log.error("the private service answered %d with something that is not JSON", response.status_code)
             raise _lost(method)
         return DeviceApiResponse(response.status_code, response.headers, response.content)
 
     async def post(self, path: str, body: bytes, *, deadline: float, request_id: str) -> bytes:
-        """The body of the response to a POST; raises as `request`."""
+        """Send a POST and return the body of the response. Raises as `request`."""
         response = await self.request("POST", path, body=body, deadline=deadline, request_id=request_id)
         return response.content
 
     async def check(self) -> str:
-        """Whether the private service is alive, for readiness.
+        """Check that the private service is alive, for readiness.
 
         Raises:
-            NotRecorded: it is not.
+            NotRecorded: it is not alive.
         """
         try:
             response = await self._send("GET", "/livez", None, {}, time.monotonic() + _CHECK_SECONDS_MAX)
@@ -140,8 +142,8 @@ class DeviceApi:
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline: float
     ) -> httpx2.Response:
-        # As a target the path is sent as it is. In a URL it would be parsed, which took 35 of the 120 µs of a call, and
-        # `..`, which may be a name that a client has chosen, would leave its place.
+        # The path is sent unchanged as the request target. In a URL it would be parsed, which took 35 of the 120 µs of
+        # a call, and a `..`, which a client may have chosen as a name, would be resolved.
         extensions = {TARGET: self._url.raw_path.rstrip(b"/") + path.encode(), DEADLINE: deadline}
         return await self._client.request(method, self._url, content=body, headers=headers, extensions=extensions)
 
@@ -153,7 +155,7 @@ class _WrongField(BaseModel):
 
 
 class _ErrorBody(BaseModel):
-    """What the private service writes under a refusal; something else in its place writes something else."""
+    """The body of an error of the private service; other servers, such as a proxy, send other bodies."""
 
     detail: str
     code: str = ""
@@ -170,14 +172,14 @@ def _refusal(method: str, response: httpx2.Response) -> DomainError:
 
 
 def _rebuilt(response: httpx2.Response) -> DomainError | None:
-    """The error that the private service raised; None if what answered is not known to be the private service."""
+    """Return the error that the private service raised; None if another server may have sent the response."""
     try:
         body = _ErrorBody.model_validate_json(response.content)
     except ValidationError:
         return None
     seconds = _SECONDS.fullmatch(response.headers.get("Retry-After", ""))
     return rebuild(
-        # The release before this one sends no code with its only 409.
+        # The previous release sends no code with its only 409.
         body.code or (IdempotencyKeyReused.code if response.status_code == HTTPStatus.CONFLICT else ""),
         response.status_code,
         body.detail,
@@ -187,7 +189,7 @@ def _rebuilt(response: httpx2.Response) -> DomainError | None:
 
 
 def _lost(method: str) -> NotRecorded | OutcomeUnknown:
-    """The outcome of a call that was sent and not answered."""
+    """Return the error for a call that was sent and not answered."""
     return NotRecorded(_NOT_DONE) if method in _SAFE_METHODS else OutcomeUnknown(_MAYBE_DONE)
 
 

@@ -1,4 +1,4 @@
-"""The direct way to record an ordinary single event, of any kind; see servicekit.protocol.direct."""
+"""The direct route that records an ordinary single event, of any kind; see servicekit.protocol.direct."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple
@@ -11,14 +11,14 @@ from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
 
 class PlainEvent(NamedTuple):
-    """An event with its kind's own fields and nothing else, and the key that its header gave it."""
+    """An event with only the fields of its kind, and the key from the header of its request."""
 
     values: tuple[Any, ...]
     key: str | None
 
 
 class DirectRecording(Generic[EventModel]):
-    """Records a plain event; everything else takes the route's long way, `delivery.endpoints.record_event`."""
+    """Records a plain event; `delivery.endpoints.record_event` handles any other request."""
 
     method = b"POST"
 
@@ -26,11 +26,11 @@ class DirectRecording(Generic[EventModel]):
         self.path = path
         self._kind = kind
         self._project_id = project_id
-        # Of a kind whose clients get no row back: two responses, made once.
+        # The two responses of a kind that returns no rows, each made once.
         self._responses: dict[bool, DirectResponse] = {}
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> PlainEvent | None:
-        """The event, if it is plain."""
+        """Return the event, or None if it is not plain."""
         sent = headers.get(b"idempotency-key")
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):
@@ -39,7 +39,7 @@ class DirectRecording(Generic[EventModel]):
         return None if values is None else PlainEvent(values, key)
 
     def answer(self, ordinary: PlainEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
-        """Forward the event; the response is made when it is recorded."""
+        """Forward the event; the response is made after the event is recorded."""
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
         event = accept_plain(
             self._kind, ordinary.values, ordinary.key, project_id=self._project_id, request_id=request_id

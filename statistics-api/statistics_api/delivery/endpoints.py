@@ -1,4 +1,4 @@
-"""What every route that records events does, and what its documentation says of it."""
+"""The common work of all routes that record events, and the common parts of their documentation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, replayed_headers
 
 REPLAYED_HEADER = {
-    "Idempotent-Replayed": {"description": "`true`: this was recorded before.", "schema": {"type": "string"}}
+    "Idempotent-Replayed": {"description": "`true` if it was recorded before.", "schema": {"type": "string"}}
 }
 
 
@@ -27,12 +27,12 @@ async def record_event(request: Request, kind: EventKind[EventModel], project_id
     request_id = request.scope["request_id"]
     key = read_idempotency_key(request)
     event = accept(kind, await read_bytes(request), key, project_id=project_id, request_id=request_id)
-    # Resolves after the private service committed: a 200 means durable.
+    # `forward` returns after the private service has committed, so a 200 means that the event is durable.
     return kind.respond(await gateway_of(request, kind).forward(event))
 
 
 async def record_batch(request: Request, kind: EventKind[EventModel], project_id: int) -> Response:
-    """Record the batch in the body, each item of it or its refusal."""
+    """Record the batch in the body: each item is recorded or rejected."""
     key = read_idempotency_key(request)
     batch = await read_batch(
         kind,
@@ -64,7 +64,7 @@ def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, objec
     lines = {
         "schema": {
             "type": "string",
-            "description": f"One event a line; blank lines are skipped. {', '.join(others)} mean the same.",
+            "description": f"One event per line; blank lines are skipped. {', '.join(others)} mean the same.",
             "examples": ["\n".join(map(json.dumps, example))],
         }
     }

@@ -1,4 +1,4 @@
-"""Forwards accepted events to the private service, and decides nothing."""
+"""Forwards accepted events to the private service, and converts its outcomes to results or errors."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ from statistics_api.delivery.batches import AcceptedBatch, encode_batch
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
-# How long a client waits for an event or a batch at the most, in seconds.
+# The longest time that a client waits for an event or a batch, in seconds.
 EVENT_SECONDS_MAX = 6.0
 BATCH_SECONDS_MAX = 10.0
 _FORWARD_ROWS_MAX = 1_000
 _QUEUE_ROWS_MAX = 4_000
-# With less time left than this, an event is refused rather than sent.
+# An event that has less time left than this is refused and not sent.
 REMAINING_SECONDS_MIN = 1.0
 
 Understood = TypeVar("Understood")
@@ -50,12 +50,12 @@ class RecordedBatch(NamedTuple):
 
 
 class EventGateway(Generic[EventModel]):
-    """One for each kind in a process: it holds the coalescer that lets one request carry many events."""
+    """Forwards the events of one kind; a process has one for each kind. Its coalescer joins events into one request."""
 
     def __init__(
         self, kind: EventKind[EventModel], device_api: DeviceApi, observe: Callable[[int, float], None]
     ) -> None:
-        """`observe` is told of each flush that succeeded: how many events it carried, and its seconds."""
+        """`observe` is called after each successful flush, with its number of events and its duration in seconds."""
         self._kind = kind
         self._device_api = device_api
         self._observe = observe
@@ -68,22 +68,22 @@ class EventGateway(Generic[EventModel]):
         )
 
     async def forward(self, event: AcceptedEvent) -> Recorded:
-        """Returns after COMMIT.
+        """Forward an event. Returns after COMMIT.
 
         Raises:
-            IdempotencyKeyReused: its key was used before with another body.
-            Gone: it was recorded under its key, and erased.
-            Invalid: the database's own rules refused it.
-            NotRecorded, OutcomeUnknown: see there.
+            IdempotencyKeyReused: the key of the event was used before with another body.
+            Gone: the event was recorded under its key before, and was erased.
+            Invalid: a constraint of the database refused the event.
+            NotRecorded, OutcomeUnknown: see these classes.
         """
         return await self.coalescer.submit(event, time.monotonic() + EVENT_SECONDS_MAX)
 
     def begin(self, event: AcceptedEvent) -> "asyncio.Future[Recorded]":
-        """As `forward`, for callers that wait for many outcomes at once."""
+        """As `forward`, but returns a future, for a caller that waits for several outcomes."""
         return self.coalescer.begin(event, time.monotonic() + EVENT_SECONDS_MAX)
 
     async def forward_batch(self, batch: AcceptedBatch, request_id: str) -> RecordedBatch:
-        """Returns after COMMIT. Raises as `forward`."""
+        """Forward a batch. Returns after COMMIT. Raises as `forward`."""
         deadline = time.monotonic() + BATCH_SECONDS_MAX
         body = encode_batch(self._kind, batch)
 
@@ -96,7 +96,7 @@ class EventGateway(Generic[EventModel]):
         return outcome
 
     async def close(self, seconds_max: float) -> None:
-        """Forward what waits, then answer the rest."""
+        """Forward the waiting events, then fail those that are left."""
         await self.coalescer.close(seconds_max)
 
     async def _flush(self, events: Sequence[AcceptedEvent], deadline: float) -> Sequence[Recorded | DomainError]:
@@ -120,7 +120,7 @@ class EventGateway(Generic[EventModel]):
             )
             return understand(response)
         except Invalid as error:
-            # Every event in it was validated here, so this is a fault of ours, and never the client's.
+            # Every event was validated here, so this is our error and not the client's.
             _log.exception("the private service refused a %s whole", what)
             raise NotRecorded("this cannot be recorded right now; nothing was stored") from error
         except ValidationError as error:
@@ -128,7 +128,7 @@ class EventGateway(Generic[EventModel]):
 
 
 def _by_position(content: bytes, events: int) -> list[Recorded | DomainError]:
-    """One outcome for each event, in order; without an exception it was plainly recorded."""
+    """Return one outcome for each event, in order; an event that is not among the exceptions was recorded."""
     response = ForwardResponse.model_validate_json(content)
     positions = {each.position for each in response.exceptions}
     if (
@@ -144,9 +144,9 @@ def _by_position(content: bytes, events: int) -> list[Recorded | DomainError]:
 
 
 def _recorded_batch(content: bytes) -> RecordedBatch:
-    """A contract.delivery.ForwardedBatchResponse, of which the client's part is relayed as it came.
+    """Return the response to a batch from a contract.delivery.ForwardedBatchResponse, without parsing it.
 
-    Read into models and written again, the results of 10,000 items took 9 MB.
+    Parsing the results of 10,000 items into models and writing them again took 9 MB.
     """
     for end, is_replay in _ENDS_OF_BATCH_RESPONSE.items():
         if content.startswith(_BATCH_RESPONSE) and content.endswith(end):

@@ -23,7 +23,7 @@ _REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 class Recorded(NamedTuple):
-    """The event is stored: by this request, or by an earlier one with the same identity. `row` is what is stored."""
+    """The event is stored, by this request or by an earlier one with the same key. `row` is the stored row."""
 
     is_replay: bool
     row: JsonValue = None
@@ -39,14 +39,15 @@ def _has_no_sentence(_: ValidationError) -> str | None:
 
 @dataclass(frozen=True)
 class EventKind(Generic[EventModel]):
-    """What the rest of this package needs to know about one kind of event.
+    """The properties of one kind of event that this package needs.
 
-    `values` gives an event's own fields in the order of the model `columns`, as JSON writes them. That is the order of
-    the model `event`, too.
+    `values` returns the kind's own fields of an event, as JSON writes them, in the order of the model `columns`, which
+    is also the order of the model `event`.
 
-    `parse_columns` is a fast reader, and optional. It reads plain items: those with the kind's own fields and nothing
-    else (no `eventId`, no `occurredAt`, no unknown field), which the model would accept without a change. For any other
-    item it returns None, and the model has the last word. The same rule holds for a single event and for a batch.
+    `parse_columns` is an optional fast reader of plain items. A plain item has only the kind's own fields (no
+    `eventId`, no `occurredAt`, no unknown field), and the model would accept it without a change. If an item is not
+    plain, `parse_columns` returns None, and the model reads the items. The same rule holds for single events and
+    batches.
     """
 
     name: str
@@ -55,28 +56,28 @@ class EventKind(Generic[EventModel]):
     values: Callable[[EventModel], tuple[Any, ...]]
     respond: Callable[[Recorded], Response]
     parse_columns: Callable[[Sequence[Any]], Columns | None] = _reads_no_columns
-    # Finds the one validation error that the kind's document answers with 400 and a sentence of its own.
+    # Returns a sentence for the one validation error for which the kind's document demands 400, or else None.
     bad_value: Callable[[ValidationError], str | None] = _has_no_sentence
 
     def read(self, value: object, *where: str) -> EventModel:
-        """`value` as an event; `where` leads to it in the messages.
+        """Return `value` as an event; `where` is its location in the messages.
 
         Raises:
-            BadRequest: a value that the kind's document answers with 400.
-            Invalid: anything else that is wrong.
+            BadRequest: a value for which the kind's document demands 400.
+            Invalid: anything else is wrong.
         """
         return validated(self.event, value, *where, bad_value=self.bad_value)
 
     def read_all(self, values: Sequence[Any]) -> Iterable[EventModel | str]:
-        """Each value as an event, or the reason why it is none."""
+        """Return each value as an event, or as the reason why it is invalid."""
         try:
-            # All at once is twice as fast, and all are right as a rule. By the wire's names only, as in `validated`.
+            # Usually all are valid, and validating them together is twice as fast. Only by alias, as in `validated`.
             return self._list.validate_python(values, by_alias=True, by_name=False)
         except ValidationError:
             return map(self._event_or_reason, values)
 
     def name_columns(self, columns: Iterable[Sequence[Any]]) -> Mapping[str, object]:
-        """The columns as they travel: a field that few events have is a dict from the position to the value."""
+        """Return the columns as they are sent: a field that few events have is a dict from positions to values."""
         return {
             name: _sparse(column) if name in self._sparse_fields else column
             for name, column in zip(self.columns.model_fields, columns, strict=True)
@@ -102,7 +103,7 @@ class EventKind(Generic[EventModel]):
 
 
 def fixed_response(body: bytes, status: int = HTTPStatus.OK) -> Callable[[Recorded], Response]:
-    """Answers every event with the same response, made once; a replay says that it is one."""
+    """Return a function that answers every event with one fixed response; a replay gets a header that marks it."""
     first, again = (
         Response(body, status, headers, media_type="application/json") for headers in (None, replayed_headers())
     )
@@ -110,13 +111,13 @@ def fixed_response(body: bytes, status: int = HTTPStatus.OK) -> Callable[[Record
 
 
 def row_response(recorded: Recorded) -> Response:
-    """Answers an event with the stored row, and a replay with the same."""
+    """Return the response with the stored row, for a new event and for a replay."""
     headers = replayed_headers() if recorded.is_replay else None
     return Response(to_json(recorded.row), HTTPStatus.CREATED, headers, media_type="application/json")
 
 
 def replayed_headers() -> dict[str, str]:
-    """The headers that tell a replay."""
+    """Return the headers that mark a replay."""
     return dict(_REPLAYED)
 
 

@@ -1,7 +1,7 @@
-"""Splits the body of a batch into pieces of at most 64 KiB, whatever the body holds.
+"""Splits the body of a batch into pieces of at most 64 KiB, whatever the body contains.
 
-No step here builds more than the values of one piece, or runs longer than it takes to parse one: the caller gets a turn
-between any two steps. This keeps a malformed body of 4 MiB from stopping the whole process, or from taking gigabytes.
+Each step builds at most the values of one piece, and takes at most the time to parse one piece. Between two steps, the
+caller can yield to the event loop. So a malformed body of 4 MiB can neither block the process nor take gigabytes.
 """
 
 import re
@@ -14,9 +14,9 @@ from pydantic_core import from_json
 
 from servicekit.http.strict_json import BYTE_ORDER_MARK, MalformedJson, decode
 
-# What is parsed at once. It is also what a single event's body may have, so a piece holds any item that is accepted.
+# The size that is parsed at once. It equals the body limit of a single event, so any acceptable item fits into a piece.
 PIECE_BYTES_MAX = 64 * 1024
-# A line that is no JSON costs about 5 µs.
+# A line that is not JSON takes about 5 µs.
 PIECE_LINES_MAX = 500
 SEVERAL_VALUES = (
     "several JSON values on one line, where each needs a line of its own; "
@@ -24,9 +24,9 @@ SEVERAL_VALUES = (
 )
 
 _WHITE_SPACE = re.compile(rb"[ \t\r\n]*+")
-# A line that is not blank, from its first character that is no white space.
+# A line that is not blank, from its first character other than white space.
 _LINE = re.compile(rb"[^ \t\r\n][^\n]*+")
-# What matters outside a string. A string that ends within the window is passed over as one.
+# The tokens outside of strings. A string that ends within the window is one token.
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]++|[\]}]++|[,"]', re.DOTALL)
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _COMMA = b'",'
@@ -36,7 +36,7 @@ _OPENING = frozenset(b"[{")
 
 
 class Piece(NamedTuple):
-    """Whole items of the body: those in [start, end). `is_array` where commas part them, and not line ends."""
+    """Complete items of the body, in [start, end). `is_array` means that commas separate them, and not line ends."""
 
     start: int
     end: int
@@ -50,18 +50,18 @@ class Malformed:
     sentence: str
 
 
-# A piece and its values, or None: only time has passed. A piece has no values yet if they are to be read one by one,
-# by `read_slowly`.
+# A piece and its values, or None for a step without a piece. A piece without values has to be read by `read_slowly`,
+# item by item.
 Step: TypeAlias = tuple[Piece, list[Any] | None] | None
 
 
 def count_lines(body: bytes, lines_max: int) -> int:
-    """The number of lines that are not blank, counted no further than one beyond `lines_max`."""
+    """Return the number of lines that are not blank, but at most `lines_max` + 1."""
     return sum(1 for _ in islice(_LINE.finditer(body, _after_mark(body)), lines_max + 1))
 
 
 def split_lines(body: bytes) -> Iterator[Step]:
-    """One value a line that is not blank."""
+    """Yield the pieces of a body that has one value per line; blank lines are skipped."""
     position = _after_mark(body)
     while position < len(body):
         end = body.rfind(b"\n", position, position + PIECE_BYTES_MAX) + 1
@@ -76,19 +76,19 @@ def split_lines(body: bytes) -> Iterator[Step]:
 
 
 def is_array(body: bytes) -> bool:
-    """Whether an array begins here."""
+    """Whether the body begins with an array."""
     return body.startswith(b"[", _first(body))
 
 
 def split_array(body: bytes) -> Iterator[Step]:
-    """The items of a body that `is_array`.
+    """Yield the items of a body that `is_array`, in pieces.
 
-    Cuts after what looks like an object's end, and lets the parser judge: a piece that is a whole list of values ends
-    where an item ends, because there is one way to read JSON from where an item begins. Where the parser finds
-    something else, the ends of the items are searched for.
+    The body is cut after a text that looks like the end of an object. If the parser can read the piece as a list of
+    values, the cut is the end of an item, because JSON has only one reading from the beginning of an item. Otherwise
+    the ends of the items are searched for.
 
     Raises:
-        MalformedJson: the array has no end, or more follows it, or an item is missing.
+        MalformedJson: the array has no end, text follows its end, or an item is missing.
     """
     start = position = _first(body) + 1
     end = len(body.rstrip(b" \t\r\n")) - 1  # where the array's own end should stand
@@ -107,7 +107,7 @@ def split_array(body: bytes) -> Iterator[Step]:
 
 
 def values_of(body: bytes, piece: Piece) -> list[Any] | None:
-    """The values of a piece of an array, or None if it is too large, or not a list of values to the fast parser."""
+    """Return the values of a piece of an array, or None if it is too large or the fast parser cannot read it."""
     if not 0 <= piece.end - piece.start <= PIECE_BYTES_MAX:
         return None
     values = _values([b"[%b]" % body[piece.start : piece.end]])
@@ -115,7 +115,7 @@ def values_of(body: bytes, piece: Piece) -> list[Any] | None:
 
 
 def read_slowly(body: bytes, piece: Piece) -> Iterator[Any]:
-    """The values of a piece one by one; a Malformed stands for each that is none."""
+    """Yield the values of a piece one by one, and a Malformed for each item that is not JSON."""
     if piece.is_array:
         yield _value(body[piece.start : piece.end])
         return
@@ -124,7 +124,7 @@ def read_slowly(body: bytes, piece: Piece) -> Iterator[Any]:
 
 
 def _values(texts: Sequence[bytes]) -> list[Any] | None:
-    """All values by the fast parser alone, or None if it does not take one of the texts."""
+    """Return all values from the fast parser, or None if it refuses one of the texts."""
     try:
         return [from_json(text, allow_inf_nan=False, cache_strings="keys") for text in texts]
     except ValueError:
@@ -132,7 +132,7 @@ def _values(texts: Sequence[bytes]) -> list[Any] | None:
 
 
 def _search_items(body: bytes, position: int, *, is_first: bool) -> Iterator[Step]:
-    """The items from `position` on, one by one, found by their brackets, commas and strings alone."""
+    """Yield the items from `position` on, one by one; only brackets, commas and strings are examined to find them."""
     depth = 0
     begin = position
     in_string = False
@@ -146,7 +146,7 @@ def _search_items(body: bytes, position: int, *, is_first: bool) -> Iterator[Ste
             at, position = token.span()
             first = body[at]
             if first == _QUOTE:
-                if position - at == 1:  # it does not end in this window
+                if position - at == 1:  # the string does not end in this window
                     in_string = True
                     break
             elif first == _COMMA:
@@ -169,12 +169,12 @@ def _search_items(body: bytes, position: int, *, is_first: bool) -> Iterator[Ste
 
 
 def _pass_string(body: bytes, position: int, window: int) -> tuple[int, bool]:
-    """Where to go on, and whether that is still in the string."""
+    """Return the position after the read part of a string, and whether that position is still in the string."""
     inside = _IN_STRING.match(body, position, window)
     end = inside.end() if inside else position
     if end < window and body[end] == _QUOTE:
         return end + 1, False
-    # A backslash ends the window: what it escapes stands behind.
+    # A backslash ends the window; the character that it escapes is in the next one.
     return (end if end > position or window < len(body) else window), True
 
 
@@ -194,7 +194,7 @@ def _is_blank(body: bytes, begin: int, end: int) -> bool:
 
 
 def _first(body: bytes) -> int:
-    """Where the first character stands that is no white space."""
+    """Return the position of the first character that is not white space."""
     begin = _WHITE_SPACE.match(body, _after_mark(body))
     return begin.end() if begin else 0
 
@@ -212,7 +212,7 @@ def _line_value(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 def _has_several_values(line: bytes) -> bool:
     try:
-        # Of a line that is too long, the first value may end early.
+        # If the line is too long, its first value may still end within this piece.
         from_json(line[:PIECE_BYTES_MAX], allow_inf_nan=False)
     except ValueError as error:
         after = _AFTER_VALUE.fullmatch(str(error))

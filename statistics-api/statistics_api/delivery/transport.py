@@ -1,8 +1,8 @@
-"""Carries the requests of an `httpx2.AsyncClient` to one server: kept connections, and one write a request.
+"""Sends the requests of an `httpx2.AsyncClient` to one server, over kept connections, with one write for each request.
 
-It speaks HTTP/1.1, with whole bodies and without content codings. Its errors tell what a caller has to know before it
-repeats a write: `ConnectError`, `ConnectTimeout`, `PoolTimeout` and `LocalProtocolError` say that nothing was sent; any
-other says that the server may have received the request.
+It uses HTTP/1.1, with complete bodies and without content codings. Its errors tell a caller whether it may repeat a
+write: `ConnectError`, `ConnectTimeout`, `PoolTimeout` and `LocalProtocolError` say that nothing was sent; any other
+error says that the server may have received the request.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import httpx2
 
 from statistics_api.delivery.connection import Connection
 
-# Extensions of a request: the reading of `time.monotonic` after which it is worth nothing any more; the path and query
-# to send as they are, instead of those of its URL.
+# Extensions of a request: its deadline as a reading of `time.monotonic`; the path and query to send unchanged, instead
+# of those of its URL.
 DEADLINE = "deadline"
 TARGET = "target"
 NOT_SENT = (
@@ -31,8 +31,8 @@ NOT_SENT = (
 class KeptConnections(httpx2.AsyncBaseTransport):
     """At most `connections_max` connections to the origin of `url`, each of which is kept for `keep_alive_seconds`.
 
-    A request waits for a connection, and for its response, until its deadline; a connection is to be up within
-    `connect_seconds_max`. Belongs to one event loop.
+    A request waits for a connection, and for its response, until its deadline; a connection must be made within
+    `connect_seconds_max`. The transport belongs to one event loop.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class KeptConnections(httpx2.AsyncBaseTransport):
         self._response_bytes_max = response_bytes_max
         self._slots = asyncio.Semaphore(connections_max)
         self._open: set[Connection] = set()
-        # The one that was used last is used next, so that those a burst needed can expire.
+        # The connection that was used last is used next, so that connections from a burst can expire.
         self._idle: deque[tuple[float, Connection]] = deque()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -62,7 +62,7 @@ class KeptConnections(httpx2.AsyncBaseTransport):
 
         Raises:
             ConnectError, ConnectTimeout, PoolTimeout, UnsupportedProtocol, LocalProtocolError: nothing was sent.
-            ReadError, ReadTimeout, RemoteProtocolError: what became of it is unknown.
+            ReadError, ReadTimeout, RemoteProtocolError: the server may have received the request.
         """
         if _origin_of(request.url) != self._origin:
             raise httpx2.UnsupportedProtocol("this transport has one origin")

@@ -1,7 +1,7 @@
-"""Where buckets of time begin and end: hours, days and months as the clocks of a time zone show them.
+"""Computes where buckets of time begin and end: minutes, hours, days and months in the local time of a time zone.
 
 All zone rules come from one place, Python's zoneinfo; the database only compares instants. So a day of 23 or 25 hours
-is one bucket, and there are no two tables of zone rules that could disagree.
+is one bucket, and there are no two tables of zone rules that could differ.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ _HOUR = 60 * 60
 
 
 class TooManyBucketsError(Exception):
-    """The range holds more buckets than were asked for."""
+    """The range has more buckets than are allowed."""
 
 
 def bucket_edges(
     start: datetime, end: datetime, interval: Interval, zone: ZoneInfo, *, buckets_max: int
 ) -> list[datetime]:
-    """The edges of the buckets that cover [start, end), aligned outwards: one more than there are buckets.
+    """Return the edges of the whole buckets that cover [start, end): one edge more than there are buckets.
 
     Edges are strictly increasing instants in UTC; the last one is the end of the last bucket.
 
     Raises:
-        TooManyBucketsError: more than `buckets_max`.
+        TooManyBucketsError: there are more than `buckets_max`.
     """
     edges: list[datetime] = []
     for edge in _hours(start, zone) if interval == "hour" else _edges(start, interval, zone):
@@ -64,7 +64,7 @@ def _next(edge: datetime, interval: Interval, zone: ZoneInfo) -> datetime:
     while True:
         day = day + timedelta(days=1) if interval == "day" else _first_of_next_month(day)
         following = _midnight(day, zone)
-        # Not later only where a whole day was skipped: Samoa had no 30 December 2011.
+        # It is not later only if a whole day was skipped: Samoa had no 30 December 2011.
         if following > edge:
             return following
 
@@ -78,15 +78,15 @@ def _hours(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         if _offset(full_hour, zone) == offset:
             edge = full_hour
         else:
-            # Clocks are turned before that: in Lord Howe by half an hour, so that one bucket has only thirty minutes.
+            # Clocks change before the full hour: in Lord Howe by half an hour, so one bucket has only thirty minutes.
             begins = (_hour_begin(edge + quarters * _QUARTER, zone) for quarters in range(1, 6))
             edge = next(begin for begin in begins if begin > edge)
             offset = _offset(edge, zone)
 
 
 def _hour_begin(instant: int, zone: ZoneInfo) -> int:
-    """Since when the clocks have shown this hour, by the offset that is in force: a full hour by these clocks, or the
-    quarter of an hour in which they were turned to it. In Kolkata, an hour begins at half past by UTC.
+    """Return the time since which the local clocks show this hour at the current offset: a full hour of local time, or
+    the quarter of an hour in which the clocks changed to this offset. In Kolkata, an hour begins at half past in UTC.
     """
     quarter = instant - instant % _QUARTER
     offset = _offset(quarter, zone)
@@ -97,10 +97,10 @@ def _hour_begin(instant: int, zone: ZoneInfo) -> int:
 
 
 def _offset(instant: int, zone: ZoneInfo) -> int:
-    """The offset in seconds at the end of the quarter of an hour that holds `instant`.
+    """Return the offset in seconds at the end of the quarter of an hour that contains `instant`.
 
-    Clocks that are turned within it (St. John's did so at one past midnight) count as turned when it begins, because
-    the counts are kept by the quarter.
+    If the clocks change within it (in St. John's they did so at one past midnight), the change counts from its
+    beginning, because the counts are stored by the quarter of an hour.
     """
     offset = datetime.fromtimestamp(instant - instant % _QUARTER + _QUARTER - 1, zone).utcoffset()
     assert offset is not None  # noqa: S101 - a ZoneInfo always has one
@@ -108,7 +108,7 @@ def _offset(instant: int, zone: ZoneInfo) -> int:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a day; where clocks jump over midnight, that is the jump."""
+    """Return the first instant of a day; if the clocks skip midnight, that is the moment of the change."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 

@@ -16,20 +16,20 @@ from servicekit.http.openapi import query
 CSV = "text/csv"
 JSON = "application/json"
 _MEDIA_TYPES: Mapping[str, str] = {"json": JSON, "csv": CSV}
-# A cache that keeps one form must not give it to a client that wants the other.
+# A cache must not send the stored format to a client that prefers the other one.
 _VARY = {"Vary": "Accept"}
 
 FORMAT_PARAMETER = query("format", Literal["json", "csv"], "Default: what `Accept` prefers, and JSON.", example="json")
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {CSV: {"schema": {"type": "string"}}}, "description": "The series; as CSV, one line a point."}
+    200: {"content": {CSV: {"schema": {"type": "string"}}}, "description": "The series; as CSV, one line per point."}
 }
 
 
 def wants_csv(request: Request) -> bool:
-    """Whether the client asks for CSV.
+    """Whether the client requests CSV.
 
     Raises:
-        Invalid: for something that is neither JSON nor CSV.
+        Invalid: the client requests a format that is neither JSON nor CSV.
     """
     name = request.query_params.get("format")
     if name is None:
@@ -40,12 +40,12 @@ def wants_csv(request: Request) -> bool:
 
 
 def json_series(body: bytes) -> Response:
-    """A series in JSON."""
+    """Return the response with a series in JSON."""
     return Response(body, headers=_VARY, media_type=JSON)
 
 
 def csv_series(header: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) -> Response:
-    """A series in CSV (RFC 4180), to be saved as the file `name`."""
+    """Return the response with a series in CSV (RFC 4180), which browsers save as the file `name`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(header)
@@ -56,7 +56,7 @@ def csv_series(header: Sequence[str], rows: Iterable[Sequence[object]], *, name:
 
 
 def local_times(instants: Iterable[datetime], zone: ZoneInfo) -> list[str]:
-    """RFC 3339 as the clocks of `zone` show each instant."""
+    """Return each instant as an RFC 3339 time in the local time of `zone`."""
     return [_rfc_3339(instant.astimezone(zone)) for instant in instants]
 
 
@@ -64,6 +64,6 @@ def _rfc_3339(local: datetime) -> str:
     offset = local.utcoffset()
     if not offset:
         return local.replace(tzinfo=None).isoformat() + "Z"
-    # Before 1972 some clocks differed by seconds from UTC, which RFC 3339 cannot say.
+    # Before 1972 some offsets from UTC had seconds, which RFC 3339 cannot express.
     whole = offset % timedelta(minutes=1) == timedelta(0)
     return local.isoformat() if whole else local.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

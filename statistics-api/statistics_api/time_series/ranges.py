@@ -1,4 +1,4 @@
-"""Which range of time a client asks for: query parameters in, edges of buckets out."""
+"""Reads the requested range of time: query parameters in, edges of buckets out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from servicekit.http.openapi import query
 from statistics_api.time_series.buckets import TooManyBucketsError, bucket_edges
 
 POINTS_MAX = 10_000
-# Before the first there is nothing to count, and after the last a calendar is a guess.
+# There are no events before the first, and no reliable zone rules after the last.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ _ZONES = available_timezones()
 
 
 class Range(NamedTuple):
-    """Buckets of one width, as the clocks of one zone show them. One edge alone is an empty range."""
+    """Buckets of one width, in the local time of one zone. A range with only one edge is empty."""
 
     interval: Interval
     zone: ZoneInfo
@@ -34,9 +34,9 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class RangeParameters:
-    """The query parameters of a route that describe a range, and what they may say there."""
+    """The query parameters of a route that describe a range, with their rules."""
 
-    # The range without a start, ending at the end, for each interval that the route knows; the first is the default.
+    # For each interval of the route, the length of a range without a start; the first interval is the default.
     default_ranges: Mapping[Interval, timedelta]
     minutes_kept: timedelta = MINUTES_KEPT
     start: str = "from"
@@ -45,13 +45,13 @@ class RangeParameters:
     zone: str = "timezone"
 
     def read(self, parameters: Mapping[str, str], now: datetime) -> Range:
-        """The range that the parameters of a request describe.
+        """Return the range that the parameters of a request describe.
 
-        A start that lies ahead of `now`, without an end, is an empty range: the client's clock is ahead of ours.
+        A start after `now`, without an end, is an empty range, because the client's clock may be ahead of ours.
 
         Raises:
             Invalid: a parameter is malformed.
-            BadRequest: the range is longer than a series may be, or reaches back farther than minutes are kept.
+            BadRequest: the range has too many points, or it begins before the oldest minutes that are kept.
         """
         interval = self._interval(parameters)
         zone = self._zone(parameters)
@@ -71,7 +71,7 @@ class RangeParameters:
         return Range(interval, zone, tuple(edges[:1] if is_ahead else edges))
 
     def documented(self) -> list[dict[str, Any]]:
-        """The parameters as the OpenAPI document shows them."""
+        """Return the parameters for the OpenAPI document."""
         defaults = ", ".join(f"{_words(length)} by {interval}" for interval, length in self.default_ranges.items())
         intervals = Literal[tuple(self.default_ranges)]  # type: ignore[valid-type]  # made of values
         usual = next(iter(self.default_ranges))
@@ -82,7 +82,7 @@ class RangeParameters:
             query(
                 self.zone,
                 str,
-                "An IANA zone, by whose clocks buckets begin. Default: UTC. Days of 23 and 25 hours are right.",
+                "An IANA time zone; buckets follow its local time, with days of 23 and 25 hours. Default: UTC.",
                 example="Europe/Berlin",
             ),
         ]
@@ -96,7 +96,7 @@ class RangeParameters:
 
     def _zone(self, parameters: Mapping[str, str]) -> ZoneInfo:
         name = parameters.get(self.zone, "UTC")
-        if name not in _ZONES:  # never a path that a client wrote
+        if name not in _ZONES:  # ZoneInfo must never open a path that a client chose
             raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", self.zone)
         return ZoneInfo(name)
 

@@ -8,7 +8,7 @@ from contract.auth_events.events import DeviceType
 from contract.delivery import EventColumns
 from contract.text import ValidatedText
 
-# Every member is a string already; asked for its value one by one, a list takes eight times as long to write.
+# Every member is a string already; serialising the members one by one takes eight times as long.
 DeviceTypes: TypeAlias = Annotated[list[DeviceType], PlainSerializer(list, return_type=list[str])]
 
 

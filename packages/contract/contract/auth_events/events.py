@@ -36,7 +36,7 @@ class AuthEvent(Event):
 
 
 class Registered(BaseModel):
-    """The document's answer to a recorded event: sent after COMMIT, never before."""
+    """The response to a recorded event, which is sent after COMMIT and never before."""
 
     model_config = CAMEL_CASE
 
@@ -45,7 +45,7 @@ class Registered(BaseModel):
 
 
 class DeviceTypeCount(BaseModel):
-    """How many events of one device type were ever recorded."""
+    """The number of events of one device type that were ever recorded."""
 
     model_config = CAMEL_CASE | ConfigDict(json_schema_extra={"examples": [{"deviceType": "iOS", "count": 2}]})
 
@@ -70,7 +70,7 @@ class Series(BaseModel):
 
 
 class TimeSeries(BaseModel):
-    """`from` and `to` are the asked range [from, to), aligned outwards to whole buckets."""
+    """`from` and `to` are the requested range [from, to), extended to whole buckets."""
 
     interval: Interval
     timezone: str
@@ -80,9 +80,9 @@ class TimeSeries(BaseModel):
 
 
 def unknown_device_type(error: ValidationError) -> str | None:
-    """The document's sentence, if an unknown device type is all that is wrong with an event.
+    """Return the document's sentence if an unknown device type is the only error of an event, or else None.
 
-    The document answers 400 to that and 422 to anything else; when both are wrong, 422 wins.
+    The document demands 400 for that error and 422 for any other error; with both errors, the response is 422.
     """
     first, *others = error.errors(include_url=False)
     if others or first["loc"] != ("deviceType",) or first["type"] != "enum" or not isinstance(first["input"], str):
@@ -91,7 +91,7 @@ def unknown_device_type(error: ValidationError) -> str | None:
 
 
 def invalid_device_type(value: str) -> str:
-    """The document's sentence; of a long value no more than a reader needs."""
+    """Return the document's sentence; it shows a long value only in part."""
     shown = value if len(value) <= ECHO_CHARACTERS_MAX else value[:ECHO_CHARACTERS_MAX] + "…"
     allowed = sorted(str(device_type) for device_type in DeviceType)
     return f"Invalid deviceType {shown!r}. Allowed values: {allowed}"
