@@ -176,7 +176,7 @@ def rotate_logins(files: SecretFiles) -> None:
     private |= {"DB_USER": _other(private["DB_USER"]), "DB_PASSWORD": secrets.token_hex(24)}
     public |= {"DB_USER": _other(public["DB_USER"]), "DB_PASSWORD": secrets.token_hex(24)}
     administrator = files.read("administrator") | _logins(private, public)
-    # The migration's first: whoever is interrupted here has logins that are made and not used yet.
+    # The migration's file is first: after an interruption here, new logins exist and are not used yet.
     files.write("administrator", administrator, new=False)
     files.write("device-registration-api", private, new=False)
     files.write("statistics-api", public, new=False)

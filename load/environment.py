@@ -78,12 +78,12 @@ class BenchEnvironment:
                 return cursor.fetchall() if cursor.description else []
 
     def settle(self) -> None:
-        """Write out what the last measurement left behind, so that the next one does not pay for it."""
+        """Write the data of the last measurement to disk, so that it does not slow down the next measurement."""
         self.execute("postgres", "CHECKPOINT")
 
 
 def free_port() -> int:
-    """A port nobody listens on right now."""
+    """Return a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -102,7 +102,7 @@ class Caller:
         self._body = body
 
     def send(self, events: Iterator[Event], flushes: int, rows: int) -> None:
-        """Send that many forwards, each of that many events."""
+        """Send `flushes` forwards of `rows` events each."""
         bodies = [json.dumps(self._body(list(itertools.islice(events, rows)))) for _ in range(flushes)]
         for body in bodies:
             self._connection.request("POST", self._path, body, self._headers)
@@ -114,7 +114,7 @@ class Caller:
 
 
 def measure(caller: Caller, private: int, postmaster: int, rows: int, replayed: float | None) -> Cost:
-    """The cheapest of a few rounds: what others do on the machine only adds."""
+    """Return the lowest of a few rounds, because other work on the machine can only increase a figure."""
     flushes = min(FLUSHES_MAX, EVENTS // rows)
     events = make_events(replayed)
     caller.send(events, flushes // 10, rows)

@@ -1,4 +1,4 @@
-"""Instructions that one request costs in process, counted by valgrind: the one figure that no neighbour can disturb.
+"""Instructions that one request takes in process, counted by valgrind: a figure that other processes do not affect.
 
 `python -m load.instructions` counts each stage of the way to an answer. The protocol class is fed the bytes of 64
 connections by a transport that throws away what is written; there are no sockets. Counts repeat within 1 %.

@@ -4,7 +4,7 @@
 //     -e SECONDS=60 -e RATE=5000 -e OUT=step.json load/overload.js
 //
 // BODY is an event, in which IDENTITY becomes another text each time; STATUS says that it was recorded.
-// With CLIENTS instead of RATE the loop is closed: so many clients, each waiting for its answer (the capacity).
+// With CLIENTS instead of RATE the loop is closed: each of these clients waits for its answer (the capacity).
 import http from "k6/http";
 import { Counter, Trend } from "k6/metrics";
 
@@ -18,7 +18,7 @@ const improper = new Counter("improper");
 
 export const options = {
   discardResponseBodies: true,
-  // Nobody reads k6 metrics by tag, and tagging every sample costs the time in which requests should begin.
+  // The metrics are not read by tag, and tagging every sample takes time in which requests should begin.
   systemTags: [],
   summaryTrendStats: ["count", "med", "p(99)", "max"],
   scenarios: {

@@ -30,7 +30,7 @@ class WriteLoad:
         return f"INSERT INTO {self.fact} ({self.columns}) VALUES ({self.values});"  # noqa: S608 - constants of this file
 
     def copy_rows(self, rows: int) -> str:
-        """So many rows as COPY reads them."""
+        """Return the lines of `rows` rows for COPY."""
         now = datetime.now(UTC).isoformat()
         return "".join(self.copy_line(now, number) for number in range(rows))
 

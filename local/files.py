@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def private_folder(path: Path) -> None:
-    """Make `path` with mode 0700; one that exists is closed only while it is empty (it may be anybody's)."""
+    """Make `path` with mode 0700. The mode of an existing folder is changed only if it is empty, because it may be the
+    user's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(mode=0o700)

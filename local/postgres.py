@@ -82,7 +82,7 @@ class Postgres:
         tcp_port: int | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Nothing happens before `start`. `settings` are added to, and win over, SETTINGS."""
+        """Nothing happens before `start`. `settings` are added to SETTINGS, and override them."""
         self.folder = folder.resolve()
         self.binaries = binaries.resolve()
         self.data = self.folder / "pgdata"
@@ -273,7 +273,7 @@ def _user_namespace() -> list[str]:
     """What to put before a command of PostgreSQL's, which refuses root, and initdb every user without a name.
 
     In a user namespace of its own this user's id reads as another one's, a known one's; the files still belong
-    to this user, and nobody has to be added to the system.
+    to this user, and no user has to be added to the system.
     """
     names = {user.pw_uid for user in pwd.getpwall()} - {0}
     if os.geteuid() in names:

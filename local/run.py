@@ -22,7 +22,7 @@ from local.services import Child, Service, ServiceError, registration_service, s
 from local.settings import Settings, SettingsError, read_settings
 from local.supervision import Supervised, watch
 
-PORT_SECONDS_MAX = 3.0  # a run that was just killed may still be closing
+PORT_SECONDS_MAX = 3.0  # the port of a run that was just killed may still be in use
 CHECK_SECONDS = 0.2
 MAINTENANCE_SECONDS = 3600
 LOCALHOST = "127.0.0.1"
@@ -142,7 +142,7 @@ def _stop_on_exit(*started: Child | Postgres) -> Iterator[None]:
     try:
         yield
     finally:
-        _ignore_signals()  # a second Ctrl-C must not interrupt the way out
+        _ignore_signals()  # a second Ctrl-C must not interrupt the shutdown
         for each in started:
             each.stop()
 

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.02
 
 
 class ServiceError(Exception):
-    """A child process did not do as asked; the message is one sentence for its operator."""
+    """A child process did not start or stop; the message is one sentence for its operator."""
 
 
 class Child:
@@ -85,10 +85,10 @@ class Child:
         if self._process is not None:
             self._signal_group(signal.SIGKILL)
             self._exit_status = self._process.wait()
-            self._process = None  # its number may soon be another's
+            self._process = None  # another process may soon get its id
 
     def pause(self) -> None:
-        """SIGSTOP: alive, with its connections open, and deaf."""
+        """Send SIGSTOP: the process stays alive with open connections, and does not react."""
         self._signal_group(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -96,7 +96,7 @@ class Child:
         self._signal_group(signal.SIGCONT)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # A child leads a process group of its own, which outlives it while one of its workers does.
+        # A child leads a process group of its own, which exists until the last of its workers has ended.
         if self._process is not None:
             try:
                 os.killpg(self._process.pid, number)

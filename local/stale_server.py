@@ -23,7 +23,7 @@ def lock_file(data: Path) -> list[str]:
 
 
 def stop_stale_server(data: Path, seconds_max: float) -> None:
-    """End a server that outlived whoever started it: fast shutdown first, SIGKILL after `seconds_max`."""
+    """End a server that outlived the process that started it: fast shutdown first, SIGKILL after `seconds_max`."""
     lock = lock_file(data)
     if not lock:
         return
@@ -53,6 +53,6 @@ def _processes(data: Path) -> Iterator[int]:
     """Every process of a server on this data folder: it is the working directory of each."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
                 if (entry / "cwd").readlink() == data:
                     yield int(entry.name)

@@ -1,4 +1,4 @@
-"""Keeps what was started alive: whatever dies is named and started again, ever more slowly if it keeps dying."""
+"""Restarts processes that end: each end is reported, and the pause grows if a process ends again and again."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,11 +8,11 @@ from local.postgres import PostgresError
 
 DELAY_SECONDS_MIN = 0.5
 DELAY_SECONDS_MAX = 30.0
-STABLE_SECONDS = 60.0  # after so long a life the next death is a first one again
+STABLE_SECONDS = 60.0  # when a process has run for this time, its next end counts as the first
 
 
 class Process(Protocol):
-    """What can be looked after."""
+    """A process that can be supervised."""
 
     @property
     def pid(self) -> int | None:
@@ -23,7 +23,7 @@ class Process(Protocol):
 
 
 class Supervised:
-    """One process under supervision. `tell` is given each sentence for the operator."""
+    """One process under supervision. `tell` is called with each sentence for the operator."""
 
     def __init__(self, name: str, process: Process, tell: Callable[[str], None]) -> None:
         self._name = name
@@ -34,7 +34,7 @@ class Supervised:
         self._start_due: float | None = None
 
     def check(self, now: float) -> None:
-        """Look once, and start the process if that is due; `now` is a monotonic time in seconds."""
+        """Check the process once, and start it if that is due; `now` is a monotonic time in seconds."""
         if self._process.pid is not None:
             return
         if self._start_due is None:
@@ -53,7 +53,7 @@ class Supervised:
 
 
 def watch(watched: Sequence[Supervised], every_seconds: float) -> NoReturn:
-    """Look after everything until a signal's exception ends it."""
+    """Supervise all processes until a signal's exception ends it."""
     while True:
         for each in watched:
             each.check(time.monotonic())

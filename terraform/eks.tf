@@ -16,7 +16,7 @@ module "eks" {
   authentication_mode                      = "API"
   enable_cluster_creator_admin_permissions = true
 
-  # Pods get their identity from the agent (EKS Pod Identity); nobody trusts an OIDC provider.
+  # Pods get their identity from the agent (EKS Pod Identity), so no OIDC provider is needed.
   enable_irsa = false
 
   create_kms_key            = true
@@ -32,7 +32,7 @@ module "eks" {
     eks-pod-identity-agent = { before_compute = true }
     vpc-cni = {
       before_compute = true
-      # Without it every NetworkPolicy is there and stops nobody.
+      # Without it, every NetworkPolicy exists and has no effect.
       configuration_values = jsonencode({ enableNetworkPolicy = "true" })
     }
     # Without it and its role no volume binds.

@@ -15,7 +15,7 @@ module "load_balancer_controller_identity" {
   }
 }
 
-# Makes an ALB of each Ingress. `terraform destroy` removes it: delete the Ingress first, or its ALB is nobody's.
+# Makes an ALB for each Ingress. `terraform destroy` removes this controller: delete the Ingress first, or its ALB stays.
 resource "helm_release" "load_balancer_controller" {
   name       = "aws-load-balancer-controller"
   namespace  = "kube-system"

@@ -31,7 +31,7 @@ module "vpc" {
   create_flow_log_cloudwatch_iam_role             = true
   flow_log_cloudwatch_log_group_retention_in_days = var.log_retention_days
 
-  # Nobody uses the default group; empty, it lets nothing through.
+  # The default group is not used; without rules it blocks all traffic.
   manage_default_security_group  = true
   default_security_group_ingress = []
   default_security_group_egress  = []
