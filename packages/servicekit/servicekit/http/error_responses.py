@@ -19,12 +19,12 @@ from starlette.types import Scope
 
 from servicekit.errors import DomainError, FieldError, Internal, Invalid, MethodNotAllowed, PathNotFound
 
-# None stands for a bug: the client learns no more than that.
+# None means a bug, of which the client gets no details.
 Renderer: TypeAlias = Callable[[Scope, DomainError | None], Response]
 
 PROBLEM_TYPE = "application/problem+json"
 _TRY_LATER = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-# Pydantic speaks of dictionaries, and of our classes by name.
+# Pydantic's own messages mention dictionaries, and the names of our classes.
 _IN_WORDS_OF_JSON = {
     **dict.fromkeys(("dict_type", "model_attributes_type", "model_type"), "Input should be an object"),
     "list_type": "Input should be an array",
@@ -34,11 +34,11 @@ _IN_WORDS_OF_JSON = {
 class ErrorShape(Enum):
     """The shape of the body of an error."""
 
-    # {"detail": ...}: one sentence, or what pydantic says of each field; `code` where it tells what a repeat would do.
+    # {"detail": ...}: one sentence, or pydantic's message for each field; `code` if it tells what a repeat would do.
     DETAIL = auto()
     # RFC 9457, with `code`, and `errors` where fields are wrong.
     PROBLEM = auto()
-    # The same, and the sentence once more under `error`.
+    # The same, with the sentence also under `error`.
     PROBLEM_AND_ERROR = auto()
     # The same as PROBLEM between two services: each field error in full, so that the caller can rebuild the error.
     PROBLEM_IN_FULL = auto()

@@ -24,7 +24,7 @@ def is_current(scope: Scope, etag: str) -> bool:
     """Whether `If-None-Match` says that the client has the response with this tag.
 
     Tags are compared weakly, as they are for GET: a proxy may have put `W/` before them. `*` stands for any response.
-    From where the header is malformed, it is not read.
+    The header is read only up to its first malformed entry.
     """
     lines = headers(scope, b"if-none-match")
     return bool(lines) and any(tag in ("*", etag) for tag in _tags(",".join(lines)))

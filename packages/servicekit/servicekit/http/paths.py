@@ -16,10 +16,10 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def route_path(scope: Scope) -> str | None:
-    """The path without percent-encoding and without one trailing slash; None if no route can have it.
+    """Return the path without percent-encoding and without one trailing slash; None if no route can have it.
 
-    A slash or a percent sign within a segment stays `%2F` or `%25`: routes are matched on segments, and what a
-    route's parameter holds is decoded after that. No route has an empty segment, `.` or `..`, a control character,
+    A slash or a percent sign within a segment stays `%2F` or `%25`: routes are matched on segments, and a route's
+    parameters are decoded after that. No route has an empty segment, `.` or `..`, a control character,
     an incomplete escape or bytes that are not UTF-8.
     """
     raw: bytes = scope["raw_path"]

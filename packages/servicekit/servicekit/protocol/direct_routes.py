@@ -1,4 +1,4 @@
-"""What a direct route is: an ordinary request, read without side effects, and the bytes that answer it."""
+"""Direct routes: they read an ordinary request without side effects, and return the bytes of its response."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Ordinary = TypeVar("Ordinary")
 
 @dataclass(slots=True, frozen=True)
 class DirectResponse:
-    """A finished response, but for the lines that differ from one request to the next."""
+    """A finished response, without the header lines that differ between requests."""
 
     status: int
     # The status line and the response's own headers.
@@ -22,13 +22,13 @@ class DirectResponse:
 
     @classmethod
     def of(cls, response: Response) -> "DirectResponse":
-        """The same as this response; a route makes one that is always the same once."""
+        """Convert a response. A route converts a constant response only once."""
         lines = b"".join(b"%s: %s\r\n" % line for line in response.raw_headers)
         return cls(response.status_code, STATUS_LINE[response.status_code] + lines, bytes(response.body))
 
 
 class Pending(NamedTuple):
-    """A response that is made of an outcome, once that is there."""
+    """A response that is made from an outcome when the outcome is known."""
 
     outcome: "asyncio.Future[Any]"
     # Called with the outcome; may raise a DomainError.
@@ -36,11 +36,11 @@ class Pending(NamedTuple):
 
 
 class DirectRoute(Protocol[Ordinary]):
-    """A second way to the answer of a route, for its ordinary requests only. Both ways must give the same answer.
+    """Answers the ordinary requests of a route. Its responses must equal those of the route itself.
 
-    It gets no request that needs a layer which the direct lane leaves out (servicekit.protocol.direct lists them).
-    Headers have lower-case names, each of them came once. The payload is the body of a POST, at most `BODY_BYTES_MAX`,
-    and the query string of a GET.
+    It gets no request that needs a middleware (servicekit.protocol.direct lists what is declined). Headers have
+    lower-case names, and each of them came once. The payload is the body of a POST, at most `BODY_BYTES_MAX`, or the
+    query string of a GET.
     """
 
     method: bytes
@@ -48,14 +48,14 @@ class DirectRoute(Protocol[Ordinary]):
     path: bytes
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> Ordinary | None:
-        """What an ordinary request asks for; None leaves the request to the framework, which explains what is wrong.
+        """Return the content of an ordinary request; None leaves the request to the framework, which explains errors.
 
-        Must change nothing, because the request may be read again, or refused by a rate limit.
+        It must change nothing, because the request may be read again, or refused by a rate limit.
         """
 
     def answer(self, ordinary: Ordinary, request_id: str, state: Mapping[str, Any]) -> DirectResponse | Pending:
-        """Begin to answer. `state` is what the lifespan yielded.
+        """Begin to answer. `state` is the value that the lifespan yielded.
 
         Raises:
-            DomainError: rendered as anywhere else.
+            DomainError: it is rendered as for any other route.
         """
