@@ -83,7 +83,7 @@ class Verdict(NamedTuple):
 def verify_counts(conn: Connection) -> Verdict:
     """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours.
 
-    It reads every fact, so it takes minutes on a large database. It delays only the creation and the removal of
+    It reads every fact, so it takes a while on a large database. It delays only the creation and the removal of
     partitions. On a single server the snapshot is sufficient: a fact and its counts are committed together, so the
     snapshot shows both or neither. On a cluster, each node has its own snapshot, so the facts would have to be locked
     against writers until all snapshots are taken. That lock needs a right (UPDATE or DELETE) that this login must not

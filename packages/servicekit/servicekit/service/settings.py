@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     # so this number divided by the throughput is the longest wait: 600 at 3,000/s are 0.2 s. During a lasting overload
     # the limit is lower: see servicekit.concurrency.concurrency_limit.
     in_flight_max: int = Field(default=600, ge=1)
-    # Identifies the process within its service. It chooses the counter slot, so that writers share no row.
+    # Identifies the process within its service. It chooses the counter slot, so that two writers rarely share a row.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
     db_host: str
