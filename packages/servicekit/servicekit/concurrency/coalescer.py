@@ -66,7 +66,6 @@ class Coalescer(Generic[Item, Outcome]):
         self._remaining_seconds_min = remaining_seconds_min
         self._weigh = weigh
         self._clock = clock
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._queued_rows = 0
         self._queue: deque[_PendingItem[Item, Outcome]] = deque()
         self._flushing: asyncio.Task[None] | None = None
@@ -94,11 +93,7 @@ class Coalescer(Generic[Item, Outcome]):
         A cancelled future withdraws its item if the item has not been sent yet.
         """
         rows = 1 if self._weigh is None else self._weigh(item)
-        loop = self._loop
-        if loop is None:
-            # Read once: each call asks the kernel for the id of the process (Python 3.11), which took 4 us per item.
-            loop = self._loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Outcome] = loop.create_future()
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closing:
             outcome.set_exception(NotRecorded("the service is shutting down"))
         elif self._queue and self._queued_rows + rows > self._queue_rows_max:
