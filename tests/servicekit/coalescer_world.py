@@ -35,7 +35,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """One caller, who may lose patience. Several items go through `submit_all`. All times are in ticks."""
+    """One caller, who may lose patience. Several items are begun together. All times are in ticks."""
 
     at: int
     lifetime: int
@@ -166,7 +166,8 @@ class World:
             if call.items is None:
                 answers = [await self._coalescer.submit(items[0], deadline)]
             else:
-                answers = await self._coalescer.submit_all(items, deadline)
+                begun = [self._coalescer.begin(item, deadline) for item in items]
+                answers = await asyncio.gather(*begun, return_exceptions=True)
         except asyncio.CancelledError:
             for item in items:
                 item.withdrawn_at = self._loop.time()

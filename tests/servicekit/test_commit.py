@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from psycopg2 import errors
 
 from servicekit.database import Connection
-from servicekit.database.commit import commit
+from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Contention, Lease
 from servicekit.errors import NotRecorded, OutcomeUnknown
 from tests.servicekit.commit_relay import CommitRelay, Loss
@@ -22,6 +23,22 @@ INSERT_ONCE = "INSERT INTO probe VALUES (1) ON CONFLICT DO NOTHING RETURNING id"
 ADD_ONE = "UPDATE probe SET n = n + 1 WHERE id = %s"
 
 StartRelay = Callable[[Loss, int], CommitRelay]
+Result = TypeVar("Result")
+
+
+def commit(
+    lease: Lease, work: Callable[[Connection], Result], fallback: Callable[[Connection], Result] | None = None
+) -> Result:
+    """Each attempt is one transaction."""
+    return repeat_until_known(lease, _committed(work), None if fallback is None else _committed(fallback))
+
+
+def _committed(work: Callable[[Connection], Result]) -> Callable[[Lease], Result]:
+    def attempt(lease: Lease) -> Result:
+        with lease.transaction() as conn:
+            return work(conn)
+
+    return attempt
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from contract.auth_events.columns import AuthEventColumns
+from contract.auth_events.events import AuthEvent
 from contract.delivery import Forward
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -38,13 +39,17 @@ def exception(position: int, status: str, **more: object) -> dict[str, Any]:
     return {"position": position, "status": status, **more}
 
 
+def begin_all(gateway: EventGateway[AuthEvent], events: Sequence[AcceptedEvent]) -> list["asyncio.Future[Recorded]"]:
+    return [gateway.coalescer.begin(event, time.monotonic() + 5.0) for event in events]
+
+
 async def forwarded(reply: Reply, events: Sequence[AcceptedEvent]) -> tuple[list[Any], list[tuple[int, float]]]:
     """What came of each event, and what was observed of the flushes."""
     observed: list[tuple[int, float]] = []
     async with private(reply) as (_, device_api):
         gateway = EventGateway(AUTH_EVENTS, device_api, lambda items, seconds: observed.append((items, seconds)))
         try:
-            outcomes = await gateway.coalescer.submit_all(events, time.monotonic() + 5.0)
+            outcomes = await asyncio.gather(*begin_all(gateway, events), return_exceptions=True)
         finally:
             await gateway.close(1.0)
     return outcomes, observed
@@ -146,7 +151,7 @@ async def test_what_is_forwarded_is_the_contracts_forward_and_was_the_clients_ev
 
         device_api.post = remember  # type: ignore[method-assign] # the double reads heads only
         gateway = EventGateway(AUTH_EVENTS, device_api, lambda *_: None)
-        await gateway.coalescer.submit_all(events, time.monotonic() + 5.0)
+        await asyncio.gather(*begin_all(gateway, events))
         await gateway.close(1.0)
         assert double.heads[0].startswith("post /events/auth_events/forward http/1.1")
     forward = Forward[AuthEventColumns].model_validate_json(bodies[0], strict=True)

@@ -106,21 +106,6 @@ class Coalescer(Generic[Item, Outcome]):
                 self._flushing = asyncio.create_task(self._flush_until_empty())
         return outcome
 
-    async def submit_all(self, items: Sequence[Item], deadline: float) -> list[Outcome | DomainError]:
-        """Wait for one or more independent items. An error that `submit` would raise is returned as an outcome."""
-        waiting = [self.begin(item, deadline) for item in items]
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            for outcome in waiting:
-                outcome.cancel()
-            raise
-        outcomes: list[Outcome | DomainError] = []
-        for outcome in waiting:
-            error = outcome.exception()
-            outcomes.append(error if isinstance(error, DomainError) else outcome.result())
-        return outcomes
-
     async def close(self, seconds_max: float) -> None:
         """Refuse new items, flush the waiting ones, and fail those that are left after `seconds_max`."""
         self._closing = True

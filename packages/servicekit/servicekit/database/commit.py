@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import psycopg2
 
-from servicekit.database import Connection
 from servicekit.database.lease import Contention, Lease, StatementFailed, StringFailed
 from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown
 
@@ -15,13 +14,6 @@ Result = TypeVar("Result")
 
 _CONTENTION_ATTEMPTS_MAX = 5
 _PAUSE_SECONDS = 0.05
-
-
-def commit(
-    lease: Lease, work: Callable[[Connection], Result], fallback: Callable[[Connection], Result] | None = None
-) -> Result:
-    """Run `work` in one transaction and commit it; see `repeat_until_known`."""
-    return repeat_until_known(lease, _committed(work), None if fallback is None else _committed(fallback))
 
 
 def repeat_until_known(
@@ -65,11 +57,3 @@ def repeat_until_known(
             raise unknown
         # Full jitter: transactions that collided once should not collide again.
         time.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - not a secret
-
-
-def _committed(work: Callable[[Connection], Result]) -> Callable[[Lease], Result]:
-    def attempt(lease: Lease) -> Result:
-        with lease.transaction() as conn:
-            return work(conn)
-
-    return attempt
