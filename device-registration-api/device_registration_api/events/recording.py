@@ -95,8 +95,7 @@ def claim_keys(
     run: Run, table: EventTable[Columns], rows: Rows[Columns], others: Sequence[Claim] = ()
 ) -> dict[int, ClaimResult]:
     """Claim the keys of the rows that have one, and `others`, which get the positions from -1 downwards."""
-    facts = rows.fact_keys()
-    claims = [claim_of(table.kind, key, facts[position]) for position, key in rows.keys.items()]
+    claims = [claim_of(table.kind, key, rows.fact_key(position)) for position, key in rows.keys.items()]
     positions = [*rows.keys, *(-1 - place for place in range(len(others)))]
     return dict(zip(positions, claim(run, [*claims, *others]), strict=True))
 
