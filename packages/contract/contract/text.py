@@ -26,7 +26,7 @@ _CLOCK = {
 }
 _FRACTION_CHARACTERS_MAX = len(".123456")
 # Only a zone can end like this. In a query string, `+` stands for a space, unless it is written as `%2B`.
-_BARE_PLUS = re.compile(r" (?=\d{2}:\d{2}$)", re.ASCII)
+_BARE_PLUS = re.compile(r" (?=\d{2}:\d{2}\Z)", re.ASCII)
 
 # Unicode category Cc, in the syntax of Python's expressions and of pydantic's.
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
