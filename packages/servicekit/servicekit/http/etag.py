@@ -8,8 +8,8 @@ from starlette.types import Scope
 
 from servicekit.http.headers import headers
 
-# One member of the list, to the comma or the end. A tag holds no quote and no space, but may hold a comma. `\Z`, because
-# `$` also matches before a last line end, and no reader would get past that.
+# One member of the list, to the comma or the end. A tag holds no quote and no space, but may hold a comma. The end is
+# `\Z`, because `$` also matches before a last line end, where the reading would not go on.
 _MEMBER = re.compile(r'[ \t]*+(?:(?:W/)?"(?P<tag>[\x21\x23-\x7e\x80-\xff]*+)"|(?P<any>\*))?[ \t]*+(?:,|\Z)')
 # A proxy that compresses a response makes another tag of ours, and hands it back as it is: Apache `"tag-gzip"`, Jetty
 # `"tag--gzip"`. What it compressed is the same response.

@@ -86,10 +86,8 @@ class LoadSheddingProtocol(TimeoutProtocol):
     @override
     def on_response_complete(self) -> None:
         was_refused, self._refusing_in_task = self._refusing_in_task, False
-        if (
-            self._is_receiving and self._request_in_flight() is None
-        ):  # a body that comes after its answer belongs to no request any more
-            self._set_receiving(is_receiving=False)
+        if self._is_receiving and self._request_in_flight() is None:
+            self._set_receiving(is_receiving=False)  # a body that comes after its answer belongs to no request
         super().on_response_complete()
         if was_refused and self._request_in_flight() is None:
             self._pause_reading_beyond_the_budget()
