@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from contract.auth_events.events import DeviceType
 from contract.projects import DEFAULT_PROJECT_ID
+from servicekit.http.etag import matches
 from servicekit.protocol.direct_routes import DirectResponse, Pending
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
@@ -18,10 +19,10 @@ _QUERIES: Mapping[bytes, DeviceType | None] = {
 
 
 class StatisticsQuestion(NamedTuple):
-    """The requested device type, and the entity tag of the response that the client has."""
+    """The requested device type, and which responses the client has."""
 
     device_type: DeviceType | None
-    etag: str | None
+    if_none_match: str | None
 
 
 class DirectStatistics:
@@ -35,9 +36,6 @@ class DirectStatistics:
         if payload not in _QUERIES:
             return None
         sent = headers.get(b"if-none-match")
-        # Only one strong tag is ordinary; requests with lists, weak tags or `*` take the ordinary route.
-        if sent is not None and (sent[:1] != b'"' or sent.count(b'"') != 2 or sent[-1:] != b'"' or b"-" in sent):  # noqa: PLR2004
-            return None
         return StatisticsQuestion(_QUERIES[payload], None if sent is None else sent.decode("latin-1"))
 
     def answer(self, ordinary: StatisticsQuestion, _: str, state: Mapping[str, Any]) -> Pending:
@@ -47,5 +45,6 @@ class DirectStatistics:
 
 
 def _respond(question: StatisticsQuestion, totals: Totals) -> DirectResponse:
-    variant = totals.variant(question.device_type)
-    return variant.direct_not_modified if question.etag == variant.etag else variant.direct_found
+    answer = totals.answer(question.device_type)
+    has_it = question.if_none_match is not None and matches(question.if_none_match, answer.etag)
+    return answer.direct_not_modified if has_it else answer.direct_found

@@ -152,8 +152,8 @@ async def statistics(request: Request) -> Response:
     """
     device_type = _device_type(request)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
-    variant = (await reader.totals.get(DEFAULT_PROJECT_ID)).variant(device_type)
-    return variant.not_modified if is_current(request.scope, variant.etag) else variant.found
+    answer = (await reader.totals.get(DEFAULT_PROJECT_ID)).answer(device_type)
+    return answer.not_modified if is_current(request.scope, answer.etag) else answer.found
 
 
 @router.get(

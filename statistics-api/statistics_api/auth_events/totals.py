@@ -1,7 +1,7 @@
-"""The totals of one project, with the responses, which are made once for all requests that share one query."""
+"""The totals of one project, and the responses that are made of them once for all requests that share a query."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import cached_property
 
 from fastapi import Response
 from pydantic_core import to_json
@@ -11,40 +11,52 @@ from servicekit.http.etag import strong_etag
 from servicekit.protocol.direct_routes import DirectResponse
 
 
-class Variant(NamedTuple):
-    """The two responses to one question about the totals: the totals, and 304 for a client that has them already."""
+class Answer:
+    """The answer to one question about the totals; each form of it is made when the first request needs it."""
 
-    etag: str
-    found: Response
-    not_modified: Response
-    # The same two for the direct route.
-    direct_found: DirectResponse
-    direct_not_modified: DirectResponse
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.etag = strong_etag(body)
+        self._headers = {"ETag": self.etag, "Cache-Control": "no-cache"}
+
+    @cached_property
+    def found(self) -> Response:
+        """For a client that does not have it yet."""
+        return Response(self._body, headers=self._headers, media_type="application/json")
+
+    @cached_property
+    def not_modified(self) -> Response:
+        """For a client that has it."""
+        return Response(status_code=304, headers=self._headers)
+
+    @cached_property
+    def direct_found(self) -> DirectResponse:
+        """`found`, for the direct route."""
+        return DirectResponse.of(self.found)
+
+    @cached_property
+    def direct_not_modified(self) -> DirectResponse:
+        """`not_modified`, for the direct route."""
+        return DirectResponse.of(self.not_modified)
 
 
 class Totals:
-    """The number of events of each device type, from one query."""
+    """The number of events of each device type, as one query found them."""
 
     def __init__(self, counts: Mapping[DeviceType, int]) -> None:
         self._counts = counts
-        self._variants: dict[DeviceType | None, Variant] = {}
+        self._answers: dict[DeviceType | None, Answer] = {}
 
-    def variant(self, device_type: DeviceType | None) -> Variant:
-        """Return the responses for one device type, or for None those with all types and their sum."""
-        made = self._variants.get(device_type)
+    def answer(self, device_type: DeviceType | None) -> Answer:
+        """Return the answer for one device type; None stands for all of them and their sum."""
+        made = self._answers.get(device_type)
         if made is None:
-            made = self._variants[device_type] = self._make(device_type)
+            made = self._answers[device_type] = Answer(self._body(device_type))
         return made
 
-    def _make(self, device_type: DeviceType | None) -> Variant:
+    def _body(self, device_type: DeviceType | None) -> bytes:
         counts = self._counts
         if device_type is not None:
-            body = to_json({"deviceType": device_type, "count": counts[device_type]})
-        else:
-            each = [{"deviceType": device_type, "count": counts[device_type]} for device_type in sorted(counts)]
-            body = to_json({"statistics": each, "total": sum(counts.values())})
-        etag = strong_etag(body)
-        headers = {"ETag": etag, "Cache-Control": "no-cache"}
-        found = Response(body, headers=headers, media_type="application/json")
-        not_modified = Response(status_code=304, headers=headers)
-        return Variant(etag, found, not_modified, DirectResponse.of(found), DirectResponse.of(not_modified))
+            return to_json({"deviceType": device_type, "count": counts[device_type]})
+        each = [{"deviceType": device_type, "count": counts[device_type]} for device_type in sorted(counts)]
+        return to_json({"statistics": each, "total": sum(counts.values())})
