@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from servicekit.errors import TooManyRequests
 from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import headers
-from servicekit.http.paths import route_path
+from servicekit.http.paths import HEALTH_PATHS, route_path
 from servicekit.protocol.application import HeaderLines
 
 Network = IPv4Network | IPv6Network
-_EXEMPT_PATHS = frozenset({"/health", "/livez", "/readyz"})
 # One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
 _IPV6_PREFIX = 64
 # An address as a proxy may write it: quoted, with a port (Azure's gateway), an IPv6 address in brackets, with a zone.
@@ -59,7 +58,7 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and route_path(scope) not in _EXEMPT_PATHS:
+        if scope["type"] == "http" and route_path(scope) not in HEALTH_PATHS:
             try:
                 self._limit.admit(scope["client"], scope["headers"])
             except TooManyRequests as refusal:

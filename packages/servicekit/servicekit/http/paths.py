@@ -8,6 +8,9 @@ from urllib.parse import unquote_to_bytes
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.types import Scope
 
+# What health checks ask (servicekit.service.health serves them): never refused for load, never counted by a rate limit.
+HEALTH_PATHS = frozenset({"/health", "/livez", "/readyz"})
+
 # A path that needs no decoding and no refusal, as nearly every path is.
 _PLAIN = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

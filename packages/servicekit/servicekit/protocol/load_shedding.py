@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.errors import Overloaded
+from servicekit.http.paths import HEALTH_PATHS
 from servicekit.process import drain
 from servicekit.protocol.error_answers import ErrorAnswer
 from servicekit.protocol.timeouts import TimeoutProtocol
@@ -36,7 +37,7 @@ PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 FREE_REFUSALS_PER_SECOND = 5_000
 _FREE_REFUSALS_SECONDS_MAX = 0.1  # of the budget that is saved up while there is little to refuse
 # If these were refused, a balancer would restart a process that works, or send its share of the load to the others.
-_EXEMPT_PATHS = frozenset({b"/livez", b"/readyz", b"/health"})
+_EXEMPT_PATHS = frozenset(path.encode() for path in HEALTH_PATHS)
 
 _log = logging.getLogger(__name__)
 _REFUSAL = ErrorAnswer(Overloaded(OVERLOADED))
