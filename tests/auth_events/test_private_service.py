@@ -93,6 +93,7 @@ def test_an_events_own_id_is_its_key(private: httpx2.Client, product: Product) -
     contradiction = private.post("/Device/register", json=event("own-id", eventId=other), headers=header)
     assert contradiction.status_code == 422
     assert [each["loc"] for each in contradiction.json()["detail"]] == [["body", "eventId"]]
+    assert contradiction.json()["detail"][0]["msg"] == "must equal the header Idempotency-Key where both are sent"
     assert facts_of(product.database, "own-id") == 1
 
 

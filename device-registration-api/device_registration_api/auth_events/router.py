@@ -56,9 +56,10 @@ def _envelope(event: AuthEvent, header_key: str | None) -> Forward[AuthEventColu
             validate_occurred_at(event.occurred_at, received_at)
         except ValueError as error:
             raise Invalid.single(str(error), "body", "occurredAt") from None
-    if header_key is not None and event.event_id is not None and header_key != event.event_id:
-        raise Invalid.single(f"differs from the header {KEY_HEADER}, which names the same", "body", "eventId")
-    key = header_key if header_key is not None else event.event_id
+    try:
+        key = event.key_beside(header_key)
+    except ValueError as error:
+        raise Invalid.single(str(error), "body", "eventId") from None
     # Constructed without validation, because each part was validated before.
     return AUTH_EVENTS.forward_model.model_construct(
         project_ids=[DEFAULT_PROJECT_ID],

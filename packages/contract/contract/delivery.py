@@ -58,6 +58,16 @@ class Event(BaseModel):
         own = (getattr(self, name) for name in type(self).model_fields if name not in Event.model_fields)
         return (self.fingerprint_name, *own, self.occurred_at.isoformat() if self.occurred_at else "")
 
+    def key_beside(self, header_key: str | None) -> str | None:
+        """Return the event's key: the one that the header of its request gave, or its own `event_id`.
+
+        Raises:
+            ValueError: both are given, and they differ.
+        """
+        if header_key is not None and self.event_id is not None and header_key != self.event_id:
+            raise ValueError("must equal the header Idempotency-Key where both are sent")
+        return self.event_id if header_key is None else header_key
+
 
 class IdempotencyKey(BaseModel):
     """A client's idempotency key: a repeat with the same key and the same fingerprint is recorded once."""

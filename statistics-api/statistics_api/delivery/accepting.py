@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from contract.delivery import Event, validate_occurred_at
 from servicekit.errors import Invalid
-from servicekit.http.bodies import KEY_HEADER, fingerprint
+from servicekit.http.bodies import fingerprint
 from servicekit.http.strict_json import decode
 from servicekit.process import clock
 from statistics_api.delivery.kinds import EventKind, EventModel
@@ -51,8 +51,10 @@ def accept(
     received_at = clock.now()
     event = kind.read(value, "body")
     occurred_at = valid_occurred_at(event, received_at, "body")
-    if key is not None and event.event_id is not None and key != event.event_id:
-        raise Invalid.single(f"must equal the header {KEY_HEADER} where both are sent", "body", "eventId")
+    try:
+        key = event.key_beside(key)
+    except ValueError as error:
+        raise Invalid.single(str(error), "body", "eventId") from None
     return AcceptedEvent(
         project_id,
         str(uuid7()),
@@ -60,7 +62,7 @@ def accept(
         request_id,
         kind.values(event),
         occurred_at,
-        accepted_key_of(event, key or event.event_id),
+        accepted_key_of(event, key),
     )
 
 
