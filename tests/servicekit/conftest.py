@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.database import base_environment
 from local.services import Child
+from servicekit.concurrency.concurrency_limit import AdaptiveConcurrencyLimit, concurrency_limit
 from servicekit.database import Connection as Session
 from servicekit.database.connection_string import dsn
 from servicekit.database.pool import Database
@@ -84,6 +85,13 @@ class Probe:
 
     def rows(self) -> list[tuple[object, ...]]:
         return self.execute("SELECT id, n FROM probe ORDER BY id")
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is state of the process: what one test configures or leaves in flight must not reach the next."""
+    for name, value in vars(AdaptiveConcurrencyLimit()).items():
+        monkeypatch.setattr(concurrency_limit, name, value)
 
 
 @pytest.fixture(scope="module")
