@@ -1,6 +1,7 @@
 """The public service, assembled on one screen."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
+from statistics_api.limiters import SharedLimiter
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
 from statistics_api.settings import Settings
 
@@ -68,6 +70,9 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     )
     device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
     kinds = [kind for family in families for kind in family.kinds]
+    limit = _rate_limit(settings)
+    # The parser's callback cannot wait for the store of a shared limit: then every request passes the middleware.
+    is_direct = limit is None or not limit.is_shared
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -79,6 +84,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
             await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
             await device_api.close()
             database.close()
+            if limit is not None:
+                await limit.close()
 
     app = new_application(
         "Device statistics",
@@ -91,7 +98,6 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
         "device-registration-api": device_api.check,
     }
-    limit = None if settings.rate_limit is None else RateLimit(settings.rate_limit, settings.trusted_proxies)
     app.include_router(welcome.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
@@ -104,10 +110,21 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         log=RequestLog(SERVICE, as_json=log_format == "json"),
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
-            direct_routes=[route for family in families for route in family.direct_routes],
+            direct_routes=[route for family in families for route in family.direct_routes] if is_direct else [],
             admit=None if limit is None else limit.admit,
         ),
     )
+
+
+def _rate_limit(settings: Settings) -> RateLimit | None:
+    if settings.rate_limit is None:
+        return None
+    shared = None
+    if settings.redis_url is not None:
+        # All replicas have the same token; a digest of it has the length of a key.
+        secret = hashlib.sha256(b"rate limit " + settings.service_token.get_secret_value().encode()).digest()
+        shared = SharedLimiter(settings.redis_url.get_secret_value(), secret=secret)
+    return RateLimit(settings.rate_limit, settings.trusted_proxies, shared)
 
 
 def _optional_middleware(settings: Settings, limit: RateLimit | None) -> list[MiddlewareFactory]:

@@ -1,21 +1,18 @@
-"""An optional limit on the requests of one client address. Each process keeps its own count."""
+"""An optional limit on the requests of one client address."""
 
-import math
 import re
-import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from limits import RateLimitItem
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servicekit.errors import TooManyRequests
 from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import headers
 from servicekit.http.paths import HEALTH_PATHS, route_path
 from servicekit.protocol.application import HeaderLines
+from statistics_api.limiters import LocalLimiter, SharedLimiter
 
 Network = IPv4Network | IPv6Network
 # One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
@@ -28,28 +25,50 @@ _FORWARDED = re.compile(
 
 
 class RateLimit:
-    """Counts the requests of each client; one per process, shared by the direct routes and the middleware."""
+    """The limit of each client address; one per process, shared by the direct routes and the middleware."""
 
-    def __init__(self, rate: RateLimitItem, trusted_proxies: Sequence[Network]) -> None:
+    def __init__(
+        self, rate: RateLimitItem, trusted_proxies: Sequence[Network], shared: SharedLimiter | None = None
+    ) -> None:
+        """With `shared`, only the middleware may ask: the store's answer takes longer than a parser's callback may."""
         self._rate = rate
         self._trusted_proxies = trusted_proxies
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._local = LocalLimiter()
+        self._shared = shared
 
-    def admit(self, client: tuple[str, int] | None, lines: HeaderLines) -> None:
-        """Count one request, with its socket address and its header lines.
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes count the same requests."""
+        return self._shared is not None
+
+    def admit(self, client: tuple[str, int] | None, lines: HeaderLines) -> HeaderLines:
+        """Count one request in this process, with its socket address and its header lines.
+
+        Returns the header lines that tell the client where it stands.
 
         Raises:
             TooManyRequests: the client sends more requests than the rate allows.
         """
-        network = client_network({"client": client, "headers": lines}, self._trusted_proxies)
-        if not self._limiter.hit(self._rate, network):
-            free_at = self._limiter.get_window_stats(self._rate, network).reset_time
-            seconds = max(1, math.ceil(free_at - time.time()))  # noqa: TID251 - the library's own clock
-            raise TooManyRequests(f"more than {self._rate}", seconds, limit=self._rate.amount)
+        return self._local.hit(self._subject(client, lines), self._rate).header_lines()
+
+    async def admit_shared(self, client: tuple[str, int] | None, lines: HeaderLines) -> HeaderLines:
+        """Do the same in the store that all processes share, if there is one."""
+        if self._shared is None:
+            return self.admit(client, lines)
+        return (await self._shared.hit(self._subject(client, lines), self._rate)).header_lines()
+
+    async def close(self) -> None:
+        """Close the connections to the store."""
+        if self._shared is not None:
+            await self._shared.close()
+
+    def _subject(self, client: tuple[str, int] | None, lines: HeaderLines) -> str:
+        # The prefix keeps an address apart from the subjects of other limits.
+        return "client:" + client_network({"client": client, "headers": lines}, self._trusted_proxies)
 
 
 class RateLimitMiddleware:
-    """Refuses with 429 the requests of a client beyond its rate."""
+    """Refuses with 429 the requests of a client beyond its rate, and tells it with each response where it stands."""
 
     def __init__(self, app: ASGIApp, *, limit: RateLimit, render: Renderer) -> None:
         self._app = app
@@ -58,13 +77,21 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and route_path(scope) not in HEALTH_PATHS:
-            try:
-                self._limit.admit(scope["client"], scope["headers"])
-            except TooManyRequests as refusal:
-                await self._render(scope, refusal)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or route_path(scope) in HEALTH_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            lines = await self._limit.admit_shared(scope["client"], scope["headers"])
+        except TooManyRequests as refusal:
+            await self._render(scope, refusal)(scope, receive, send)
+            return
+
+        async def send_with_allowance(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *lines]
+            await send(message)
+
+        await self._app(scope, receive, send_with_allowance)
 
 
 def client_network(scope: Scope, trusted_proxies: Sequence[Network]) -> str:

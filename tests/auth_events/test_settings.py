@@ -209,7 +209,7 @@ def test_the_same_secret_is_good_for_a_laptop(product: Product) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SERVICE_TOKEN", "short"), ("RATE_LIMIT", "often"), ("TRUSTED_PROXIES", "proxy.example"), ("LOG_FORMAT", "xml"),
-     ("DB_PORT", "p"), ("ENVIRONMENT", "prod"), ("IN_FLIGHT_MAX", "0")],
+     ("DB_PORT", "p"), ("ENVIRONMENT", "prod"), ("IN_FLIGHT_MAX", "0"), ("REDIS_URL", f"redis://:{TOKEN}/@redis")],
 )  # fmt: skip
 def test_a_setting_that_makes_no_sense_stops_the_start_and_is_named(name: str, value: str, tmp_path: Path) -> None:
     said = start_refused(public_service(tmp_path / "log", {name: value}))

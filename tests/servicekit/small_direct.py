@@ -15,7 +15,7 @@ from servicekit.http.error_responses import json_response, render
 from servicekit.http.headers import header
 from servicekit.http.openapi import query
 from servicekit.middleware.fast_path import hot
-from servicekit.protocol.application import Admission
+from servicekit.protocol.application import Admission, HeaderLines
 from servicekit.protocol.direct_routes import DirectResponse, Pending
 
 DIRECT_HEADER = b"x-direct"
@@ -128,11 +128,12 @@ def limited(requests_max: int) -> Admission:
     """A rate limit that knows no time: `requests_max` requests, and no more."""
     asked = 0
 
-    def admit(_: object, __: object) -> None:
+    def admit(_: object, __: object) -> HeaderLines:
         nonlocal asked
         asked += 1
         if asked > requests_max:
             raise TooManyRequests(f"more than {requests_max}", 7)
+        return [(b"asked", b"%d" % asked)]
 
     return admit
 

@@ -227,6 +227,15 @@ def test_the_rate_limit_counts_both_ways_as_one(start_small: StartSmall) -> None
             assert refused.json == {"detail": "more than 4", "code": "too-many-requests"}
 
 
+def test_a_direct_answer_has_the_lines_of_the_rate_limit_and_a_refusal_only_its_own(start_small: StartSmall) -> None:
+    small = start_small(REQUESTS_MAX="5")
+    requests = (post(), post(SLOW), get(b"?how=slow"), post(b'{"how":"reused"}'), get(b"?how=away"), post(), get())
+    with small.connect() as connection:
+        answers = [ask(connection, request) for request in requests]
+    assert [each.status for each in answers] == [200, 200, 200, 409, 503, 429, 429]
+    assert [each.headers.get("asked") for each in answers] == ["1", "2", "3", "4", "5", None, None]
+
+
 def test_with_cors_a_cache_is_told_and_a_page_takes_the_long_way(start_small: StartSmall) -> None:
     small = start_small(CORS_ORIGIN="https://page.example")
     with small.connect() as connection:

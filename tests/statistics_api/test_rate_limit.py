@@ -118,6 +118,17 @@ async def test_a_429_says_when_to_come_back_and_why() -> None:
     assert answer.json() == {"detail": "more than 2 per 1 hour", "code": "too-many-requests"}
 
 
+async def test_every_answer_says_where_the_client_stands() -> None:
+    clients = Clients()
+    answers = [await clients.ask("192.0.2.1") for _ in range(2)]
+
+    assert [each.headers["ratelimit-limit"] for each in answers] == ["2", "2"]
+    assert [each.headers["ratelimit-remaining"] for each in answers] == ["1", "0"]
+    assert all(3_590 <= int(each.headers["ratelimit-reset"]) <= 3_600 for each in answers)
+    assert all("retry-after" not in each.headers for each in answers)
+    assert not any(name.startswith("ratelimit") for name in (await clients.ask("192.0.2.1", "/livez")).headers)
+
+
 async def test_a_new_forged_entry_for_every_request_buys_nothing() -> None:
     clients = Clients()
     answers = [await clients.ask("10.0.0.1", forwarded=f"198.51.100.{n}, 192.0.2.1") for n in range(4)]

@@ -10,9 +10,9 @@ from servicekit.process.request_log import RequestLog
 from servicekit.protocol.direct_routes import DirectRoute
 
 HeaderLines: TypeAlias = Sequence[tuple[bytes, bytes]]
-# Called once for a request, with the client's socket address and the request's headers; raises a DomainError when it
-# is refused.
-Admission: TypeAlias = Callable[[tuple[str, int] | None, HeaderLines], None]
+# Called once for a request, with the client's socket address and the request's headers. Returns header lines for the
+# response; raises a DomainError when the request is refused.
+Admission: TypeAlias = Callable[[tuple[str, int] | None, HeaderLines], HeaderLines]
 
 # It tells caches that another origin may get other headers.
 _VARY = (b"vary", b"Origin")

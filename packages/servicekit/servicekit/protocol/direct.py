@@ -80,6 +80,8 @@ class DirectProtocol(LoadSheddingProtocol):
     _begun = 0.0
     _default_headers: list[tuple[bytes, bytes]] | None = None
     _default_lines = _NO_BYTES
+    # What the rate limit adds to the response of the request that it admitted last: there is one at a time.
+    _admission_lines = _NO_BYTES
 
     def __init__(
         self,
@@ -189,7 +191,9 @@ class DirectProtocol(LoadSheddingProtocol):
         request_id = self._request_id()
         try:
             if self._served.admit is not None:
-                self._served.admit(self.client, self.headers)
+                self._admission_lines = _NO_BYTES  # a refusal has its own lines
+                lines = self._served.admit(self.client, self.headers)
+                self._admission_lines = b"".join([b"%s: %s\r\n" % line for line in lines])
             answer = route.answer(ordinary, request_id, self.app_state)
         except Exception as error:  # noqa: BLE001 - as in RequestContextMiddleware: a bug becomes a plain 500
             answer = _error_response(route, error, request_id)
@@ -224,10 +228,11 @@ class DirectProtocol(LoadSheddingProtocol):
             self._default_headers = defaults
             self._default_lines = b"".join(b"%s: %s\r\n" % line for line in lines)
         self.transport.write(
-            b"%s%sx-request-id: %s\r\n%s\r\n%s"
+            b"%s%s%sx-request-id: %s\r\n%s\r\n%s"
             % (
                 response.head,
                 self._default_lines,
+                self._admission_lines,
                 request_id.encode(),
                 b"connection: close\r\n" if closes else b"",
                 response.body,
