@@ -45,6 +45,7 @@ class Receiver(ThreadingHTTPServer):
         self.refuse: Callable[[dict[str, Any]], bool] = lambda _event: False
         self.change = threading.Condition()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self.connections = 0
         self._connections: set[socket.socket] = set()
 
     @property
@@ -77,6 +78,7 @@ class Receiver(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
+        self.connections += 1
         self._connections.add(connection)
         return connection, address
 
