@@ -11,7 +11,7 @@ LOCKS := statistics-api/requirements.txt device-registration-api/requirements.tx
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links \
-	$(addprefix --no-emit-package ,contract servicekit statistics-api device-registration-api)
+	$(addprefix --no-emit-package ,contract servicekit device-statistics-track statistics-api device-registration-api)
 PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e device-registration-api
 
 DEPLOY_VENV := .venv-deploy
@@ -99,6 +99,7 @@ $(VENV)/.run-ready: $(LOCKS) requirements/local.txt pyproject.toml
 $(VENV)/.test-ready: $(VENV)/.run-ready requirements/dev.txt
 	@echo "Installing what the tests need ..."
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e packages/device-statistics-track
 	@touch $@
 
 $(VENV)/.soak-ready: $(VENV)/.test-ready requirements/soak.txt

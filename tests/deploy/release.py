@@ -14,6 +14,7 @@ PROJECTS = [
     "pyproject.toml",
     "packages/contract/pyproject.toml",
     "packages/servicekit/pyproject.toml",
+    "packages/device-statistics-track/pyproject.toml",
     "statistics-api/pyproject.toml",
     "device-registration-api/pyproject.toml",
 ]
