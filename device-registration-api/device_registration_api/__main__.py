@@ -17,6 +17,7 @@ from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
+from device_registration_api.schema.schemas import SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 
 Command = Callable[[argparse.Namespace], bool]
@@ -40,14 +41,24 @@ def _parser() -> argparse.ArgumentParser:
     administrator = "DATABASE_URL"
     wait = "DATABASE_WAIT_SECONDS_MAX"
     logins = "WRITER_DB_USER, WRITER_DB_PASSWORD, READER_DB_USER, READER_DB_PASSWORD"
+    personal = "PERSONAL_DB_USER, PERSONAL_DB_PASSWORD, PERSONAL_DATABASE_URL, KEYRING_DATABASE_URL"
     service = "DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
     add(
         "migrate",
         _migrate,
-        f"create or update the database, roles, schema and partitions (reads {administrator}, {wait}, {logins})",
+        f"create or update databases, roles, schemas, partitions (reads {administrator}, {wait}, {logins}, {personal})",
     )
-    add("downgrade", _downgrade, f"undo the newest revision and delete the data that needs it (reads {administrator})")
-    add("current", _current, f"print the revision of the database (reads {administrator})")
+    for added in (
+        add(
+            "downgrade",
+            _downgrade,
+            f"undo the newest revision and delete the data that needs it (reads {administrator})",
+        ),
+        add("current", _current, f"print the revision of the database (reads {administrator})"),
+    ):
+        added.add_argument(
+            "--database", choices=[each.name for each in SCHEMAS], default=STATISTICS.name, help="one of the three"
+        )
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
         "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
@@ -72,13 +83,18 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _downgrade(_: argparse.Namespace) -> bool:
-    print(migrate.downgrade(AdministratorSettings()))
+def _downgrade(chosen: argparse.Namespace) -> bool:
+    print(migrate.downgrade(AdministratorSettings(), _schema(chosen)))
     return True
 
 
-def _current(_: argparse.Namespace) -> bool:
-    print(migrate.current(AdministratorSettings()))
+def _schema(chosen: argparse.Namespace) -> Schema:
+    [schema] = [each for each in SCHEMAS if each.name == chosen.database]
+    return schema
+
+
+def _current(chosen: argparse.Namespace) -> bool:
+    print(migrate.current(AdministratorSettings(), _schema(chosen)))
     return True
 
 

@@ -12,6 +12,7 @@ from tests.compose.stack import APIS, PROJECT, Stack, docker
 
 ADDED_MEGABYTES_MAX = 90
 OTHER = dict(zip(APIS, reversed(APIS), strict=True))
+SQL_FILES = {"init.sql", "personal.sql", "keyring.sql"}
 OPERATORS = ("migrate", "maintain")
 
 
@@ -52,7 +53,7 @@ def test_an_image_says_what_it_is_and_runs_without_a_shell_or_root(name: str) ->
 @pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("name", APIS)
 def test_an_image_holds_its_own_service_and_nothing_else_of_the_repository(name: str) -> None:
-    top = {"packages", name} | ({"init.sql"} if name == "device-registration-api" else set())
+    top = {"packages", name} | (SQL_FILES if name == "device-registration-api" else set())
     assert set(printed_in(name, "ls", "-A", "/src").split()) == top
     assert set(printed_in(name, "ls", "-A", "/src/packages").split()) == {"contract", "servicekit"}
     other = OTHER[name]

@@ -16,6 +16,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from device_registration_api.__main__ import main
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import connect, database_name
+from device_registration_api.schema.schemas import STATISTICS, Schema
 from device_registration_api.schema.settings import LoginSettings
 from local.database import base_environment
 from servicekit.database import Connection
@@ -26,7 +27,10 @@ LOGINS = {
     "READER_DB_USER": "schema_reader",
     "READER_DB_PASSWORD": "clear-text-of-the-reader",
 }
-LOGIN_SETTINGS = LoginSettings.model_validate({name.lower(): value for name, value in LOGINS.items()})
+PERSONAL_LOGIN = {"PERSONAL_DB_USER": "schema_personal", "PERSONAL_DB_PASSWORD": "clear-text-of-the-third"}
+LOGIN_SETTINGS = LoginSettings.model_validate(
+    {name.lower(): value for name, value in (LOGINS | PERSONAL_LOGIN).items()}
+)
 
 
 def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -39,7 +43,7 @@ def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]
     )
 
 
-def run(command: str, environment: Mapping[str, str]) -> tuple[int, str]:
+def run(command: str, environment: Mapping[str, str], *options: str) -> tuple[int, str]:
     """Exit code and everything that was printed, without the half second that a process of its own needs to start."""
     printed = io.StringIO()
     with (
@@ -47,7 +51,7 @@ def run(command: str, environment: Mapping[str, str]) -> tuple[int, str]:
         redirect_stdout(printed),
         redirect_stderr(printed),
     ):
-        code = main([command])
+        code = main([command, *options])
     return code, printed.getvalue()
 
 
@@ -64,12 +68,12 @@ def migrate(url: str, logins: Mapping[str, str] = LOGINS) -> str:
     return printed
 
 
-def upgrade_to(url: str, revision: str) -> None:
+def upgrade_to(url: str, revision: str, schema: Schema = STATISTICS) -> None:
     """As the release of that revision did it, but for the partitions."""
     with closing(connect(url, "postgres")) as conn, conn:
-        roles.ensure_roles(conn, LOGIN_SETTINGS)
-    with closing(connect(url)) as conn, migrations.schema_transaction(conn) as config:
-        roles.grant_database(conn, database_name(url), LOGIN_SETTINGS)
+        roles.ensure_roles(conn, roles.logins_of(schema, LOGIN_SETTINGS))
+    with closing(connect(url)) as conn, migrations.schema_transaction(conn, schema) as config:
+        roles.grant_database(conn, database_name(url), roles.logins_of(schema, LOGIN_SETTINGS))
         migrations.upgrade(conn, config, revision)
 
 

@@ -53,7 +53,7 @@ def test_it_waits_for_a_server_that_comes_late(server: Postgres) -> None:
     assert said.startswith("waiting for the database, up to 90 seconds: ")
     assert "Connection refused" in said
     code, rest = finished(process)
-    assert (code, len(rest.splitlines())) == (0, 1), rest
+    assert (code, len(rest.splitlines())) == (0, 2), rest
     assert "is at revision" in rest
 
 
@@ -70,7 +70,7 @@ def test_it_waits_for_a_server_that_refuses_for_the_moment(server: Postgres) -> 
     server.start()
 
     code, rest = finished(process)
-    assert (code, len(rest.splitlines())) == (0, 1), rest
+    assert (code, len(rest.splitlines())) == (0, 2), rest
 
 
 def _answer(server: Postgres) -> str:

@@ -13,6 +13,7 @@ from servicekit.database.connection_string import CONNECTION_PARAMETERS
 from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
+NAME_BYTES_MAX = 63
 # The time to wait for another migrate. The time to wait for a table lock is much shorter, because later transactions on
 # the table wait for as long as migrate does.
 LOCK_WAIT_SECONDS_MAX = 60.0
@@ -45,6 +46,10 @@ def database_name(url: str) -> str:
         ) from error
     if not name:
         raise CommandError("DATABASE_URL names no database (postgresql://user:password@host/name)")
+    if len(str(name).encode()) > NAME_BYTES_MAX:
+        # PostgreSQL would cut it, and two cut names can be the same one.
+        message = f"a database's name has at most {NAME_BYTES_MAX} bytes; {name!r} is longer"
+        raise CommandError(message)
     return str(name)
 
 

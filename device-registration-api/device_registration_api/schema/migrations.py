@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -13,18 +12,13 @@ from sqlalchemy.pool import StaticPool
 
 from device_registration_api.schema.connect import TRANSACTION_LOCK, CommandError, acquire_lock
 from device_registration_api.schema.roles import act_as_owner
+from device_registration_api.schema.schemas import SCHEMA_FOLDER, Schema
 from servicekit.database import Connection
 
-SCHEMA_FOLDER = Path(__file__).resolve().parent
-INIT_SQL = SCHEMA_FOLDER.parents[2] / "init.sql"
 
-# An arbitrary number that no other program uses for an advisory lock in this database.
-_SCHEMA_LOCK = 7_302_001
-
-
-def newest_revision() -> str:
-    """The revision that init.sql describes."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+def newest_revision(schema: Schema) -> str:
+    """The revision that the schema's SQL file describes."""
+    revision = ScriptDirectory.from_config(_config(schema)).get_current_head()
     if revision is None:
         raise RuntimeError("the folder of revisions is empty")
     return revision
@@ -41,13 +35,13 @@ def current_revision(conn: Connection) -> str | None:
         return None if row is None else str(row[0])
 
 
-def is_newer(revision: str) -> bool:
+def is_newer(schema: Schema, revision: str) -> bool:
     """Whether a revision comes after the newest one of this release: revisions are numbered without gaps."""
-    return revision.isdecimal() and int(revision) > int(newest_revision())
+    return revision.isdecimal() and int(revision) > int(newest_revision(schema))
 
 
 @contextmanager
-def schema_transaction(conn: Connection) -> Iterator[Config]:
+def schema_transaction(conn: Connection, schema: Schema) -> Iterator[Config]:
     """One transaction, while no other migration runs in this database; yields the config for `upgrade` and `downgrade`.
 
     If the process is killed at any moment, the schema stays as it was.
@@ -56,18 +50,19 @@ def schema_transaction(conn: Connection) -> Iterator[Config]:
     # leaves the connection open afterwards, because it belongs to the caller.
     engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
     with engine.begin() as shared:
-        acquire_lock(conn, TRANSACTION_LOCK, _SCHEMA_LOCK)
-        config = _config()
+        acquire_lock(conn, TRANSACTION_LOCK, schema.lock)
+        config = _config(schema)
         config.attributes["connection"] = shared
         yield config
 
 
-def install(conn: Connection) -> None:
-    """Run init.sql in an empty database and note the revision. The caller owns the transaction."""
+def install(conn: Connection, schema: Schema) -> None:
+    """Run the schema's SQL file in an empty database and note the revision. The caller owns the transaction."""
     act_as_owner(conn)
     with conn.cursor() as cur:
-        cur.execute(INIT_SQL.read_text(encoding="utf-8"))
-        cur.execute("INSERT INTO alembic_version (version_num) VALUES (%(revision)s)", {"revision": newest_revision()})
+        cur.execute(schema.sql_file.read_text(encoding="utf-8"))
+        revision = newest_revision(schema)
+        cur.execute("INSERT INTO alembic_version (version_num) VALUES (%(revision)s)", {"revision": revision})
 
 
 def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
@@ -76,7 +71,7 @@ def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
     Raises CommandError when the database is at a revision that this release does not know.
     """
     act_as_owner(conn)
-    with _reporting_errors(conn):
+    with _reporting_errors(conn, config):
         command.upgrade(config, revision)
 
 
@@ -85,32 +80,33 @@ def downgrade(conn: Connection, config: Config) -> None:
 
     Raises CommandError when nothing is installed or only the first revision is.
     """
-    script = ScriptDirectory.from_config(_config())
+    script = ScriptDirectory.from_config(config)
     revision = current_revision(conn)
     if revision is None:
         raise CommandError("nothing is installed in this database, so there is nothing to take back")
     if revision == script.get_base():
         raise CommandError(f"revision {revision} is the first: taking it back means dropping the database, by hand")
     act_as_owner(conn)
-    with _reporting_errors(conn):
+    with _reporting_errors(conn, config):
         command.downgrade(config, "-1")
 
 
 @contextmanager
-def _reporting_errors(conn: Connection) -> Iterator[None]:
+def _reporting_errors(conn: Connection, config: Config) -> Iterator[None]:
     revision = current_revision(conn)
     try:
         yield
     except AlembicCommandError as error:
+        newest = ScriptDirectory.from_config(config).get_current_head()
         raise CommandError(
-            f"the database is at revision {revision}, unknown to this release, whose newest is {newest_revision()}"
+            f"the database is at revision {revision}, unknown to this release, whose newest is {newest}"
         ) from error
 
 
-def _config() -> Config:
+def _config(schema: Schema) -> Config:
     config = Config()
     # Alembic expands % in its settings, and the name of a folder may contain one.
     config.set_main_option("script_location", str(SCHEMA_FOLDER).replace("%", "%%"))
-    config.set_main_option("version_locations", str(SCHEMA_FOLDER / "revisions").replace("%", "%%"))
+    config.set_main_option("version_locations", str(schema.revisions).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config

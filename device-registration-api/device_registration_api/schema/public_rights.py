@@ -28,7 +28,8 @@ _RESTRICT_SERVER_DATABASES = """
                  WHERE rolcanlogin
                    AND NOT rolsuper
                    AND (rolcreaterole OR NOT (pg_has_role(oid, 'stats_reader', 'USAGE')
-                                              OR pg_has_role(oid, 'registration_writer', 'USAGE')))
+                                              OR pg_has_role(oid, 'registration_writer', 'USAGE')
+                                              OR pg_has_role(oid, 'personal_writer', 'USAGE')))
             LOOP
                 EXECUTE format('GRANT %s ON DATABASE %I TO %I', found.privilege, found.datname, login);
             END LOOP;

@@ -4,19 +4,25 @@ Every table right belongs to a group that cannot log in (`init.sql`, grants). Th
 login and one database, so that two installations on one server do not see each other.
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extensions import encrypt_password
+from pydantic import SecretStr
 
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.public_rights import restrict_functions, restrict_server_databases
+from device_registration_api.schema.schemas import STATISTICS, Schema
 from device_registration_api.schema.settings import LoginSettings
 from servicekit.database import Connection
 
 OWNER = "stats_owner"
 READER = "stats_reader"
 WRITER = "registration_writer"
-GROUPS = (OWNER, READER, WRITER)
+PERSONAL_WRITER = "personal_writer"
+GROUPS = (OWNER, READER, WRITER, PERSONAL_WRITER)
 
 # The reader's share of max_connections; tests/deploy checks that the rest is enough for the private service and the
 # Jobs.
@@ -25,8 +31,28 @@ READER_CONNECTION_SHARE_MAX = 0.75
 READER_TEMP_FILES_MAX = "256MB"
 
 
-def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
-    """Create the groups and this installation's two logins if they do not exist; set the passwords of the logins.
+class Login(NamedTuple):
+    """One login of this installation, and the group whose rights it has."""
+
+    name: str
+    password: SecretStr
+    group: str
+
+
+def logins_of(schema: Schema, settings: LoginSettings) -> list[Login]:
+    """Return the logins that may connect to the database of a schema."""
+    if schema is STATISTICS:
+        return [
+            Login(settings.writer_db_user, settings.writer_db_password, WRITER),
+            Login(settings.reader_db_user, settings.reader_db_password, READER),
+        ]
+    if settings.personal_db_user is None or settings.personal_db_password is None:
+        return []
+    return [Login(settings.personal_db_user, settings.personal_db_password, PERSONAL_WRITER)]
+
+
+def ensure_roles(conn: Connection, logins: Iterable[Login]) -> None:
+    """Create the groups and these logins if they do not exist; set the passwords of the logins.
 
     Logins of an earlier run stay as they are: while passwords rotate, two names are in use. The caller owns the
     transaction. Raises CommandError when a login's name belongs to an administrator or a group.
@@ -36,23 +62,21 @@ def ensure_roles(conn: Connection, logins: LoginSettings) -> None:
             if not _exists(cur, group):
                 cur.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
         _grant_owner_membership(cur)
-        for name, password, group in (
-            (logins.writer_db_user, logins.writer_db_password, WRITER),
-            (logins.reader_db_user, logins.reader_db_password, READER),
-        ):
-            _ensure_login(cur, name, password.get_secret_value(), group)
-        _limit_reader(cur, logins.reader_db_user)
+        for login in logins:
+            _ensure_login(cur, login.name, login.password.get_secret_value(), login.group)
+            if login.group == READER:
+                _limit_reader(cur, login.name)
         restrict_server_databases(cur)
 
 
-def grant_database(conn: Connection, database: str, logins: LoginSettings) -> None:
+def grant_database(conn: Connection, database: str, logins: Iterable[Login]) -> None:
     """Close one database to all roles but its owner and these logins. The caller owns the transaction."""
-    names = [sql.Identifier(name) for name in (logins.writer_db_user, logins.reader_db_user)]
+    names = [sql.Identifier(login.name) for login in logins]
     with conn.cursor() as cur:
         cur.execute(
             sql.SQL("""
                 -- The groups, too: 0.1.0 gave one of them TEMPORARY, a restore drill CONNECT.
-                REVOKE ALL ON DATABASE {database} FROM PUBLIC, {reader}, {writer};
+                REVOKE ALL ON DATABASE {database} FROM PUBLIC, {groups};
                 GRANT CONNECT ON DATABASE {database} TO {logins};
                 -- For the schemas stats and maintenance.
                 GRANT CREATE ON DATABASE {database} TO {owner};
@@ -61,8 +85,7 @@ def grant_database(conn: Connection, database: str, logins: LoginSettings) -> No
             """).format(
                 database=sql.Identifier(database),
                 logins=sql.SQL(", ").join(names),
-                reader=sql.Identifier(READER),
-                writer=sql.Identifier(WRITER),
+                groups=sql.SQL(", ").join(map(sql.Identifier, (READER, WRITER, PERSONAL_WRITER))),
                 owner=sql.Identifier(OWNER),
             )
         )

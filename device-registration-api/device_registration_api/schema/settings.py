@@ -20,6 +20,9 @@ class AdministratorSettings(BaseSettings):
 
     environment: Environment = "development"
     database_url: SecretStr
+    # The databases of personal data, by default on the same server, named after the first one.
+    personal_database_url: SecretStr | None = None
+    keyring_database_url: SecretStr | None = None
     # The time that `migrate` waits for a server that does not run yet: on EKS its node and its volume take minutes.
     database_wait_seconds_max: float = Field(default=600, ge=0, le=86_400)
     # libpq's own variable, read here only to be checked: Compose passes POSTGRES_PASSWORD in it, because in a URL some
@@ -28,19 +31,30 @@ class AdministratorSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_example_password_in_production(self) -> Self:
-        try:
-            in_url = parse_dsn(self.database_url.get_secret_value()).get("password")
-        except psycopg2.ProgrammingError:
-            return self  # `connect` reports the invalid URL, without repeating it
-        if in_url:
-            refuse_example_secrets(self.environment, {"DATABASE_URL's password": SecretStr(in_url)})
-        else:
-            refuse_example_secrets(self.environment, {"PGPASSWORD (in Compose: POSTGRES_PASSWORD)": self.pgpassword})
+        urls = {
+            "DATABASE_URL": self.database_url,
+            "PERSONAL_DATABASE_URL": self.personal_database_url,
+            "KEYRING_DATABASE_URL": self.keyring_database_url,
+        }
+        for name, url in urls.items():
+            try:
+                password = None if url is None else parse_dsn(url.get_secret_value()).get("password")
+            except psycopg2.ProgrammingError:
+                continue  # `connect` reports the invalid URL, without repeating it
+            if password:
+                refuse_example_secrets(self.environment, {f"{name}'s password": SecretStr(password)})
+            elif url is not None:
+                refuse_example_secrets(
+                    self.environment, {"PGPASSWORD (in Compose: POSTGRES_PASSWORD)": self.pgpassword}
+                )
         return self
 
 
 class LoginSettings(BaseSettings):
-    """The login roles of one installation: one for each service."""
+    """The login roles of one installation: one for each service, and one for personal data.
+
+    Without the last one, the databases of personal data are not made.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -49,6 +63,8 @@ class LoginSettings(BaseSettings):
     writer_db_password: SecretStr
     reader_db_user: RoleName
     reader_db_password: SecretStr
+    personal_db_user: RoleName | None = None
+    personal_db_password: SecretStr | None = None
 
     @model_validator(mode="after")
     def _are_two(self) -> Self:
@@ -57,7 +73,19 @@ class LoginSettings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _personal_data_has_a_login_of_its_own(self) -> Self:
+        if (self.personal_db_user is None) != (self.personal_db_password is None):
+            raise ValueError("PERSONAL_DB_USER and PERSONAL_DB_PASSWORD belong together: set both or neither")
+        if self.personal_db_user in (self.writer_db_user, self.reader_db_user):
+            raise ValueError("PERSONAL_DB_USER must differ from the other logins: only it may see personal data")
+        return self
+
+    @model_validator(mode="after")
     def _no_example_passwords_in_production(self) -> Self:
-        passwords = {"WRITER_DB_PASSWORD": self.writer_db_password, "READER_DB_PASSWORD": self.reader_db_password}
+        passwords = {
+            "WRITER_DB_PASSWORD": self.writer_db_password,
+            "READER_DB_PASSWORD": self.reader_db_password,
+            "PERSONAL_DB_PASSWORD": self.personal_db_password,
+        }
         refuse_example_secrets(self.environment, passwords)
         return self
