@@ -24,7 +24,7 @@ def test_fresh_and_upgraded_and_downgraded_schemas_are_identical(server: str, re
         fresh, upgraded = cluster.admin_url(fresh_name), cluster.admin_url(upgraded_name)
         migrate(fresh)
         older = {}
-        for revision in ("0001", "0002"):
+        for revision in ("0001", "0002", "0003"):
             upgrade_to(upgraded, revision)
             older[revision] = dump(cluster.binaries, upgraded)
         migrate(upgraded)
@@ -40,7 +40,7 @@ def test_fresh_and_upgraded_and_downgraded_schemas_are_identical(server: str, re
                 assert without_weeks(dump(cluster.binaries, url)) == without_weeks(before)
             migrate(url)
             assert dump(cluster.binaries, url) == newest
-            assert rows(url, "SELECT * FROM project") == [(1, "default")]
+            assert rows(url, "SELECT project_id, name, project_key FROM project") == [(1, "default", "default")]
         assert rows(fresh, CATALOGUE) == rows(upgraded, CATALOGUE)
 
 

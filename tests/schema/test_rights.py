@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 4
+    assert len(views) == 6
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -71,6 +71,8 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT * FROM auth_event_total",
         "SELECT * FROM idempotency",
         "SELECT * FROM project",
+        "SELECT * FROM api_key",
+        "UPDATE stats.api_key SET is_active = true",
         "INSERT INTO auth_event_total VALUES (1, 'iOS', 0, 1)",
         "INSERT INTO stats.auth_event_total VALUES (1, 'iOS', 1)",
         "UPDATE stats.auth_event_total SET event_count = 1",
@@ -104,6 +106,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.auth_event_quarter_hour": counting,
         "public.auth_event_minute": {*counting, "DELETE"},
         "public.idempotency": {*counting, "DELETE"},
+        "public.project": counting,
+        "public.api_key": counting,
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
@@ -127,6 +131,11 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "ALTER TABLE auth_event DETACH PARTITION auth_event_default",
         "UPDATE idempotency SET body_sha256 = body_sha256",
         "UPDATE auth_event_retired SET event_count = 0",
+        "UPDATE project SET project_key = 'other'",
+        "DELETE FROM project",
+        "UPDATE api_key SET digest = digest",
+        "UPDATE api_key SET scopes = scopes",
+        "DELETE FROM api_key",
         "CREATE TABLE public.mine (id int)",
         "SELECT maintenance.lock_with_retry('DROP TABLE public.auth_event')",
         "SET ROLE stats_owner",

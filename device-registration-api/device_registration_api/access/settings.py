@@ -1,0 +1,12 @@
+"""What the commands of API keys read from the environment, beside the database."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class AccessSettings(BaseSettings):
+    """How many keys of a project may be active at the same time."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    api_keys_max: int = Field(default=10, ge=1, le=1_000)
