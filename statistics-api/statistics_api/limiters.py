@@ -1,6 +1,7 @@
 """Count the requests of a subject against a rate: in this process, or in a store that all processes share."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import math
@@ -114,7 +115,8 @@ class SharedLimiter:
 
     async def close(self) -> None:
         """Close the connections to the store."""
-        await self._connections.disconnect()
+        with contextlib.suppress(*_STORE_ERRORS):  # a store that does not answer closes no connection in order
+            await self._connections.disconnect()
 
     def _is_in_use(self) -> bool:
         return self._retry_at is None

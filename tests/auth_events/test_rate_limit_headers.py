@@ -7,8 +7,9 @@ import httpx2
 import pytest
 
 from tests.redis_server import needs_redis, redis_server
-from tests.servers import Product, StartProduct, free_port
+from tests.servers import Product, Programs, StartProduct, free_port
 
+PATIENT = Programs(public="tests.statistics_api.patient_service")
 LIMIT = 1_000
 EVENT = b'{"userKey":"u","deviceType":"iOS"}'
 COUNT = "/Log/auth/statistics"
@@ -56,7 +57,7 @@ def limited(start_product: StartProduct) -> Iterator[httpx2.Client]:
 @pytest.fixture(scope="module")
 def shared(start_product: StartProduct, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     with redis_server(tmp_path_factory.mktemp("redis"), free_port()) as redis:
-        product = start_product(env={"RATE_LIMIT": f"{LIMIT}/hour", "REDIS_URL": redis.url()})
+        product = start_product(env={"RATE_LIMIT": f"{LIMIT}/hour", "REDIS_URL": redis.url()}, programs=PATIENT)
         with client_of(product) as client:
             yield client
 

@@ -12,12 +12,13 @@ import pytest
 from local.services import Service
 from tests.log_files import all_written, lines_of
 from tests.redis_server import PASSWORD, Redis, needs_redis, redis_server
-from tests.servers import Product, StartProduct, free_port
+from tests.servers import Product, Programs, StartProduct, free_port
 
 pytestmark = needs_redis
 
 PATH = "/Log/auth/statistics"
 WAIT_SECONDS_MAX = 20.0
+PATIENT = Programs(public="tests.statistics_api.patient_service")
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ class Clients:
 
 
 def test_two_processes_share_one_limit_and_its_headers(start_product: StartProduct, redis: Redis) -> None:
-    product = start_product(publics=2, env={"RATE_LIMIT": "6/hour", "REDIS_URL": redis.url()})
+    product = start_product(publics=2, env={"RATE_LIMIT": "6/hour", "REDIS_URL": redis.url()}, programs=PATIENT)
     answers = [answer for _ in range(4) for service in product.publics for answer in asked(service)]
     assert statuses(answers) == [200] * 6 + [429] * 2
     assert [each.headers["ratelimit-remaining"] for each in answers] == ["5", "4", "3", "2", "1", "0", "0", "0"]
@@ -104,7 +105,7 @@ def test_two_processes_share_one_limit_and_its_headers(start_product: StartProdu
 
 def test_all_that_a_stranger_writes_into_the_header_is_one_client(start_product: StartProduct, redis: Redis) -> None:
     env = {"RATE_LIMIT": "5/hour", "REDIS_URL": redis.url(), "TRUSTED_PROXIES": "10.0.0.0/8"}
-    product = start_product(publics=2, env=env)
+    product = start_product(publics=2, env=env, programs=PATIENT)
     found: Counter[int] = Counter()
     for service in product.publics:
         with httpx2.Client(base_url=service.url, trust_env=False) as client:
@@ -127,7 +128,7 @@ def pause(redis: Redis) -> None:
 def test_a_store_that_fails_costs_no_request_and_is_used_again(
     start_product: StartProduct, redis: Redis, fail: Callable[[Redis], None]
 ) -> None:
-    product = start_product(publics=2, env={"RATE_LIMIT": "1000000/hour", "REDIS_URL": redis.url()})
+    product = start_product(publics=2, env={"RATE_LIMIT": "1000000/hour", "REDIS_URL": redis.url()}, programs=PATIENT)
     with Clients(product) as clients:
         clients.go_on()
         fail(redis)
@@ -148,7 +149,7 @@ def test_a_store_that_fails_costs_no_request_and_is_used_again(
 
 
 def test_without_the_store_each_process_has_its_own_limit(start_product: StartProduct, redis: Redis) -> None:
-    product = start_product(publics=2, env={"RATE_LIMIT": "3/hour", "REDIS_URL": redis.url()})
+    product = start_product(publics=2, env={"RATE_LIMIT": "3/hour", "REDIS_URL": redis.url()}, programs=PATIENT)
     assert [code for each in product.publics for code in statuses(asked(each, 2))] == [200, 200, 200, 429]
     redis.kill()
     for service in product.publics:

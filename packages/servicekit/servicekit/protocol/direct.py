@@ -29,7 +29,7 @@ from servicekit.http.error_responses import render_as, shape_of
 from servicekit.middleware.body_limits import BODY_BYTES_MAX
 from servicekit.middleware.request_context import request_id_of
 from servicekit.process import drain
-from servicekit.protocol.application import ServedApplication
+from servicekit.protocol.application import HeaderLines, ServedApplication
 from servicekit.protocol.direct_routes import DirectResponse, DirectRoute, Pending
 from servicekit.protocol.error_answers import ErrorAnswer
 from servicekit.protocol.load_shedding import LoadSheddingProtocol
@@ -81,7 +81,7 @@ class DirectProtocol(LoadSheddingProtocol):
     _default_headers: list[tuple[bytes, bytes]] | None = None
     _default_lines = _NO_BYTES
     # What the rate limit adds to the response of the request that it admitted last: there is one at a time.
-    _admission_lines = _NO_BYTES
+    _admission_lines: HeaderLines = ()
 
     def __init__(
         self,
@@ -191,9 +191,9 @@ class DirectProtocol(LoadSheddingProtocol):
         request_id = self._request_id()
         try:
             if self._served.admit is not None:
-                self._admission_lines = _NO_BYTES  # a refusal has its own lines
-                lines = self._served.admit(self.client, self.headers)
-                self._admission_lines = b"".join([b"%s: %s\r\n" % line for line in lines])
+                # The default lines are made anew, with those of this request; a refusal has its own.
+                self._default_headers, self._admission_lines = None, ()
+                self._admission_lines = self._served.admit(self.client, self.headers)
             answer = route.answer(ordinary, request_id, self.app_state)
         except Exception as error:  # noqa: BLE001 - as in RequestContextMiddleware: a bug becomes a plain 500
             answer = _error_response(route, error, request_id)
@@ -224,15 +224,15 @@ class DirectProtocol(LoadSheddingProtocol):
     def _write_response(self, response: DirectResponse, request_id: str, *, closes: bool) -> None:
         defaults = self.server_state.default_headers
         if self._default_headers is not defaults:  # uvicorn makes new ones once a second, with the date
-            lines = [*defaults, *(() if self._served.cors is None else self._served.cors.lines(None))]
+            cors_lines = () if self._served.cors is None else self._served.cors.lines(None)
+            lines = [*defaults, *cors_lines, *self._admission_lines]
             self._default_headers = defaults
             self._default_lines = b"".join(b"%s: %s\r\n" % line for line in lines)
         self.transport.write(
-            b"%s%s%sx-request-id: %s\r\n%s\r\n%s"
+            b"%s%sx-request-id: %s\r\n%s\r\n%s"
             % (
                 response.head,
                 self._default_lines,
-                self._admission_lines,
                 request_id.encode(),
                 b"connection: close\r\n" if closes else b"",
                 response.body,
