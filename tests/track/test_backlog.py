@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_statistics_track import backlog as module
@@ -100,6 +100,7 @@ def answers(backlog: Backlog, account: Account, step: str, value: float) -> Iter
         yield batch, {"unwanted": UNWANTED, "refuse": REFUSED}[step]
 
 
+@settings(max_examples=500, deadline=None)
 @given(steps=STEPS, jitter=st.floats(0, 0.999))
 def test_every_event_is_stored_or_counted_as_dropped(steps: list[tuple[str, float]], jitter: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
