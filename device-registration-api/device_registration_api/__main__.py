@@ -21,9 +21,14 @@ from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.personal import rotation, upkeep
+from device_registration_api.personal.connect import connect_apart
+from device_registration_api.personal.keeper import Keeper
+from device_registration_api.personal.keys import NumberedKeys
+from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
-from device_registration_api.schema.schemas import SCHEMAS, STATISTICS, Schema
+from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from servicekit.database import Connection
 from servicekit.process import clock
@@ -53,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     wait = "DATABASE_WAIT_SECONDS_MAX"
     logins = "WRITER_DB_USER, WRITER_DB_PASSWORD, READER_DB_USER, READER_DB_PASSWORD"
     personal = "PERSONAL_DB_USER, PERSONAL_DB_PASSWORD, PERSONAL_DATABASE_URL, KEYRING_DATABASE_URL"
+    keys = "PERSONAL_DB_USER, PERSONAL_DB_PASSWORD, PERSONAL_KEKS, KEYRING_DATABASE_URL"
     service = "DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
     add(
         "migrate",
@@ -70,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--database", choices=[each.name for each in SCHEMAS], default=STATISTICS.name, help="one of the three"
         )
+    add("rotate-keys", _rotate_keys, f"wrap people's keys under the current KEK (reads {service}, {keys})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
         "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
@@ -145,10 +152,18 @@ def _current(chosen: argparse.Namespace) -> bool:
 
 def _maintain(chosen: argparse.Namespace) -> bool:
     database, retention_days = DatabaseSettings(), RetentionSettings().retention_days
+    settings = KeyringSettings()
     stop = threading.Event()
 
     def one_round() -> bool:
-        return maintain(database, retention_days, _print, stopping=stop.is_set)
+        ok = maintain(database, retention_days, _print, stopping=stop.is_set)
+        if settings.is_complete():
+            with (
+                closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
+                closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
+            ):
+                upkeep.keep_up(personal, keyring, _keks(settings).current, clock.now(), _print)
+        return ok
 
     if chosen.every is None:
         return one_round()
@@ -159,6 +174,18 @@ def _maintain(chosen: argparse.Namespace) -> bool:
         _reporting_errors(chosen.name, one_round)
         stop.wait(chosen.every)
     return True
+
+
+def _rotate_keys(_: argparse.Namespace) -> bool:
+    settings = KeyringSettings()
+    with closing(connect_apart(KEYRING, DatabaseSettings(), settings, statement_seconds_max=60)) as conn:
+        return rotation.rotate_keys(conn, Keeper(_keks(settings)), _print)
+
+
+def _keks(settings: KeyringSettings) -> NumberedKeys:
+    if settings.personal_keks is None:
+        raise CommandError("set PERSONAL_KEKS in the environment")
+    return NumberedKeys(settings.personal_keks.get_secret_value())
 
 
 def _verify_counts(_: argparse.Namespace) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
 from statistics_api.settings import Settings as PublicSettings
@@ -16,7 +17,7 @@ READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
     "device-registration-api": [PrivateSettings],
     "migrate": [AdministratorSettings, LoginSettings],
-    "maintain": [DatabaseSettings, RetentionSettings],
+    "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
 }
 # For libpq, and inputs of kustomize that travel with the rest.
 NOT_OURS = {"PGSSLMODE", "DB_EGRESS_CIDR", "DB_MAX_CONNECTIONS"}

@@ -1,0 +1,42 @@
+"""One connection of a command to `personal` or `keyring`, with the login of personal data."""
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from device_registration_api.maintenance.connect import connect
+from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.settings import KeyringSettings
+from device_registration_api.schema.connect import CommandError
+from device_registration_api.schema.schemas import KEYRING, Schema, named_beside
+from servicekit.database import Connection
+
+
+def connect_apart(
+    schema: Schema, database: DatabaseSettings, settings: KeyringSettings, *, statement_seconds_max: int
+) -> Connection:
+    """Connect to the place that the schema's URL names, or else beside the first database.
+
+    Raises:
+        CommandError: there is no login of personal data, or the URL is invalid.
+        psycopg2.OperationalError: the server cannot be reached, or refuses the login.
+    """
+    if settings.personal_db_user is None or settings.personal_db_password is None:
+        raise CommandError("set PERSONAL_DB_USER and PERSONAL_DB_PASSWORD in the environment")
+    url = settings.keyring_database_url if schema is KEYRING else settings.personal_database_url
+    try:
+        place = {} if url is None else parse_dsn(url.get_secret_value())
+    except psycopg2.ProgrammingError as error:
+        # The driver's message repeats the URL.
+        message = f"{schema.name.upper()}_DATABASE_URL is not a PostgreSQL connection URL"
+        raise CommandError(message) from error
+    # The URL may be the administrator's: only its place is used.
+    return connect(
+        DatabaseSettings(
+            db_host=place.get("host", database.db_host),
+            db_port=place.get("port", database.db_port),
+            db_name=place.get("dbname", named_beside(database.db_name, schema)),
+            db_user=settings.personal_db_user,
+            db_password=settings.personal_db_password,
+        ),
+        statement_seconds_max=statement_seconds_max,
+    )

@@ -1,0 +1,29 @@
+"""What the private service's commands read for personal data."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from device_registration_api.personal.keys import NumberedKeys
+
+
+def _valid(keys: SecretStr) -> SecretStr:
+    NumberedKeys(keys.get_secret_value())
+    return keys
+
+
+class KeyringSettings(BaseSettings):
+    """The login of personal data and the key-encryption keys. Nothing is required where personal data is not used."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
+
+    personal_db_user: str | None = None
+    personal_db_password: SecretStr | None = None
+    personal_database_url: SecretStr | None = None
+    keyring_database_url: SecretStr | None = None
+    personal_keks: Annotated[SecretStr, AfterValidator(_valid)] | None = None
+
+    def is_complete(self) -> bool:
+        """Whether there are a login and keys."""
+        return None not in (self.personal_db_user, self.personal_db_password, self.personal_keks)
