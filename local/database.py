@@ -81,16 +81,32 @@ def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]
 
     Raises DatabaseError when it fails, with the last line it printed.
     """
-    outcome = subprocess.run(
-        [sys.executable, "-m", "device_registration_api", "migrate"],
-        env={
-            **env,
-            "DATABASE_URL": admin_url,
-            "WRITER_DB_USER": writer.user,
-            "WRITER_DB_PASSWORD": writer.password,
-            "READER_DB_USER": reader.user,
-            "READER_DB_PASSWORD": reader.password,
-        },
+    environment = {
+        **env,
+        "DATABASE_URL": admin_url,
+        "WRITER_DB_USER": writer.user,
+        "WRITER_DB_PASSWORD": writer.password,
+        "READER_DB_USER": reader.user,
+        "READER_DB_PASSWORD": reader.password,
+    }
+    _run_command(environment, "The database could not be migrated", "migrate")
+
+
+def first_api_key(env: Mapping[str, str]) -> str:
+    """Make a project and a key of it, which may record and read and never expires; return the key.
+
+    Raises DatabaseError when a command fails, with the last line it printed.
+    """
+    failure = "The first API key could not be made"
+    project = _run_command(env, failure, "create-project", "first")
+    return _run_command(env, failure, "create-key", project, "first", "--scopes", "ingest,read", "--never-expires")
+
+
+def _run_command(env: Mapping[str, str], failure: str, *arguments: str) -> str:
+    """Run a command of the private service, and return what it printed."""
+    outcome = subprocess.run(  # noqa: S603 - an argument list of our own, no shell
+        [sys.executable, "-m", "device_registration_api", *arguments],
+        env=dict(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -99,8 +115,9 @@ def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]
     )
     if outcome.returncode != 0:
         lines = (outcome.stdout + outcome.stderr).strip().splitlines()
-        reason = lines[-1].removeprefix("migrate: ").rstrip(".") if lines else f"status {outcome.returncode}"
-        raise DatabaseError(f"The database could not be migrated: {reason}.")
+        reason = lines[-1].removeprefix(f"{arguments[0]}: ").rstrip(".") if lines else f"status {outcome.returncode}"
+        raise DatabaseError(f"{failure}: {reason}.")
+    return outcome.stdout.strip()
 
 
 def base_environment() -> dict[str, str]:

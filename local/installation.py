@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from local.database import Login
@@ -53,6 +54,13 @@ class Installation:
     def reader(self) -> Login:
         """The public service's database login."""
         return self._login("reader")
+
+    def api_key(self, make: Callable[[], str], *, database_was_there: bool) -> str:
+        """An API key of a first project, made by `make` once for each database that is made."""
+        path = self.folder / "api-key"
+        if not database_was_there:
+            path.unlink(missing_ok=True)  # of a database that is gone
+        return secret(path, make)
 
     def _login(self, role: str) -> Login:
         # Names of their own: roles belong to a whole server, which other installations may use too.

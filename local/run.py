@@ -15,7 +15,7 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-from local.database import NAME, DatabaseError, find, migrate
+from local.database import NAME, DatabaseError, find, first_api_key, migrate
 from local.installation import Installation, InstallationError
 from local.postgres import Postgres, PostgresError, wheel_binaries
 from local.services import Child, Service, ServiceError, registration_service, statistics_service
@@ -40,6 +40,10 @@ Try:
        -H 'Idempotency-Key: first-try' -d '{{"userKey":"user-123","deviceType":"iOS"}}'
   curl '{public}/Log/auth/statistics?deviceType=iOS'
   curl '{public}/Log/auth/timeseries?deviceType=iOS&interval=hour'
+
+With an API key, of a project of its own:
+
+  curl {public}/Log/auth/statistics -H 'X-API-Key: {api_key}'
 """
 
 
@@ -83,11 +87,14 @@ def _run(settings: Settings, begun: float) -> NoReturn:
                 # Little or nothing to do, most times: it costs no time beside the start of the services, which
                 # are not ready before the schema is.
                 bring_up_to_date()
+            writer = _environment() | installation.writer.environment(admin_url)
+            api_key = installation.api_key(partial(first_api_key, writer), database_was_there=exists)
             private.wait_ready()
             public.wait_ready()
             maintenance.start()
             seconds = time.monotonic() - begun
-            _print(READY.format(seconds=seconds, data=installation.folder, public=public.url, private=private.url))
+            addresses = {"public": public.url, "private": private.url}
+            _print(READY.format(seconds=seconds, data=installation.folder, api_key=api_key, **addresses))
             watched = [Supervised(each.name, each, _print_error) for each in (private, public, maintenance)]
             if server is not None:
                 watched.insert(0, Supervised("PostgreSQL", server, _print_error))

@@ -22,6 +22,8 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
+from statistics_api.access.credentials import new_key_cache
+from statistics_api.access.documentation import add_security_schemes
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
@@ -79,7 +81,11 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         try:
-            yield {"gateways": gateways, "readers": {family.name: family.new_reader(database) for family in families}}
+            yield {
+                "gateways": gateways,
+                "readers": {family.name: family.new_reader(database) for family in families},
+                "keys": new_key_cache(database),
+            }
         finally:
             await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
             await device_api.close()
@@ -102,6 +108,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
         app.include_router(family.router)
+    add_security_schemes(app.openapi())
     return add_middleware(
         app,
         routers=[family.router for family in families],

@@ -117,6 +117,15 @@ def test_the_private_document_asks_for_the_token_wherever_the_service_does(priva
         assert ("401" in operation["responses"]) == needs_token
 
 
+def test_the_public_document_offers_an_api_key_wherever_one_is_read(public: httpx2.Client) -> None:
+    schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
+    assert schemes["apiKey"]["name"] == "X-API-Key"
+    for _, path, operation in operations(public):
+        takes_key = path.startswith("/Log/")
+        assert operation.get("security") == ([{}, *({name: []} for name in schemes)] if takes_key else None)
+        assert operation["responses"].keys() >= {"401", "403"} or not takes_key
+
+
 def test_the_examples_are_the_documents_own_words(public: httpx2.Client) -> None:
     document = public.get("/openapi.json").json()
     body = document["paths"]["/Log/auth"]["post"]["requestBody"]["content"]["application/json"]["schema"]

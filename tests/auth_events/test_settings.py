@@ -99,6 +99,7 @@ ANSWERS: dict[str, tuple[str, str, bytes, dict[str, str], int]] = {
     "not allowed": ("PUT", "/Log/auth", b"", {}, 405),
     "too large": ("POST", "/Log/auth", b"x" * 70_000, {}, 413),
     "coding": ("POST", "/Log/auth", b"{}", {"Content-Encoding": "br"}, 415),
+    "refused key": ("GET", "/Log/auth/statistics", b"", {"X-API-Key": "x"}, 401),
     "malformed": ("POST", "/Log/auth", b"{", {}, 422),
     "unknown parameter": ("GET", "/health?x=1", b"", {}, 422),
 }
@@ -112,7 +113,8 @@ def test_every_answer_can_be_read_by_the_page(cors: httpx2.Client, name: str) ->
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
     vary = {each.strip() for each in answer.headers["vary"].split(",")}
-    assert vary == ({"Origin", "Accept"} if "timeseries" in path else {"Origin"})
+    by_project = {"Authorization", "X-API-Key"} if path.startswith("/Log/auth/") and status in {200, 304} else set()
+    assert vary == {"Origin"} | ({"Accept"} if "timeseries" in path else set()) | by_project
 
 
 def test_a_429_and_a_503_can_be_read_by_the_page(start_product: StartProduct) -> None:

@@ -30,6 +30,7 @@ def modes(path: Path) -> dict[str, int]:
 
 def test_it_starts_answers_stops_without_an_orphan_and_finds_its_data_again(launch: StartLauncher) -> None:
     first = launch().wait_ready()
+    first.wait_for(r"X-API-Key: ds_live_\w+'")
     log_event(first.public_url)
 
     assert first.end(signal.SIGTERM) == 0
@@ -38,6 +39,12 @@ def test_it_starts_answers_stops_without_an_orphan_and_finds_its_data_again(laun
 
     second = launch(again=first).wait_ready()
     assert count(second.public_url) == 1
+    second.wait_for(r"X-API-Key: ds_live_\w+'")
+    first_key, second_key = (re.findall(r"X-API-Key: (\w+)", each.printed) for each in (first, second))
+    assert first_key == second_key
+    kept = first.data / "api-key"
+    assert [kept.read_text().strip()] == first_key
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.skipif(
@@ -45,7 +52,7 @@ def test_it_starts_answers_stops_without_an_orphan_and_finds_its_data_again(laun
 )
 def test_the_curl_lines_that_it_prints_work(launch: StartLauncher) -> None:
     run = launch().wait_ready()
-    run.wait_for(r"timeseries")
+    run.wait_for(r"X-API-Key: ds_live_\w+'\n")
     lines = re.findall(r"^  (curl .*?[^\\])$", run.printed, re.MULTILINE | re.DOTALL)
 
     def run_in_a_shell(line: str) -> str:
@@ -53,10 +60,11 @@ def test_the_curl_lines_that_it_prints_work(launch: StartLauncher) -> None:
 
     answers = [run_in_a_shell(line) for line in lines]
 
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert answers[0] == '{"statusCode":200,"message":"Device registered successfully"}'
     assert answers[1] == '{"deviceType":"iOS","count":1}'
     assert '"count":1' in answers[2]
+    assert answers[3].endswith('"total":0}')
 
 
 def test_ctrl_c_twice_is_as_good_as_once(launch: StartLauncher) -> None:

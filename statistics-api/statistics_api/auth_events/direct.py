@@ -8,6 +8,7 @@ from contract.auth_events.events import DeviceType
 from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.http.etag import matches
 from servicekit.protocol.direct_routes import DirectResponse, Pending
+from statistics_api.access.credentials import has_credential
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 
@@ -33,7 +34,7 @@ class DirectStatistics:
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> StatisticsQuestion | None:
         """Return the question, or None if the request is not ordinary."""
-        if payload not in _QUERIES:
+        if payload not in _QUERIES or has_credential(headers):
             return None
         sent = headers.get(b"if-none-match")
         return StatisticsQuestion(_QUERIES[payload], None if sent is None else sent.decode("latin-1"))

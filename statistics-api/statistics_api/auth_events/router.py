@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from contract.access import Scope
 from contract.auth_events.events import (
     DeviceType,
     DeviceTypeCount,
@@ -27,6 +28,8 @@ from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
+from statistics_api.access.credentials import credential_of
+from statistics_api.access.documentation import OPTIONAL_KEY
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.direct import DirectStatistics
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -78,7 +81,8 @@ class StatisticsReader:
 
     def __init__(self, database: Database) -> None:
         async def read_totals(project_id: int) -> Totals:
-            return Totals(await database.run(partial(queries.totals, project_id=project_id), READ_SECONDS_MAX))
+            work = partial(queries.totals, project_id=project_id)
+            return Totals(await database.run(work, READ_SECONDS_MAX), project_id)
 
         async def read_series(key: SeriesKey) -> dict[DeviceType, list[int]]:
             work = partial(
@@ -99,8 +103,8 @@ class StatisticsReader:
     response_model=Registered,
     summary="Record one event",
     response_description="Recorded: this is sent after COMMIT",
-    responses=refusals(400, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
-    openapi_extra=event_body(AUTH_EVENTS),
+    responses=refusals(400, 401, 403, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
+    openapi_extra=event_body(AUTH_EVENTS) | OPTIONAL_KEY,
 )
 @hot
 async def log_auth(request: Request) -> Response:
@@ -110,7 +114,8 @@ async def log_auth(request: Request) -> Response:
     must be equal if both are sent. Within 48 hours a repeat gets the same response with `Idempotent-Replayed: true`;
     the same key with other values is a 409. The body has at most 64 KiB.
     """
-    return await record_event(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
+    credential = await credential_of(request, Scope.INGEST)
+    return await record_event(request, AUTH_EVENTS, credential.project_id)
 
 
 @router.post(
@@ -118,8 +123,8 @@ async def log_auth(request: Request) -> Response:
     response_model=BatchResponse,
     summary="Record up to 10,000 events in one transaction",
     response_description="Every item that was not plainly registered is listed",
-    responses=refusals(408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
-    openapi_extra=batch_body(AUTH_EVENTS, _BATCH),
+    responses=refusals(401, 403, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
+    openapi_extra=batch_body(AUTH_EVENTS, _BATCH) | OPTIONAL_KEY,
 )
 async def log_auth_batch(request: Request) -> Response:
     """The body is a JSON array, or one JSON object per line (NDJSON); the content type says which. It has at most
@@ -129,16 +134,18 @@ async def log_auth_batch(request: Request) -> Response:
     counted once, even if it is sent again in another batch or as a single event. With an `Idempotency-Key`, a repeat of
     the whole batch gets the first response; that key is not the key of any event.
     """
-    return await record_batch(request, AUTH_EVENTS, DEFAULT_PROJECT_ID)
+    credential = await credential_of(request, Scope.INGEST)
+    return await record_batch(request, AUTH_EVENTS, credential.project_id)
 
 
 @router.get(
     "/statistics",
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
-    responses=refusals(400, 422, 429, 503)
+    responses=refusals(400, 401, 403, 422, 429, 503)
     | {200: {"headers": _ETAG_HEADER}, 304: {"description": "The response that you have is current"}},
-    openapi_extra={
+    openapi_extra=OPTIONAL_KEY
+    | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
             {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}},
@@ -150,9 +157,10 @@ async def statistics(request: Request) -> Response:
     """The counts are exact, include all events ever recorded, and are read-your-writes: an event that was answered with
     200 is in the next count.
     """
+    credential = await credential_of(request, Scope.READ)
     device_type = _device_type(request)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
-    answer = (await reader.totals.get(DEFAULT_PROJECT_ID)).answer(device_type)
+    answer = (await reader.totals.get(credential.project_id)).answer(device_type)
     return answer.not_modified if is_current(request.scope, answer.etag) else answer.found
 
 
@@ -160,8 +168,9 @@ async def statistics(request: Request) -> Response:
     "/timeseries",
     response_model=TimeSeries,
     summary="How many events in each minute, hour, day or month",
-    responses=refusals(400, 422, 429, 503) | CSV_RESPONSE,
-    openapi_extra={
+    responses=refusals(400, 401, 403, 422, 429, 503) | CSV_RESPONSE,
+    openapi_extra=OPTIONAL_KEY
+    | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: one series for each device type.", example="iOS"),
             *_RANGE.documented(),
@@ -175,13 +184,14 @@ async def timeseries(request: Request) -> Response:
 
     A series has at most 10,000 points: a longer range is refused and never cut. Minutes are kept for 35 days.
     """
+    credential = await credential_of(request, Scope.READ)
     device_type = _device_type(request)
     as_csv = wants_csv(request)
     # Both the range and the response are computed in a thread: 10,000 points of four types take 15 ms and 45 ms.
     requested = await asyncio.to_thread(_RANGE.read, request.query_params, clock.now())
     device_types = tuple(DeviceType) if device_type is None else (device_type,)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
-    counts = await reader.series.get(SeriesKey(DEFAULT_PROJECT_ID, device_types, requested))
+    counts = await reader.series.get(SeriesKey(credential.project_id, device_types, requested))
     return await asyncio.to_thread(_series_as_csv if as_csv else _series_as_json, requested, counts)
 
 

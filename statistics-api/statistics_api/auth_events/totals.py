@@ -9,15 +9,17 @@ from pydantic_core import to_json
 from contract.auth_events.events import DeviceType
 from servicekit.http.etag import strong_etag
 from servicekit.protocol.direct_routes import DirectResponse
+from statistics_api.access.documentation import VARY
 
 
 class Answer:
     """The answer to one question about the totals; each form of it is made when the first request needs it."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, project_id: int) -> None:
         self._body = body
-        self.etag = strong_etag(body)
-        self._headers = {"ETag": self.etag, "Cache-Control": "no-cache"}
+        # The same counts of two projects are two answers: a cache must not take one for the other.
+        self.etag = strong_etag(b"%d %b" % (project_id, body))
+        self._headers = {"ETag": self.etag, "Cache-Control": "no-cache", **VARY}
 
     @cached_property
     def found(self) -> Response:
@@ -43,15 +45,16 @@ class Answer:
 class Totals:
     """The number of events of each device type, as one query found them."""
 
-    def __init__(self, counts: Mapping[DeviceType, int]) -> None:
+    def __init__(self, counts: Mapping[DeviceType, int], project_id: int) -> None:
         self._counts = counts
+        self._project_id = project_id
         self._answers: dict[DeviceType | None, Answer] = {}
 
     def answer(self, device_type: DeviceType | None) -> Answer:
         """Return the answer for one device type; None stands for all of them and their sum."""
         made = self._answers.get(device_type)
         if made is None:
-            made = self._answers[device_type] = Answer(self._body(device_type))
+            made = self._answers[device_type] = Answer(self._body(device_type), self._project_id)
         return made
 
     def _body(self, device_type: DeviceType | None) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple
 
 from servicekit.http.bodies import is_idempotency_key
 from servicekit.protocol.direct_routes import DirectResponse, Pending
+from statistics_api.access.credentials import has_credential
 from statistics_api.delivery.accepting import accept_plain, read_plain
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
@@ -30,7 +31,9 @@ class DirectRecording(Generic[EventModel]):
         self._responses: dict[bool, DirectResponse] = {}
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> PlainEvent | None:
-        """Return the event, or None if it is not plain."""
+        """Return the event, or None if it is not plain, or is sent with a credential."""
+        if has_credential(headers):
+            return None
         sent = headers.get(b"idempotency-key")
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):

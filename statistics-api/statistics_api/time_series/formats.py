@@ -12,12 +12,13 @@ from fastapi import Request, Response
 from servicekit.errors import Invalid
 from servicekit.http.accept import preferred
 from servicekit.http.openapi import query
+from statistics_api.access.documentation import VARY
 
 CSV = "text/csv"
 JSON = "application/json"
 _MEDIA_TYPES: Mapping[str, str] = {"json": JSON, "csv": CSV}
-# A cache must not send the stored format to a client that prefers the other one.
-_VARY = {"Vary": "Accept"}
+# A cache must not send the stored format to a client that prefers the other one, nor one project's series to another.
+_VARY = {"Vary": f"Accept, {VARY['Vary']}"}
 
 FORMAT_PARAMETER = query("format", Literal["json", "csv"], "Default: what `Accept` prefers, and JSON.", example="json")
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {

@@ -1,0 +1,95 @@
+"""Reads the credential of a request: an API key in `X-API-Key` or `Authorization: Bearer`, or none."""
+
+from collections.abc import Mapping
+from functools import partial
+from hmac import compare_digest
+from typing import NamedTuple
+
+from fastapi import Request
+from starlette.types import Scope as RequestScope
+
+from contract.access import Scope, key_digest, key_id_of
+from contract.projects import DEFAULT_PROJECT_ID
+from servicekit.database.pool import Database
+from servicekit.errors import Forbidden, NotAuthenticated
+from servicekit.http.headers import headers
+from servicekit.process import clock
+from statistics_api.access import queries
+from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.queries import StoredKey
+
+READ_SECONDS_MAX = 3.0
+_KEY_HEADER = b"x-api-key"
+_AUTHORIZATION = b"authorization"
+_CREDENTIAL_HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION})
+# One sentence for every key that is refused: it tells nobody whether a key exists.
+_NOT_VALID = "the API key is not valid"
+
+
+class Credential(NamedTuple):
+    """What a request may do, and in which project; `key_id` is None for a request without a key."""
+
+    project_id: int
+    scopes: frozenset[str]
+    key_id: str | None
+
+
+_WITHOUT_KEY = Credential(DEFAULT_PROJECT_ID, frozenset({Scope.INGEST, Scope.READ}), None)
+
+
+def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
+    """Whether one of these headers carries a credential: then a direct route leaves the request to the framework."""
+    return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
+
+
+def new_key_cache(database: Database) -> KeyCache:
+    """Return the cache of a process, which `credential_of` finds in `request.state.keys`."""
+
+    async def read(key_id: str) -> tuple[StoredKey, ...]:
+        return await database.run(partial(queries.keys, key_id=key_id), READ_SECONDS_MAX)
+
+    return KeyCache(read)
+
+
+async def credential_of(request: Request, scope: Scope) -> Credential:
+    """Return the credential of a request that needs this scope; without a key, that of the default project.
+
+    Raises:
+        NotAuthenticated: the key is malformed, unknown, revoked or expired, its project is inactive, or there are two.
+        Forbidden: the key does not have the scope.
+        NotRecorded: the key is not remembered, and the database cannot be asked.
+    """
+    text = _presented(request.scope)
+    if text is None:
+        return _WITHOUT_KEY
+    key_id = key_id_of(text)
+    if key_id is None:
+        raise NotAuthenticated(_NOT_VALID)
+    cache: KeyCache = request.state.keys
+    credential = _credential(text, key_id, await cache.get(key_id))
+    if scope not in credential.scopes:
+        raise Forbidden(f"the API key does not have the scope {scope}")
+    return credential
+
+
+def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Credential:
+    digest = key_digest(text)
+    for each in stored:
+        if compare_digest(each.digest, digest):
+            if each.is_active and (each.expires_at is None or clock.now() < each.expires_at):
+                return Credential(each.project_id, each.scopes, key_id)
+            break
+    raise NotAuthenticated(_NOT_VALID)
+
+
+def _presented(scope: RequestScope) -> str | None:
+    """Return the one key of a request, as it was sent, or None if it has none."""
+    sent = {value.strip() for value in headers(scope, _KEY_HEADER)}
+    for value in headers(scope, _AUTHORIZATION):
+        scheme, _, token = value.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAuthenticated("the scheme of Authorization must be Bearer, followed by an API key")
+        sent.add(token.strip())
+    if len(sent) > 1:
+        raise NotAuthenticated("the request has two different API keys")
+    return sent.pop() if sent else None

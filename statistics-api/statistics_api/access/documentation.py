@@ -1,0 +1,25 @@
+"""What responses and their documentation say about API keys."""
+
+from typing import Any
+
+from contract.access import KEY_PATTERN
+from servicekit.http.openapi import Schema
+
+_SCHEMES: dict[str, Schema] = {
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": f"A key of a project: `{KEY_PATTERN}`. It decides which project is recorded to and read from.",
+    },
+    "bearerKey": {"type": "http", "scheme": "bearer", "description": "The same key in `Authorization`."},
+}
+# A response depends on the key: a cache must not give it to a client with another one.
+VARY = {"Vary": "Authorization, X-API-Key"}
+# The `openapi_extra` of a route that works with a key, and without one for the default project.
+OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _SCHEMES)]}
+
+
+def add_security_schemes(document: dict[str, Any]) -> None:
+    """Describe the ways to send a key in an OpenAPI document."""
+    document.setdefault("components", {})["securitySchemes"] = _SCHEMES

@@ -1,0 +1,191 @@
+"""What a process remembers of keys: no longer than stated, no more than stated, and nothing of a wrong secret."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.requests import Request
+
+from contract.access import Scope, new_key
+from device_registration_api.access import keys
+from device_registration_api.access.projects import create_project
+from servicekit.database.connection_string import SessionTimeouts, dsn
+from servicekit.database.pool import Database
+from servicekit.errors import NotAuthenticated, NotRecorded
+from servicekit.process import clock
+from statistics_api.access import key_cache, queries
+from statistics_api.access.credentials import Credential, credential_of
+from statistics_api.access.key_cache import KeyCache
+from tests.access.conftest import key_id
+from tests.access.key_commands import connected
+from tests.database import rows
+
+if TYPE_CHECKING:
+    from statistics_api.access.queries import StoredKey
+    from tests.servers import MigratedDatabase
+
+
+class World:
+    """A cache over a real database, with a clock that a test steps and a count of its queries."""
+
+    def __init__(self, database: Database) -> None:
+        self.now = 1_000.0
+        self.queries = 0
+        self._database = database
+        self.cache = KeyCache(self._read, lambda: self.now)
+
+    async def _read(self, key: str) -> tuple[StoredKey, ...]:
+        self.queries += 1
+        return await self._database.run(lambda lease: queries.keys(lease, key), 3.0)
+
+    async def ask(self, key: str) -> Credential:
+        scope = {
+            "type": "http",
+            "headers": [(b"x-api-key", key.encode())],
+            "state": {"keys": self.cache},
+        }
+        return await credential_of(Request(scope), Scope.READ)
+
+
+@asynccontextmanager
+async def world(database: MigratedDatabase, **changes: str) -> AsyncIterator[World]:
+    env = database.reader_env | changes
+    pool = Database(
+        dsn(
+            host=env["DB_HOST"],
+            port=int(env["DB_PORT"]),
+            name=env["DB_NAME"],
+            user=env["DB_USER"],
+            password=env["DB_PASSWORD"],
+            application="test",
+            timeouts=SessionTimeouts(statement_seconds=3, lock_seconds=1, idle_in_transaction_seconds=3),
+        ),
+        connections_max=2,
+        wait_seconds_max=1.0,
+        read_only=True,
+    )
+    try:
+        yield World(pool)
+    finally:
+        pool.close()
+
+
+def make(database: MigratedDatabase, life: timedelta | None = None) -> tuple[str, str]:
+    """A project and a key of it."""
+    with connected(database) as conn:
+        project = create_project(conn, "shop").project_key
+        expires_at = None if life is None else clock.now() + life
+        return project, keys.create_key(conn, project, "k", list(Scope), expires_at=expires_at, active_max=10)
+
+
+async def test_a_key_is_read_once_in_30_seconds_and_revoked_within_them(database: MigratedDatabase) -> None:
+    project, key = make(database)
+    async with world(database) as asked:
+        for _ in range(5):
+            assert (await asked.ask(key)).key_id == key_id(key)
+        assert asked.queries == 1
+        with connected(database) as conn:
+            keys.revoke_key(conn, project, key_id(key))
+        asked.now += key_cache.KEPT_SECONDS - 0.1
+        await asked.ask(key)
+        asked.now += 0.1
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(key)
+        assert asked.queries == 2
+    assert key_cache.KEPT_SECONDS == 30
+
+
+async def test_the_30_seconds_begin_with_the_query(database: MigratedDatabase) -> None:
+    """A slow query may have seen the key just before it was revoked."""
+    _, key = make(database)
+    async with world(database) as asked:
+        read = asked.cache._reads._read  # noqa: SLF001 - only so can a query be slow
+
+        async def slow(wanted: str) -> object:
+            outcome = await read(wanted)
+            asked.now += 10
+            return outcome
+
+        asked.cache._reads._read = slow  # type: ignore[assignment]  # noqa: SLF001
+        await asked.ask(key)
+        asked.now += key_cache.KEPT_SECONDS - 10
+        await asked.ask(key)
+        assert asked.queries == 2
+
+
+async def test_garbage_and_wrong_secrets_ask_nothing(database: MigratedDatabase) -> None:
+    _, key = make(database)
+    async with world(database) as asked:
+        await asked.ask(key)
+        other = new_key()
+        for wrong in (key[:-1] + "-", "x", "", key[::-1], other.text[:-3] + "000"):
+            with pytest.raises(NotAuthenticated):
+                await asked.ask(wrong)
+        assert asked.queries == 1
+
+
+async def test_random_keys_cannot_fill_the_memory_nor_drive_out_a_known_key(
+    database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_cache, "UNKNOWN_KEPT_MAX", 5)
+    monkeypatch.setattr(key_cache, "KEPT_MAX", 2)
+    _, key = make(database)
+    async with world(database) as asked:
+        await asked.ask(key)
+        unknown = [new_key().text for _ in range(20)]
+        for each in unknown:
+            with pytest.raises(NotAuthenticated):
+                await asked.ask(each)
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(unknown[-1])
+        await asked.ask(key)
+        assert asked.queries == 21
+        assert len(asked.cache._unknown) == 5  # noqa: SLF001 - the bound is what is tested
+        for _ in range(3):
+            await asked.ask(make(database)[1])
+        assert len(asked.cache._known) == 2  # noqa: SLF001
+        asked.now += key_cache.UNKNOWN_KEPT_SECONDS
+        before = asked.queries
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(unknown[-1])
+        assert asked.queries == before + 1
+
+
+async def test_a_remembered_key_expires_by_the_clock(
+    database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = make(database, timedelta(hours=1))
+    async with world(database) as asked:
+        await asked.ask(key)
+        real = clock.now
+        monkeypatch.setattr(clock, "now", lambda: real() + timedelta(minutes=59))
+        await asked.ask(key)
+        monkeypatch.setattr(clock, "now", lambda: real() + timedelta(minutes=61))
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(key)
+        assert asked.queries == 1
+
+
+async def test_without_the_database_a_remembered_key_works_until_its_end_and_then_it_is_no_401(
+    database: MigratedDatabase,
+) -> None:
+    _, key = make(database)
+    async with world(database) as asked:
+        await asked.ask(key)
+        rows(database, "REVOKE SELECT ON stats.api_key FROM stats_reader")
+        asked.now += key_cache.KEPT_SECONDS - 0.1
+        await asked.ask(key)
+        asked.now += 0.1
+        with pytest.raises(NotRecorded):
+            await asked.ask(key)
+        with pytest.raises(NotRecorded):
+            await asked.ask(make(database)[1])
+    async with world(database, DB_PORT="1") as unreachable:
+        with pytest.raises(NotRecorded):
+            await unreachable.ask(key)
+        with pytest.raises(NotAuthenticated):
+            await unreachable.ask("garbage")
