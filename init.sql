@@ -8,6 +8,7 @@
 --     <fact>_YYYYMMDD      the partition of the week that begins on that Monday
 --     <fact>_default       the partition of rows whose week has no partition yet
 --     <fact>_total, <fact>_minute, <fact>_quarter_hour, <fact>_day      rollups, over time or by time
+--     <fact>_endpoint_day, …            rollups with other groups: a word of their own before the period
 --     <fact>_retired       the sums of the weeks that are no longer stored
 --
 -- Two rules keep the schema ready for several machines: every key begins with project_id, and no foreign key crosses
@@ -60,7 +61,7 @@ CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
 );
 
--- 2. Facts: append-only, one row per sign-in
+-- 2. Facts: append-only, one row per event
 
 -- received_at decides the partition and the retention, occurred_at the bucket. The key holds received_at because
 -- a key of a partitioned table must; an internal retry carries the same received_at and so finds the first attempt.
@@ -87,6 +88,114 @@ CREATE INDEX auth_event_commit_xid ON auth_event USING brin (commit_xid);
 -- means that it has not run for a month: nothing is lost, `maintain` raises an alarm and moves the rows to a partition
 -- of their own.
 CREATE TABLE auth_event_default PARTITION OF auth_event DEFAULT;
+
+-- The first response time, in microseconds, of each of the 983 cells that requests are counted by. Both ends of a cell
+-- are within a factor of 101/99 of each other. A literal, so that a statement computes nothing before its first row.
+CREATE FUNCTION latency_bounds() RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+        30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57,
+        58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85,
+        86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 101, 103, 105, 107, 109, 111, 113, 115, 117, 119, 121,
+        123, 125, 127, 129, 131, 133, 135, 137, 139, 141, 143, 145, 147, 149, 152, 155, 158, 161, 164, 167, 170, 173,
+        176, 179, 182, 185, 188, 191, 194, 197, 200, 204, 208, 212, 216, 220, 224, 228, 232, 236, 240, 244, 248, 253,
+        258, 263, 268, 273, 278, 283, 288, 293, 298, 304, 310, 316, 322, 328, 334, 340, 346, 352, 359, 366, 373, 380,
+        387, 394, 401, 409, 417, 425, 433, 441, 449, 458, 467, 476, 485, 494, 503, 513, 523, 533, 543, 553, 564, 575,
+        586, 597, 609, 621, 633, 645, 658, 671, 684, 697, 711, 725, 739, 753, 768, 783, 798, 814, 830, 846, 863, 880,
+        897, 915, 933, 951, 970, 989, 1008, 1028, 1048, 1069, 1090, 1112, 1134, 1156, 1179, 1202, 1226, 1250, 1275,
+        1300, 1326, 1352, 1379, 1406, 1434, 1462, 1491, 1521, 1551, 1582, 1613, 1645, 1678, 1711, 1745, 1780, 1815,
+        1851, 1888, 1926, 1964, 2003, 2043, 2084, 2126, 2168, 2211, 2255, 2300, 2346, 2393, 2441, 2490, 2540, 2591,
+        2643, 2696, 2750, 2805, 2861, 2918, 2976, 3036, 3097, 3159, 3222, 3287, 3353, 3420, 3489, 3559, 3630, 3703,
+        3777, 3853, 3930, 4009, 4089, 4171, 4255, 4340, 4427, 4516, 4607, 4700, 4794, 4890, 4988, 5088, 5190, 5294,
+        5400, 5509, 5620, 5733, 5848, 5966, 6086, 6208, 6333, 6460, 6590, 6723, 6858, 6996, 7137, 7281, 7428, 7578,
+        7731, 7887, 8046, 8208, 8373, 8542, 8714, 8890, 9069, 9252, 9438, 9628, 9822, 10020, 10222, 10428, 10638, 10852,
+        11071, 11294, 11522, 11754, 11991, 12233, 12480, 12732, 12989, 13251, 13518, 13791, 14069, 14353, 14642, 14937,
+        15238, 15545, 15859, 16179, 16505, 16838, 17178, 17525, 17879, 18240, 18608, 18983, 19366, 19757, 20156, 20563,
+        20978, 21401, 21833, 22274, 22723, 23182, 23650, 24127, 24614, 25111, 25618, 26135, 26662, 27200, 27749, 28309,
+        28880, 29463, 30058, 30665, 31284, 31916, 32560, 33217, 33888, 34572, 35270, 35982, 36708, 37449, 38205, 38976,
+        39763, 40566, 41385, 42221, 43073, 43943, 44830, 45735, 46658, 47600, 48561, 49542, 50542, 51563, 52604, 53666,
+        54750, 55856, 56984, 58135, 59309, 60507, 61729, 62976, 64248, 65545, 66869, 68219, 69597, 71003, 72437, 73900,
+        75392, 76915, 78468, 80053, 81670, 83319, 85002, 86719, 88470, 90257, 92080, 93940, 95837, 97773, 99748, 101763,
+        103818, 105915, 108054, 110236, 112462, 114733, 117050, 119414, 121826, 124287, 126797, 129358, 131971, 134637,
+        137356, 140130, 142960, 145848, 148794, 151799, 154865, 157993, 161184, 164440, 167762, 171151, 174608, 178135,
+        181733, 185404, 189149, 192970, 196868, 200845, 204902, 209041, 213264, 217572, 221967, 226451, 231025, 235692,
+        240453, 245310, 250265, 255320, 260477, 265739, 271107, 276583, 282170, 287870, 293685, 299618, 305670, 311845,
+        318144, 324571, 331127, 337816, 344640, 351602, 358705, 365951, 373343, 380885, 388579, 396429, 404437, 412607,
+        420942, 429445, 438120, 446970, 455999, 465211, 474609, 484197, 493978, 503957, 514137, 524523, 535119, 545929,
+        556957, 568208, 579686, 591396, 603343, 615531, 627965, 640651, 653593, 666796, 680266, 694008, 708028, 722331,
+        736923, 751810, 766998, 782492, 798299, 814426, 830879, 847664, 864788, 882258, 900081, 918264, 936814, 955739,
+        975046, 994743, 1014838, 1035339, 1056254, 1077592, 1099361, 1121570, 1144227, 1167342, 1190924, 1214983,
+        1239528, 1264568, 1290114, 1316176, 1342765, 1369891, 1397565, 1425798, 1454602, 1483987, 1513966, 1544551,
+        1575754, 1607587, 1640063, 1673195, 1706996, 1741480, 1776661, 1812553, 1849170, 1886526, 1924637, 1963518,
+        2003185, 2043653, 2084938, 2127057, 2170027, 2213865, 2258589, 2304217, 2350766, 2398256, 2446705, 2496133,
+        2546559, 2598004, 2650488, 2704033, 2758659, 2814389, 2871245, 2929249, 2988425, 3048797, 3110388, 3173224,
+        3237329, 3302729, 3369450, 3437519, 3506963, 3577810, 3650088, 3723827, 3799055, 3875803, 3954102, 4033982,
+        4115476, 4198616, 4283436, 4369970, 4458252, 4548317, 4640202, 4733943, 4829578, 4927145, 5026683, 5128232,
+        5231832, 5337525, 5445353, 5555360, 5667589, 5782085, 5898894, 6018063, 6139640, 6263673, 6390211, 6519306,
+        6651009, 6785372, 6922450, 7062297, 7204969, 7350523, 7499018, 7650513, 7805068, 7962746, 8123609, 8287722,
+        8455150, 8625961, 8800222, 8978004, 9159377, 9344414, 9533190, 9725779, 9922259, 10122708, 10327207, 10535837,
+        10748682, 10965827, 11187358, 11413365, 11643938, 11879169, 12119152, 12363983, 12613760, 12868583, 13128554,
+        13393777, 13664358, 13940405, 14222029, 14509342, 14802460, 15101499, 15406579, 15717823, 16035354, 16359300,
+        16689790, 17026957, 17370935, 17721862, 18079879, 18445129, 18817757, 19197913, 19585749, 19981420, 20385085,
+        20796904, 21217043, 21645670, 22082956, 22529076, 22984208, 23448535, 23922242, 24405519, 24898559, 25401560,
+        25914722, 26438251, 26972357, 27517253, 28073157, 28640291, 29218882, 29809162, 30411367, 31025738, 31652520,
+        32291964, 32944326, 33609867, 34288854, 34981558, 35688256, 36409230, 37144770, 37895169, 38660727, 39441751,
+        40238554, 41051454, 41880776, 42726852, 43590020, 44470626, 45369022, 46285567, 47220628, 48174580, 49147803,
+        50140687, 51153630, 52187036, 53241319, 54316901, 55414212, 56533691, 57675785, 58840952, 60029658, 61242378,
+        62479597, 63741811, 65029524, 66343251, 67683518, 69050861, 70445827, 71868975, 73320873, 74802102, 76313255,
+        77854936, 79427762, 81032363, 82669380, 84339468, 86043295, 87781543, 89554907, 91364097, 93209836, 95092862,
+        97013929, 98973806, 100973276, 103013140, 105094213, 107217328, 109383334, 111593098, 113847504, 116147453,
+        118493866, 120887681, 123329856, 125821368, 128363213, 130956409, 133601993, 136301023, 139054579, 141863762,
+        144729696, 147653528, 150636427, 153679587, 156784225, 159951583, 163182928, 166479552, 169842775, 173273942,
+        176774425, 180345625, 183988970, 187705918, 191497956, 195366601, 199313401, 203339934, 207447811, 211638675,
+        215914203, 220276106, 224726128, 229266049, 233897686, 238622891, 243443555, 248361606, 253379012, 258497779,
+        263719956, 269047631, 274482936, 280028045, 285685177, 291456594, 297344606, 303351567, 309479881, 315731999,
+        322110423, 328617704, 335256445, 342029302, 348938984, 355988256, 363179937, 370516905, 378002095, 385638500,
+        393429176, 401377240, 409485871, 417758312, 426197873, 434807931, 443591929, 452553382, 461695874, 471023063,
+        480538680, 490246532, 500150502, 510254552, 520562724, 531079142, 541808013, 552753629, 563920368, 575312698,
+        586935176, 598792452, 610889269, 623230466, 635820980, 648665848, 661770208, 675139303, 688778480, 702693196,
+        716889018, 731371624, 746146808, 761220480, 776598671, 792287533, 808293341, 824622499, 841281539, 858277125,
+        875616056, 893305269, 911351840, 929762988, 948546078, 967708625, 987258294, 1007202906, 1027550439, 1048309033,
+        1069486993, 1091092790, 1113135068, 1135622645, 1158564516, 1181969859, 1205848037, 1230208603, 1255061302,
+        1280416075, 1306283066, 1332672622, 1359595301, 1387061872, 1415083323, 1443670864, 1472835931, 1502590192,
+        1532945549, 1563914145, 1595508370, 1627740862, 1660624515, 1694172485, 1728398191, 1763315326, 1798937857,
+        1835280035, 1872356399, 1910181780, 1948771310, 1988140427, 2028304880, 2069280736, 2111084387, 2153732556,
+        2197242304, 2241631037, 2286916512, 2333116845, 2380250518, 2428336387, 2477393687, 2527442044, 2578501479,
+        2630592417, 2683735698, 2737952580, 2793264753, 2849694343, 2907263925, 2965996529, 3025915650, 3087045259,
+        3149409809, 3213034249, 3277944031, 3344165122, 3411724013, 3480647730, 3550963845]::bigint[];
+
+-- Requests that a client's own API answered. The class and the cell are computed here and nowhere else, so that
+-- `verify-counts` compares what the service counted with what the database itself says of each fact.
+CREATE TABLE api_request (
+    project_id    int         NOT NULL,
+    received_at   timestamptz NOT NULL,
+    event_id      uuid        NOT NULL,
+    occurred_at   timestamptz NOT NULL,
+    endpoint_id   int         NOT NULL CHECK (endpoint_id BETWEEN 0 AND 1000),
+    url_path      text        NOT NULL CHECK (char_length(url_path) <= 2048 AND starts_with(url_path, '/')),
+    method        text        NOT NULL CHECK (char_length(method) BETWEEN 1 AND 7),
+    status_code   smallint    NOT NULL CHECK (status_code BETWEEN 100 AND 599),
+    response_us   bigint      NOT NULL CHECK (response_us BETWEEN 0 AND 3600000000),
+    user_agent    text        CHECK (char_length(user_agent) BETWEEN 1 AND 512),
+    consumer      text        CHECK (char_length(consumer) BETWEEN 1 AND 128),
+    status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
+    latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
+    commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    PRIMARY KEY (project_id, received_at, event_id)
+) PARTITION BY RANGE (received_at);
+CREATE INDEX api_request_commit_xid ON api_request USING brin (commit_xid);
+CREATE TABLE api_request_default PARTITION OF api_request DEFAULT;
+
+-- The endpoints of a project, numbered from 1 in the order of their first request. A project has at most 1,000; the
+-- requests of any other endpoint are counted as endpoint 0. Assigned under an advisory lock of the project.
+CREATE TABLE api_endpoint (
+    project_id  int  NOT NULL,
+    endpoint_id int  NOT NULL CHECK (endpoint_id BETWEEN 1 AND 1000),
+    method      text NOT NULL,
+    url_path    text NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id)
+);
 
 -- A repeat is recognised by the client's own key for 48 hours; a table partitioned by time cannot hold such a key.
 -- Each kind of request has keys of its own. Release 0.1.0 claims with ON CONFLICT (project_id, key), and runs beside
@@ -154,6 +263,89 @@ CREATE TABLE auth_event_retired (
     PRIMARY KEY (project_id, device_type)
 );
 
+-- Each figure of API requests is a sum over such rows: counts, errors by class, averages, percentiles, the index of
+-- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
+CREATE TABLE api_request_minute (
+    project_id      int         NOT NULL,
+    bucket_start    timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
+    status_class    smallint    NOT NULL,
+    latency_cell    smallint    NOT NULL,
+    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count     bigint      NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric     NOT NULL,
+    response_us_min bigint      NOT NULL,
+    response_us_max bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+) WITH (fillfactor = 70);
+CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
+CREATE TABLE api_request_quarter_hour (
+    project_id      int         NOT NULL,
+    bucket_start    timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    status_class    smallint    NOT NULL,
+    latency_cell    smallint    NOT NULL,
+    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count     bigint      NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric     NOT NULL,
+    response_us_min bigint      NOT NULL,
+    response_us_max bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+) WITH (fillfactor = 70);
+CREATE TABLE api_request_day (
+    project_id      int         NOT NULL,
+    bucket_start    timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    status_class    smallint    NOT NULL,
+    latency_cell    smallint    NOT NULL,
+    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count     bigint      NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric     NOT NULL,
+    response_us_min bigint      NOT NULL,
+    response_us_max bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+) WITH (fillfactor = 70);
+-- The same for each endpoint.
+CREATE TABLE api_request_endpoint_quarter_hour (
+    project_id      int         NOT NULL,
+    bucket_start    timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    endpoint_id     int         NOT NULL,
+    status_class    smallint    NOT NULL,
+    latency_cell    smallint    NOT NULL,
+    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count     bigint      NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric     NOT NULL,
+    response_us_min bigint      NOT NULL,
+    response_us_max bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+) WITH (fillfactor = 70);
+CREATE TABLE api_request_endpoint_day (
+    project_id      int         NOT NULL,
+    bucket_start    timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    endpoint_id     int         NOT NULL,
+    status_class    smallint    NOT NULL,
+    latency_cell    smallint    NOT NULL,
+    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count     bigint      NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric     NOT NULL,
+    response_us_min bigint      NOT NULL,
+    response_us_max bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+) WITH (fillfactor = 70);
+CREATE TABLE api_request_retired (
+    project_id      int      NOT NULL,
+    endpoint_id     int      NOT NULL,
+    status_class    smallint NOT NULL,
+    latency_cell    smallint NOT NULL,
+    event_count     bigint   NOT NULL CHECK (event_count >= 0),
+    response_us_sum numeric  NOT NULL,
+    response_us_min bigint   NOT NULL,
+    response_us_max bigint   NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
+);
+
 -- 4. Views: all that the public service can read
 
 -- Views run with their owner's rights, so a reader needs no right on a base table. They return one row per slot: without
@@ -178,6 +370,29 @@ CREATE VIEW stats.api_key AS
       FROM api_key AS k
       JOIN project AS p USING (project_id);
 
+CREATE VIEW stats.api_request_minute AS
+    SELECT project_id, bucket_start, status_class, latency_cell,
+           event_count, response_us_sum, response_us_min, response_us_max
+      FROM api_request_minute;
+CREATE VIEW stats.api_request_quarter_hour AS
+    SELECT project_id, bucket_start, status_class, latency_cell,
+           event_count, response_us_sum, response_us_min, response_us_max
+      FROM api_request_quarter_hour;
+CREATE VIEW stats.api_request_day AS
+    SELECT project_id, bucket_start, status_class, latency_cell,
+           event_count, response_us_sum, response_us_min, response_us_max
+      FROM api_request_day;
+CREATE VIEW stats.api_request_endpoint_quarter_hour AS
+    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
+           event_count, response_us_sum, response_us_min, response_us_max
+      FROM api_request_endpoint_quarter_hour;
+CREATE VIEW stats.api_request_endpoint_day AS
+    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
+           event_count, response_us_sum, response_us_min, response_us_max
+      FROM api_request_endpoint_day;
+CREATE VIEW stats.api_endpoint AS
+    SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
+
 CREATE VIEW stats.schema_revision AS
     SELECT version_num AS revision FROM alembic_version;
 
@@ -189,15 +404,29 @@ CREATE SCHEMA maintenance;
 -- writes it, so the functions below build their statements from names that no caller chose.
 CREATE TABLE maintenance.fact_table (
     fact          text   PRIMARY KEY CHECK (fact ~ '^[a-z][a-z0-9_]{0,39}$'),
-    -- What the events are counted by: columns of the facts, of each rollup and of <fact>_retired.
+    -- What the events are counted by: columns of the facts, of <fact>_retired and, unless rollup_group_columns says
+    -- otherwise, of each rollup.
     group_columns text[] NOT NULL CHECK (group_columns[1] IS NOT DISTINCT FROM 'project_id'),
     -- Columns of the facts that are summed, besides counting: x becomes x_sum (numeric) in rollups and <fact>_retired.
     sum_columns   text[] NOT NULL DEFAULT '{}',
     -- Which rollups there are. Each has the group columns, event_count and the sums; all but the total, bucket_start.
-    rollups       text[] NOT NULL CHECK (rollups <@ ARRAY['total', 'minute', 'quarter_hour', 'day'])
+    -- A rollup with groups of its own is named by a word and the period: endpoint_day.
+    rollups       text[] NOT NULL CHECK (
+        array_to_string(rollups, ',', '') ~ '^(([a-z]+_)?(total|minute|quarter_hour|day)(,(?=.)|$))*$'),
+    -- Columns of the facts whose extremes are kept: x becomes x_min and x_max in rollups and <fact>_retired.
+    extreme_columns      text[] NOT NULL DEFAULT '{}',
+    -- The rollups that are counted by fewer columns than the facts: its name, and its columns, as JSON.
+    rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object')
 );
 INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
+INSERT INTO maintenance.fact_table
+    (fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns) VALUES
+    ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
+     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}',
+     '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
+       "day": ["project_id", "status_class", "latency_cell"],
+       "minute": ["project_id", "status_class", "latency_cell"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -262,9 +491,13 @@ DECLARE
     partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
     starts       CONSTANT timestamptz := maintenance.week_start(week);
     ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
+    -- Generated columns are computed again.
+    stored       CONSTANT text        := (
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+         WHERE attrelid = parent::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '');
     move_rows    CONSTANT text        := format(
-        'WITH gone AS (DELETE FROM %s WHERE received_at >= %L AND received_at < %L RETURNING *) '
-        'INSERT INTO %s SELECT * FROM gone', default_rows, starts, ends, partition);
+        'WITH gone AS (DELETE FROM %1$s WHERE received_at >= %2$L AND received_at < %3$L RETURNING *) '
+        'INSERT INTO %4$s (%5$s) SELECT %5$s FROM gone', default_rows, starts, ends, partition, stored);
     moved      bigint;
     moved_late bigint;
 BEGIN
@@ -307,16 +540,23 @@ DECLARE
     partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
     groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
     -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums         CONSTANT text := (
-        SELECT concat('count(*) AS event_count',
-                      string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), ''))
-          FROM unnest(known.sum_columns) AS c);
-    sum_names    CONSTANT text := (
-        SELECT concat('event_count', string_agg(format(', %I', c || '_sum'), '')) FROM unnest(known.sum_columns) AS c);
-    additions    CONSTANT text := (
-        SELECT concat('event_count = r.event_count + excluded.event_count',
-                      string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), ''))
-          FROM unnest(known.sum_columns) AS c);
+    sums         CONSTANT text := concat(
+        'count(*) AS event_count',
+        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
+    sum_names    CONSTANT text := concat(
+        'event_count',
+        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
+    additions    CONSTANT text := concat(
+        'event_count = r.event_count + excluded.event_count',
+        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
+                                  c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
     retired bigint;
 BEGIN
     -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
@@ -391,6 +631,14 @@ GRANT SELECT, INSERT ON auth_event TO registration_writer;
 GRANT SELECT ON auth_event_default, auth_event_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE ON auth_event_total, auth_event_quarter_hour TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON auth_event_minute TO registration_writer;
+GRANT SELECT, INSERT ON api_request, api_endpoint TO registration_writer;
+REVOKE EXECUTE ON FUNCTION latency_bounds() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION latency_bounds() TO registration_writer;
+GRANT SELECT ON api_request_default, api_request_retired TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON
+    api_request_quarter_hour, api_request_day, api_request_endpoint_quarter_hour, api_request_endpoint_day
+    TO registration_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON api_request_minute TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
 -- What a project and a key are does not change; whether they are valid does.
 GRANT SELECT, INSERT, UPDATE (is_active, updated_at) ON project TO registration_writer;

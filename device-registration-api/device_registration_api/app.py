@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
+from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.commands import AUTH_EVENTS
@@ -32,7 +33,7 @@ from servicekit.service.health import health_routes
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS,)
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.

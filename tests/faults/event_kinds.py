@@ -92,7 +92,10 @@ class SingleEvents:
 
     def counts(self, admin_url: str) -> dict[str, int]:
         statement = sql.SQL("SELECT {group}::text, sum(event_count)::int FROM {total} GROUP BY 1")
-        names = {"group": sql.Identifier(self.kind.group_column), "total": sql.Identifier(f"{self.kind.fact}_total")}
+        names = {
+            "group": sql.Identifier(self.kind.group_column),
+            "total": sql.Identifier(f"{self.kind.fact}_{self.kind.rollup}"),
+        }
         return dict(select(admin_url, statement.format(**names), {}))
 
 

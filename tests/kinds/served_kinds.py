@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
+from tests.kinds.tracking import PREFIX as TRACK_PREFIX
 from tests.servers import Programs
+
+API_REQUEST_FIELDS = (
+    "url_path",
+    "method",
+    "response_status_code",
+    "response_time_ms",
+    "user_agent",
+    "consumer",
+    "ip_hash",
+)
 
 # What `make test` starts in place of the delivered services to have the sample, too.
 WITH_SAMPLE = Programs(
@@ -48,6 +60,12 @@ class ServedKind:
     counts: Callable[[Any], dict[str, int]]
     # What a client gets back of the event that it sent as this body, apart from what the server adds.
     returns: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    # A field that a client may leave out, of a kind that returns rows.
+    optional: str = ""
+    # What a client calls the time when the event happened.
+    occurred_at: str = "occurredAt"
+    # The rollup that is locked or forbidden to find a writer half way.
+    rollup: str = "total"
 
     @property
     def name(self) -> str:
@@ -90,6 +108,41 @@ PARCELS = ServedKind(
     counts_path="/api/parcels/totals",
     counts=lambda answer: {way: each["count"] for way, each in answer.items()},
     returns=lambda body: {name: body.get(name) for name in ("code", "way", "grams", "contents")},
+    optional="contents",
 )
 
-KINDS = (AUTH_EVENTS, PARCELS)
+API_REQUESTS = ServedKind(
+    API_REQUEST_TABLE,
+    TRACK_PREFIX,
+    body=lambda identity, group: {
+        "url_path": "/orders/{id}",
+        "method": "GET",
+        "response_status_code": 100 * int(group),
+        "response_time_ms": len(identity) + 0.5,
+        "user_agent": "curl",
+        "consumer": identity,
+    },
+    columns=lambda identities, group: {
+        "url_paths": ["/orders/{id}"] * len(identities),
+        "methods": ["GET"] * len(identities),
+        "status_codes": [100 * int(group)] * len(identities),
+        "response_us": [1000 * len(identity) + 500 for identity in identities],
+        "user_agents": ["curl"] * len(identities),
+        "consumers": list(identities),
+    },
+    groups=("2", "4", "5"),
+    fact="api_request",
+    identity_column="consumer",
+    group_column="status_class",
+    refusable={"response_time_ms": -1},
+    refused_status=422,
+    recorded_status=201,
+    counts_path=f"{TRACK_PREFIX}/totals",
+    counts=lambda answer: {status: each["count"] for status, each in answer.items()},
+    returns=lambda body: {name: body.get(name) for name in API_REQUEST_FIELDS},
+    optional="user_agent",
+    occurred_at="timestamp",
+    rollup="endpoint_day",
+)
+
+KINDS = (AUTH_EVENTS, API_REQUESTS, PARCELS)

@@ -63,14 +63,21 @@ def test_the_same_said_in_other_words_is_the_same(client: KindClient) -> None:
     key = str(uuid4())
     body = client.event("same words")
     client.send(body, key)
-    other_words = {name: body[name] for name in reversed(body)} | {"ignored": [1, {"a": None}], "occurredAt": None}
+    other_words = {name: body[name] for name in reversed(body)} | {
+        "ignored": [1, {"a": None}],
+        client.kind.occurred_at: None,
+    }
     assert is_replayed(client.send(other_words, key))
     assert client.facts_of("same words") == 1
 
 
 def test_the_same_key_with_another_body_is_409_and_counts_nothing(client: KindClient) -> None:
     [(now,)] = client.rows("SELECT to_json(now())#>>'{{}}'")
-    for change in (client.event("conflict", 1), client.event("other"), client.event("conflict", occurredAt=now)):
+    for change in (
+        client.event("conflict", 1),
+        client.event("other"),
+        client.event("conflict") | {client.kind.occurred_at: now},
+    ):
         key = str(uuid4())
         assert client.send(client.event("conflict"), key).status_code == client.kind.recorded_status
         counted = client.published().content

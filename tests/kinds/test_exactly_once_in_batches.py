@@ -43,7 +43,7 @@ def test_each_item_comes_to_what_it_would_alone(client: KindClient, lines: bool)
         client.event(marker, eventId=own),
         client.event(marker, eventId=own),
         client.event(marker, 1, eventId=own),
-        client.event(marker, occurredAt="2020-01-01T00:00:00Z"),
+        client.event(marker) | {client.kind.occurred_at: "2020-01-01T00:00:00Z"},
         client.event(marker, 1),
     ]
     answer = client.send_batch(items, lines=lines)
@@ -176,7 +176,7 @@ def test_when_the_database_refuses_to_count_nothing_of_the_batch_is_stored(
     key, ids = str(uuid4()), [str(uuid4()) for _ in range(100)]
     items = [client.event("half-way", eventId=id_) for id_ in ids]
     counted = client.published().content
-    total = f"{client.kind.fact}_total"
+    total = f"{client.kind.fact}_{client.kind.rollup}"
     with administrator(product.database) as connection, connection.cursor() as cursor:
         cursor.execute(f"REVOKE INSERT, UPDATE ON {total} FROM registration_writer")
         try:
@@ -199,7 +199,7 @@ def test_when_the_connection_is_cut_half_way_the_batch_is_stored_once_or_not_at_
     items = [client.event("cut", eventId=str(uuid4())) for _ in range(100)]
     with psycopg2.connect(product.database.admin_url) as blocker, blocker.cursor() as cursor:
         # The batch waits here, its facts written.
-        cursor.execute(f"LOCK TABLE {client.kind.fact}_total IN SHARE MODE")
+        cursor.execute(f"LOCK TABLE {client.kind.fact}_{client.kind.rollup} IN SHARE MODE")
         answers: list[httpx2.Response] = []
         waiting = threading.Thread(target=lambda: answers.append(client.send_batch(items)))
         waiting.start()

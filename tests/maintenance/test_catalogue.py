@@ -36,13 +36,17 @@ OLD = datetime(2024, 1, 10, tzinfo=UTC)
 # Each table that a row of the catalogue promises, with the columns that maintenance uses.
 PROMISED = """
     WITH part(fact, name, columns) AS (
-        SELECT fact, fact, group_columns || sum_columns || '{received_at,occurred_at,commit_xid}'::text[]
+        SELECT fact, fact,
+               group_columns || sum_columns || extreme_columns || '{received_at,occurred_at,commit_xid}'::text[]
           FROM maintenance.fact_table
         UNION ALL
         SELECT fact, fact || '_default', '{received_at}' FROM maintenance.fact_table
         UNION ALL
         SELECT fact, fact || '_' || part,
-               group_columns || 'event_count'::text || ARRAY(SELECT each || '_sum' FROM unnest(sum_columns) AS each)
+               ARRAY(SELECT jsonb_array_elements_text(rollup_group_columns->part))
+               || CASE WHEN rollup_group_columns ? part THEN '{}' ELSE group_columns END
+               || 'event_count'::text || ARRAY(SELECT each || '_sum' FROM unnest(sum_columns) AS each)
+               || ARRAY(SELECT each || what FROM unnest(extreme_columns) AS each, unnest('{_min,_max}'::text[]) AS what)
                || CASE WHEN part IN ('total', 'retired') THEN '{}' ELSE '{bucket_start}'::text[] END
           FROM maintenance.fact_table CROSS JOIN unnest(rollups || 'retired'::text) AS part)
     SELECT name, wanted
@@ -91,6 +95,8 @@ def test_the_tables_are_what_the_catalogue_promises(two: MigratedDatabase) -> No
         "('reading', '{sensor}', '{}', '{total}')",
         "('reading', '{}', '{}', '{total}')",
         "('reading', '{project_id}', '{}', '{week}')",
+        "('reading', '{project_id}', '{}', '{total,room_week}')",
+        "('reading', '{project_id}', '{}', '{\"day; DROP\"}')",
     ],
 )
 def test_a_row_that_breaks_the_naming_rule_is_refused(database: MigratedDatabase, row: str) -> None:
@@ -126,15 +132,18 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
 
     assert ok
     assert [line.split(":")[0] for line in lines] == [
+        "partitions of api_request",
         "partitions of auth_event",
         *["partitions of reading"] * 2,
+        "retention of api_request",
         "retention of auth_event",
         "retention of reading",
+        "minutes of api_request",
         "minutes of auth_event",
         "minutes of reading",
         "idempotency",
     ]
-    assert "ALARM: the default partition was hit; its 1 rows" in lines[2]
+    assert "ALARM: the default partition was hit; its 1 rows" in lines[3]
     assert "retention of reading: week 2024-01-08 dropped, its 3 facts stay counted" in lines
     assert "minutes of reading: 2 buckets older than 35 days deleted" in lines
     current = {name.removeprefix("auth_event") for name in partitions(two, "auth_event")}
@@ -220,7 +229,7 @@ def test_the_report_has_a_table_for_each_fact_table_and_measure(two: MigratedDat
         "project  Room  sensor  facts  retired  quarter hours",
         "      1  hall  7         0.2        0            0.2",
         (
-            "no drift in auth_event, reading: facts + retired = each rollup, "
+            "no drift in api_request, auth_event, reading: facts + retired = each rollup, "
             "and minutes = quarter hours of the last 34 days"
         ),
     ]

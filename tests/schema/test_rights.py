@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 6
+    assert len(views) == 12
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -99,6 +99,15 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         found.setdefault(f"{schema}.{table}", set()).add(privilege)
     counting = {"SELECT", "INSERT", "UPDATE"}
     assert found == {
+        "public.api_request": {"SELECT", "INSERT"},
+        "public.api_endpoint": {"SELECT", "INSERT"},
+        "public.api_request_default": {"SELECT"},
+        "public.api_request_retired": {"SELECT"},
+        "public.api_request_quarter_hour": counting,
+        "public.api_request_day": counting,
+        "public.api_request_endpoint_quarter_hour": counting,
+        "public.api_request_endpoint_day": counting,
+        "public.api_request_minute": {*counting, "DELETE"},
         "public.auth_event": {"SELECT", "INSERT"},
         "public.auth_event_default": {"SELECT"},
         "public.auth_event_retired": {"SELECT"},
@@ -112,6 +121,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
     assert set(as_login(database, database.writer_env, FUNCTION_RIGHTS)) == {
+        ("latency_bounds()",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
         ("maintenance.make_week(date)",),

@@ -19,6 +19,7 @@ from servicekit.database.copy_encoding import (
     BOOL,
     FLOAT8,
     HEADER,
+    INT2,
     INT4,
     INT8,
     JSONB,
@@ -58,6 +59,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "smallest_number": Kind(INT2, st.integers(-(2**15), 2**15 - 1)),
     "small_number": Kind(INT4, st.integers(-(2**31), 2**31 - 1)),
     "number": Kind(INT8, st.integers(-(2**63), 2**63 - 1)),
     "measure": Kind(FLOAT8, st.floats()),
@@ -71,8 +73,8 @@ KINDS = {
 TABLE = """
     CREATE TYPE pg_temp.colour AS ENUM ('red', 'Grün', 'a ''quoted'' one');
     CREATE TEMPORARY TABLE copied (
-        place serial, small_number int4, number int8, measure float8, id uuid, at timestamptz, note text,
-        colour colour, document jsonb, flag bool)
+        place serial, smallest_number int2, small_number int4, number int8, measure float8, id uuid, at timestamptz,
+        note text, colour colour, document jsonb, flag bool)
 """
 
 

@@ -43,7 +43,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
         IdempotencyKeyReused: the batch's own key was used before with another body.
         psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing is stored.
     """
-    rows = Rows.of_batch(batch)
+    rows = table.complete(lease, Rows.of_batch(batch))
     results: dict[int, ClaimResult] = {}
     own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
     with lease.round_trips() as trips:
@@ -62,12 +62,12 @@ def record_batch_carefully(
     lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int
 ) -> ForwardedBatchResponse:
     """As `record_batch`, but exact when rows are stored already; a row that the database refuses affects no other."""
+    rows = table.complete(lease, Rows.of_batch(batch))
     with lease.transaction() as conn:
         run = run_plainly(conn)
         own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
         if own is not None and (stored := _stored_response(claim(run, [own])[0])) is not None:
             return stored
-        rows = Rows.of_batch(batch)
         outcomes = record_isolating_bad_rows(conn, table, rows, slot) if rows else {}
         response = _response(batch, outcomes)
         if own is not None:

@@ -27,15 +27,15 @@ def per_minute(rows: Rows[Any], groups: Sequence[Hashable]) -> list[PerMinute]:
         return []
     counted: Counter[tuple[int, Any, datetime]] = Counter()
     earliest, latest = _received_between(rows)
-    if _minute(earliest) == _minute(latest):
-        minute = _minute(earliest)
+    if minute_of(earliest) == minute_of(latest):
+        minute = minute_of(earliest)
         for (project_id, group), events in _by_project(rows, groups).items():
             counted[project_id, group, minute] = events
     else:
-        counted.update(zip(rows.project_ids, groups, map(_minute, rows.received_at), strict=True))
+        counted.update(zip(rows.project_ids, groups, map(minute_of, rows.received_at), strict=True))
     for position, at in rows.occurred_at.items():
-        counted[rows.project_ids[position], groups[position], _minute(rows.received_at[position])] -= 1
-        counted[rows.project_ids[position], groups[position], _minute(at)] += 1
+        counted[rows.project_ids[position], groups[position], minute_of(rows.received_at[position])] -= 1
+        counted[rows.project_ids[position], groups[position], minute_of(at)] += 1
     return [PerMinute(*group, events) for group, events in counted.items() if events]
 
 
@@ -52,5 +52,6 @@ def _received_between(rows: Rows[Any]) -> tuple[datetime, datetime]:
     return min(rows.received_at), max(rows.received_at)
 
 
-def _minute(at: datetime) -> datetime:
+def minute_of(at: datetime) -> datetime:
+    """Return the beginning of the minute (UTC) that an instant is in."""
     return at.astimezone(UTC).replace(second=0, microsecond=0)

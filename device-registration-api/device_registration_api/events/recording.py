@@ -51,6 +51,7 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
         psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing is stored.
     """
     results: Results = {}
+    rows = table.complete(lease, rows)
     with lease.round_trips() as trips:
         if rows.keys:
             trips.begin()
@@ -67,6 +68,7 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
 
 def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
     """As `record`, but exact when rows are stored already; a row that the database refuses affects no other."""
+    rows = table.complete(lease, rows)
     with lease.transaction() as conn:
         return record_isolating_bad_rows(conn, table, rows, slot)
 

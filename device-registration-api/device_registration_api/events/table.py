@@ -20,7 +20,9 @@ from servicekit.database.copy_encoding import (
     Unencodable,
     encode_copy,
 )
+from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
+from servicekit.errors import NotRecorded, OutcomeUnknown
 
 # The increments of one rollup: the elements of the JSON array {counted}.
 Counted: TypeAlias = Sequence[Mapping[str, object]]
@@ -70,7 +72,7 @@ class Rollup(NamedTuple):
 class EventTable(Generic[Columns]):
     """A kind of event as it is stored."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a declaration, by name
         self,
         kind: str,
         fact: str,
@@ -80,13 +82,18 @@ class EventTable(Generic[Columns]):
         rollups: Sequence[Rollup],
         count: Callable[[Rows[Columns]], Sequence[Counted]],
         read_rows: LiteralString | None = None,
+        complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
         A kind that returns stored rows to its clients has `read_rows`: a SELECT of (event_id::text, the row as json)
         for the elements of the JSON array {keys}: project_id, received_at, event_id.
+
+        `complete` adds to the rows, before their transaction, values that the database assigns. What it returns for a
+        row is the same in every repeat. It opens transactions of its own, which change no count.
         """
         self.kind = kind
+        self._complete = complete
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns
@@ -125,6 +132,19 @@ class EventTable(Generic[Columns]):
             Unencodable: no row can hold one of the values.
         """
         return encode_copy([Column(codec, values) for _, codec, values in self._values(rows.in_key_order())])
+
+    def complete(self, lease: Lease, rows: Rows[Columns]) -> Rows[Columns]:
+        """Return the rows with all values that are stored. Call it outside of a transaction.
+
+        Raises:
+            NotRecorded: a value could not be assigned; none of the rows is stored by this attempt.
+        """
+        if self._complete is None or not rows:
+            return rows
+        try:
+            return self._complete(lease, rows)
+        except OutcomeUnknown as error:  # of an assignment, which is no event
+            raise NotRecorded(str(error)) from error
 
     def counts(self, conn: Connection, rows: Rows[Columns], slot: int) -> list[bytes]:
         """Return the EXECUTE statements that add these rows to the rollups."""

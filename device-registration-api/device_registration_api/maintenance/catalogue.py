@@ -1,5 +1,7 @@
 """The fact tables of this database, as the catalogue lists them, and the names of the tables around each."""
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -8,10 +10,26 @@ from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 FACT_TABLES = """
-    SELECT fact, group_columns, sum_columns, rollups
+    SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns
       FROM maintenance.fact_table
      ORDER BY fact
 """
+
+
+class Aggregate(StrEnum):
+    """How the values of one measure are put together, as SQL calls it."""
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+
+
+class Measure(NamedTuple):
+    """A column of the rollups, and how it is made of facts; only the number of events is made of no column."""
+
+    name: str
+    aggregate: Aggregate
+    column: str | None = None
 
 
 class FactTable(NamedTuple):
@@ -21,11 +39,23 @@ class FactTable(NamedTuple):
     group_columns: list[str]
     sum_columns: list[str]
     rollups: list[str]
+    extreme_columns: list[str]
+    rollup_group_columns: Mapping[str, list[str]]
 
     @property
-    def measures(self) -> list[str]:
+    def measures(self) -> list[Measure]:
         """The columns of a rollup that are compared with the facts."""
-        return ["event_count", *(f"{column}_sum" for column in self.sum_columns)]
+        sums = [Measure(f"{column}_sum", Aggregate.SUM, column) for column in self.sum_columns]
+        extremes = [
+            Measure(f"{column}_{aggregate}", aggregate, column)
+            for column in self.extreme_columns
+            for aggregate in (Aggregate.MIN, Aggregate.MAX)
+        ]
+        return [Measure("event_count", Aggregate.SUM), *sums, *extremes]
+
+    def groups_of(self, rollup: str) -> list[str]:
+        """The columns that a rollup is counted by."""
+        return list(self.rollup_group_columns.get(rollup, self.group_columns))
 
     def table(self, part: str | None = None) -> sql.Identifier:
         """The fact table, or the table `<fact>_<part>` beside it."""

@@ -37,7 +37,9 @@ DELETE_OLD_KEYS = """
 
 def delete_old_minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callable[[], bool]) -> int:
     """Delete the minute buckets that begin more than MINUTES_KEPT ago, and return the number of rows."""
-    statement = DELETE_OLD_MINUTES.format(minutes=table.table("minute"), group_columns=columns(table.group_columns))
+    statement = DELETE_OLD_MINUTES.format(
+        minutes=table.table("minute"), group_columns=columns(table.groups_of("minute"))
+    )
     return _delete_in_batches(conn, statement, now - MINUTES_KEPT, stopping)
 
 

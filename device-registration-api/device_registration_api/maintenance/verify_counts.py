@@ -1,6 +1,6 @@
 """Compares every count with the facts it was made of, for every fact table in one snapshot, and names each drift."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from contract.time_series import MINUTES_KEPT
-from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable, columns
+from device_registration_api.maintenance.catalogue import FACT_TABLES, Aggregate, FactTable, Measure, columns
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
@@ -20,9 +20,14 @@ STATEMENT_SECONDS_MAX = 3600
 KEEP_PARTITIONS = sql.SQL("LOCK TABLE {facts} IN ACCESS SHARE MODE")
 
 # The printed names of the sources that differ from the names of their tables.
-LABELS = {"quarter_hour": "quarter hours", "day": "days"}
+LABELS = {
+    "quarter_hour": "quarter hours",
+    "day": "days",
+    "endpoint_quarter_hour": "endpoints' quarter hours",
+    "endpoint_day": "endpoints' days",
+}
 
-# One row for each group, with its sums in the order of the sources.
+# One row for each group, with each measure in the order of the sources.
 COUNTS = sql.SQL("""
     SELECT ARRAY[{group_texts}], {sums}
       FROM ({sources}) AS counted
@@ -47,18 +52,37 @@ DAYS_THAT_DIFFER = sql.SQL("""
 """)
 
 
+# The sources that every rollup is compared with.
+_TRUTH = ("facts", "retired")
+_TOGETHER: Mapping[Aggregate, Callable[[Sequence[Decimal]], Decimal]] = {
+    Aggregate.SUM: lambda parts: sum(parts, Decimal(0)),
+    Aggregate.MIN: min,
+    Aggregate.MAX: max,
+}
+
+
 class Counts(NamedTuple):
-    """The sums of one measure of one group since the beginning, by source: facts, retired, then the rollups."""
+    """One measure of one group since the beginning, by source: facts, retired, then the rollups of these groups.
+
+    An extreme of nothing is None.
+    """
 
     table: FactTable
+    group_columns: list[str]
     group: tuple[str, ...]
-    measure: str
-    by_source: dict[str, Decimal]
+    measure: Measure
+    by_source: dict[str, Decimal | None]
 
     @property
     def title(self) -> str:
         """The fact table, with the measure if it is not the number of events."""
-        return self.table.fact if self.measure == "event_count" else f"{self.table.fact}, {self.measure}"
+        return self.table.fact if self.measure.column is None else f"{self.table.fact}, {self.measure.name}"
+
+    @property
+    def expected(self) -> Decimal | None:
+        """What each rollup should have: facts and retired together."""
+        parts = [value for source, value in self.by_source.items() if source in _TRUTH and value is not None]
+        return _TOGETHER[self.measure.aggregate](parts) if parts else None
 
 
 class Day(NamedTuple):
@@ -66,10 +90,10 @@ class Day(NamedTuple):
 
     table: FactTable
     group: tuple[str, ...]
-    measure: str
+    measure: Measure
     day: date
-    minutes: Decimal
-    quarter_hours: Decimal
+    minutes: Decimal | None
+    quarter_hours: Decimal | None
 
 
 class Verdict(NamedTuple):
@@ -108,54 +132,66 @@ def verify_counts(conn: Connection) -> Verdict:
 def printed(counts: Sequence[Counts]) -> str:
     """Return the counts as text for a terminal: one aligned table for each fact table and measure."""
     return "\n".join(
-        line for title, rows in groupby(counts, lambda each: each.title) for line in (title, *_aligned(list(rows)))
+        line
+        for (title, _), rows in groupby(counts, lambda each: (each.title, each.group_columns))
+        for line in (title, *_aligned(list(rows)))
     )
 
 
 def _counts(conn: Connection, table: FactTable) -> Iterator[Counts]:
-    # Minutes expire, so they are compared by day instead.
-    sources = ["facts", "retired", *(each for each in table.rollups if each != "minute")]
-    groups = columns(table.group_columns)
-    facts = FACTS.format(
-        group_columns=groups,
-        facts=table.table(),
-        measures=_listed([sql.SQL("count(*) AS event_count"), *map(_sum_over_facts, table.sum_columns)]),
-    )
+    # Minutes expire, so they are compared by day instead. Rollups of the same groups are compared together.
+    rollups = [each for each in table.rollups if each != "minute"]
+    for group_columns, alike in groupby(sorted(rollups, key=table.groups_of), table.groups_of):
+        of_these = set(alike)
+        yield from _counts_by(conn, table, group_columns, [each for each in rollups if each in of_these])
+
+
+def _counts_by(
+    conn: Connection, table: FactTable, group_columns: list[str], rollups: Sequence[str]
+) -> Iterator[Counts]:
+    sources = [*_TRUTH, *rollups]
+    groups = columns(group_columns)
+    facts = FACTS.format(group_columns=groups, facts=table.table(), measures=_listed(map(_over_facts, table.measures)))
     stored = (
         STORED.format(
-            group_columns=groups, source=sql.Literal(each), measures=columns(table.measures), table=table.table(each)
+            group_columns=groups,
+            source=sql.Literal(each),
+            measures=columns([measure.name for measure in table.measures]),
+            table=table.table(each),
         )
         for each in sources[1:]
     )
     statement = COUNTS.format(
-        group_texts=_texts(table.group_columns),
-        sums=_listed(_sums_by_source(measure, sources) for measure in table.measures),
+        group_texts=_texts(group_columns),
+        sums=_listed(_by_source(measure, sources) for measure in table.measures),
         sources=sql.SQL(" UNION ALL ").join([facts, *stored]),
         group_columns=groups,
     )
-    for group, *sums in fetch_all(conn, statement, {}, _cells):
-        for measure, by_source in zip(table.measures, sums, strict=True):
-            yield Counts(table, tuple(group), measure, dict(zip(sources, by_source, strict=True)))
+    for group, *values in fetch_all(conn, statement, {}, _cells):
+        for measure, by_source in zip(table.measures, values, strict=True):
+            yield Counts(table, group_columns, tuple(group), measure, dict(zip(sources, by_source, strict=True)))
 
 
 def _days_that_differ(conn: Connection, table: FactTable) -> Iterator[Day]:
     if not {"minute", "quarter_hour"} <= set(table.rollups):
         return
     sources = ["minute", "quarter_hour"]
+    group_columns = table.groups_of("minute")
     differ = (
-        sql.SQL("{sums}[1] <> {sums}[2]").format(sums=_sums_by_source(measure, sources)) for measure in table.measures
+        sql.SQL("{values}[1] IS DISTINCT FROM {values}[2]").format(values=_by_source(measure, sources))
+        for measure in table.measures
     )
     statement = DAYS_THAT_DIFFER.format(
-        group_texts=_texts(table.group_columns),
-        sums=_listed(_sums_by_source(measure, sources) for measure in table.measures),
-        group_columns=columns(table.group_columns),
-        measures=columns(table.measures),
+        group_texts=_texts(group_columns),
+        sums=_listed(_by_source(measure, sources) for measure in table.measures),
+        group_columns=columns(group_columns),
+        measures=columns([measure.name for measure in table.measures]),
         minutes=table.table("minute"),
         quarter_hours=table.table("quarter_hour"),
         differ=sql.SQL(" OR ").join(differ),
     )
-    for group, day, *sums in fetch_all(conn, statement, {"days": DAYS_COMPARED}, _cells):
-        for measure, (minutes, quarter_hours) in zip(table.measures, sums, strict=True):
+    for group, day, *values in fetch_all(conn, statement, {"days": DAYS_COMPARED}, _cells):
+        for measure, (minutes, quarter_hours) in zip(table.measures, values, strict=True):
             if minutes != quarter_hours:
                 yield Day(table, tuple(group), measure, day, minutes, quarter_hours)
 
@@ -172,28 +208,41 @@ def _texts(names: Sequence[str]) -> sql.Composed:
     return _listed(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names)
 
 
-def _sum_over_facts(column: str) -> sql.Composed:
+def _over_facts(measure: Measure) -> sql.Composed:
+    if measure.column is None:
+        return sql.SQL("count(*) AS {}").format(sql.Identifier(measure.name))
     # As in retire_partition: the text of a float is exact.
-    return sql.SQL("sum({}::text::numeric) AS {}").format(sql.Identifier(column), sql.Identifier(f"{column}_sum"))
+    return sql.SQL("{aggregate}({column}::text::numeric) AS {name}").format(
+        aggregate=sql.SQL(measure.aggregate.value),
+        column=sql.Identifier(measure.column),
+        name=sql.Identifier(measure.name),
+    )
 
 
-def _sums_by_source(measure: str, sources: Sequence[str]) -> sql.Composed:
-    sums = (
-        sql.SQL("coalesce(sum({}) FILTER (WHERE source = {}), 0)").format(sql.Identifier(measure), sql.Literal(source))
+def _by_source(measure: Measure, sources: Sequence[str]) -> sql.Composed:
+    """One array with the measure of each source; a sum of nothing is 0, an extreme of nothing is NULL."""
+    nothing = sql.Literal(0 if measure.aggregate is Aggregate.SUM else None)
+    values = (
+        sql.SQL("coalesce({aggregate}({name}) FILTER (WHERE source = {source}), {nothing})").format(
+            aggregate=sql.SQL(measure.aggregate.value),
+            name=sql.Identifier(measure.name),
+            source=sql.Literal(source),
+            nothing=nothing,
+        )
         for source in sources
     )
-    return sql.SQL("(ARRAY[{}]::numeric[])").format(_listed(sums))
+    return sql.SQL("(ARRAY[{}]::numeric[])").format(_listed(values))
 
 
 def _aligned(rows: Sequence[Counts]) -> Iterator[str]:
-    groups = (name.removesuffix("_id").replace("_", " ") for name in rows[0].table.group_columns)
+    groups = (name.removesuffix("_id").replace("_", " ") for name in rows[0].group_columns)
     cells = [
         (*groups, *(LABELS.get(source, source) for source in rows[0].by_source)),
-        *((*each.group, *map(str, each.by_source.values())) for each in rows),
+        *((*each.group, *map(_text, each.by_source.values())) for each in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     # Numbers to the right, the names of a group to the left; its first is the project's number.
-    names = range(1, len(rows[0].table.group_columns))
+    names = range(1, len(rows[0].group_columns))
     for row in cells:
         yield "  ".join(
             cell.ljust(width) if at in names else cell.rjust(width)
@@ -203,24 +252,30 @@ def _aligned(rows: Sequence[Counts]) -> Iterator[str]:
 
 def _count_drifts(counts: Iterable[Counts]) -> Iterator[str]:
     for each in counts:
-        facts, retired, *rollups = each.by_source.items()
-        expected = facts[1] + retired[1]
-        for source, found in rollups:
-            if found != expected:
+        for source, found in each.by_source.items():
+            if source not in _TRUTH and found != each.expected:
                 yield (
-                    f"{_subject(each)}: {LABELS.get(source, source)} {found}, facts + retired {expected} "
-                    f"({found - expected:+f})"
+                    f"{_subject(each)}: {LABELS.get(source, source)} {_text(found)}, "
+                    f"facts + retired {_text(each.expected)}{_difference(found, each.expected)}"
                 )
 
 
 def _day_drift(each: Day) -> str:
     return (
-        f"{_subject(each, str(each.day))}: minutes {each.minutes}, "
-        f"quarter hours {each.quarter_hours} ({each.minutes - each.quarter_hours:+f})"
+        f"{_subject(each, str(each.day))}: minutes {_text(each.minutes)}, "
+        f"quarter hours {_text(each.quarter_hours)}{_difference(each.minutes, each.quarter_hours)}"
     )
+
+
+def _difference(found: Decimal | None, expected: Decimal | None) -> str:
+    return "" if found is None or expected is None else f" ({found - expected:+f})"
+
+
+def _text(value: Decimal | None) -> str:
+    return "none" if value is None else str(value)
 
 
 def _subject(each: Counts | Day, *more: str) -> str:
     """As in "auth_event, project 1, iOS"; a measure other than the number of events is named, too."""
-    measure = [each.measure] if each.measure != "event_count" else []
+    measure = [] if each.measure.column is None else [each.measure.name]
     return ", ".join([each.table.fact, f"project {each.group[0]}", *each.group[1:], *more, *measure])

@@ -75,7 +75,12 @@ def _plus_restored(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over wha
     return _BARE_PLUS.sub("+", value) if isinstance(value, str) else value
 
 
-def _readable(value: str) -> str:
+def readable(value: str) -> str:
+    """Return a text that has a visible character and no control character.
+
+    Raises:
+        ValueError: it is blank, or has a control character.
+    """
     # True for nearly every text: printable ASCII without surrounding spaces is visible.
     if value.isascii() and value.isprintable():
         return value
@@ -99,15 +104,16 @@ QueryInstant: TypeAlias = Annotated[Instant, BeforeValidator(_plus_restored)]
 ShortText: TypeAlias = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_CHARACTERS_MAX),
-    AfterValidator(_readable),
+    AfterValidator(readable),
 ]
+
+# What the private service checks of any accepted text, in one pass.
+READABLE_PATTERN = f"^[^{_CONTROL}]*[^{_INVISIBLE}][^{_CONTROL}]*$"
 
 # The same text after it was accepted: the private service checks it again, in one pass without a Python function.
 ValidatedText: TypeAlias = Annotated[
     str,
-    StringConstraints(
-        min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=f"^[^{_CONTROL}]*[^{_INVISIBLE}][^{_CONTROL}]*$"
-    ),
+    StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=READABLE_PATTERN),
 ]
 
 

@@ -98,7 +98,8 @@ def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datet
     try:
         validate_occurred_at(event.occurred_at, received_at)
     except ValueError as error:
-        raise Invalid.single(str(error), *where, "occurredAt") from None
+        name = type(event).model_fields["occurred_at"].alias or "occurred_at"
+        raise Invalid.single(str(error), *where, name) from None
     return event.occurred_at
 
 

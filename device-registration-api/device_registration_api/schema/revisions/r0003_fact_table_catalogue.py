@@ -22,6 +22,109 @@ revision = "0003"
 down_revision = "0002"
 
 
+# Revision 0005 puts them back when it is taken back.
+PARTITION_FUNCTIONS = r"""
+-- The two functions below run with their owner's rights (SECURITY DEFINER) and a pinned search_path: the caller may
+-- create and retire partitions of the catalogue's fact tables, and nothing else. Per fact table, one call at a time.
+
+-- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
+-- default partition and are now in their own, or NULL when the partition exists already.
+CREATE OR REPLACE FUNCTION maintenance.create_partition(fact text, week date) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known        CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    parent       CONSTANT text        := format('public.%I', known.fact);
+    default_rows CONSTANT text        := format('public.%I', known.fact || '_default');
+    partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
+    starts       CONSTANT timestamptz := maintenance.week_start(week);
+    ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
+    move_rows    CONSTANT text        := format(
+        'WITH gone AS (DELETE FROM %s WHERE received_at >= %L AND received_at < %L RETURNING *) '
+        'INSERT INTO %s SELECT * FROM gone', default_rows, starts, ends, partition);
+    moved      bigint;
+    moved_late bigint;
+BEGIN
+    IF extract(isodow FROM week) <> 1 THEN
+        RAISE EXCEPTION 'a week begins on a Monday, % is none', week USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM pg_advisory_xact_lock(parent::regclass::bigint);
+    IF EXISTS (SELECT FROM pg_inherits
+                WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
+        RETURN NULL;
+    END IF;
+    -- The check lets ATTACH skip its scan, which would run under the strong lock.
+    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL, CONSTRAINT whole_week '
+                   'CHECK (received_at >= %L AND received_at < %L))', partition, parent, starts, ends);
+    -- Most rows move while writers go on; what they add meanwhile moves under the lock.
+    EXECUTE move_rows;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    -- The parent too: a writer that had already chosen the default partition would be refused after the ATTACH.
+    PERFORM maintenance.lock_with_retry(format(
+        'LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE',
+        parent, default_rows));
+    EXECUTE move_rows;
+    GET DIAGNOSTICS moved_late = ROW_COUNT;
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, partition, starts, ends);
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT whole_week', partition);
+    RETURN moved + moved_late;
+END
+$$;
+
+-- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
+-- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
+CREATE OR REPLACE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known        CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    parent       CONSTANT text := format('public.%I', known.fact);
+    default_rows CONSTANT text := format('public.%I', known.fact || '_default');
+    partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
+    groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
+    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
+    sums         CONSTANT text := (
+        SELECT concat('count(*) AS event_count',
+                      string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), ''))
+          FROM unnest(known.sum_columns) AS c);
+    sum_names    CONSTANT text := (
+        SELECT concat('event_count', string_agg(format(', %I', c || '_sum'), '')) FROM unnest(known.sum_columns) AS c);
+    additions    CONSTANT text := (
+        SELECT concat('event_count = r.event_count + excluded.event_count',
+                      string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), ''))
+          FROM unnest(known.sum_columns) AS c);
+    retired bigint;
+BEGIN
+    -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
+    IF maintenance.week_start(week + 7) > now() - interval '1 day' THEN
+        RAISE EXCEPTION 'the week of % is too young to be retired', week USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM pg_advisory_xact_lock(parent::regclass::bigint);
+    IF NOT EXISTS (SELECT FROM pg_inherits
+                    WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
+        RETURN NULL;
+    END IF;
+    -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
+    PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
+    EXECUTE format(
+        'WITH week_sum AS (SELECT %1$s, %2$s FROM %3$s GROUP BY %1$s), '
+        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM week_sum '
+        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
+        'SELECT coalesce(sum(event_count), 0) FROM week_sum',
+        groups, sums, partition, known.fact || '_retired', sum_names, additions) INTO retired;
+    PERFORM maintenance.lock_with_retry(format(
+        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
+        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
+    EXECUTE format('DROP TABLE %s', partition);
+    RETURN retired;
+END
+$$;
+"""
+
+
 def upgrade() -> None:
     """The functions first: writers do not wait for them."""
     op.execute(r"""
@@ -80,106 +183,9 @@ BEGIN
     RAISE EXCEPTION 'a long transaction is in the way of maintenance; try later' USING ERRCODE = 'lock_not_available';
 END
 $$;
-
--- The two functions below run with their owner's rights (SECURITY DEFINER) and a pinned search_path: the caller may
--- create and retire partitions of the catalogue's fact tables, and nothing else. Per fact table, one call at a time.
-
--- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
--- default partition and are now in their own, or NULL when the partition exists already.
-CREATE FUNCTION maintenance.create_partition(fact text, week date) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET datestyle = 'ISO'
-AS $$
-DECLARE
-    known        CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
-    parent       CONSTANT text        := format('public.%I', known.fact);
-    default_rows CONSTANT text        := format('public.%I', known.fact || '_default');
-    partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
-    starts       CONSTANT timestamptz := maintenance.week_start(week);
-    ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
-    move_rows    CONSTANT text        := format(
-        'WITH gone AS (DELETE FROM %s WHERE received_at >= %L AND received_at < %L RETURNING *) '
-        'INSERT INTO %s SELECT * FROM gone', default_rows, starts, ends, partition);
-    moved      bigint;
-    moved_late bigint;
-BEGIN
-    IF extract(isodow FROM week) <> 1 THEN
-        RAISE EXCEPTION 'a week begins on a Monday, % is none', week USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM pg_advisory_xact_lock(parent::regclass::bigint);
-    IF EXISTS (SELECT FROM pg_inherits
-                WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
-        RETURN NULL;
-    END IF;
-    -- The check lets ATTACH skip its scan, which would run under the strong lock.
-    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL, CONSTRAINT whole_week '
-                   'CHECK (received_at >= %L AND received_at < %L))', partition, parent, starts, ends);
-    -- Most rows move while writers go on; what they add meanwhile moves under the lock.
-    EXECUTE move_rows;
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    -- The parent too: a writer that had already chosen the default partition would be refused after the ATTACH.
-    PERFORM maintenance.lock_with_retry(format(
-        'LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE',
-        parent, default_rows));
-    EXECUTE move_rows;
-    GET DIAGNOSTICS moved_late = ROW_COUNT;
-    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, partition, starts, ends);
-    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT whole_week', partition);
-    RETURN moved + moved_late;
-END
-$$;
-
--- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
--- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
-CREATE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    known        CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
-    parent       CONSTANT text := format('public.%I', known.fact);
-    default_rows CONSTANT text := format('public.%I', known.fact || '_default');
-    partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
-    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums         CONSTANT text := (
-        SELECT concat('count(*) AS event_count',
-                      string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), ''))
-          FROM unnest(known.sum_columns) AS c);
-    sum_names    CONSTANT text := (
-        SELECT concat('event_count', string_agg(format(', %I', c || '_sum'), '')) FROM unnest(known.sum_columns) AS c);
-    additions    CONSTANT text := (
-        SELECT concat('event_count = r.event_count + excluded.event_count',
-                      string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), ''))
-          FROM unnest(known.sum_columns) AS c);
-    retired bigint;
-BEGIN
-    -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
-    IF maintenance.week_start(week + 7) > now() - interval '1 day' THEN
-        RAISE EXCEPTION 'the week of % is too young to be retired', week USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM pg_advisory_xact_lock(parent::regclass::bigint);
-    IF NOT EXISTS (SELECT FROM pg_inherits
-                    WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
-        RETURN NULL;
-    END IF;
-    -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
-    PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    EXECUTE format(
-        'WITH week_sum AS (SELECT %1$s, %2$s FROM %3$s GROUP BY %1$s), '
-        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM week_sum '
-        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
-        'SELECT coalesce(sum(event_count), 0) FROM week_sum',
-        groups, sums, partition, known.fact || '_retired', sum_names, additions) INTO retired;
-    PERFORM maintenance.lock_with_retry(format(
-        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
-        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
-    EXECUTE format('DROP TABLE %s', partition);
-    RETURN retired;
-END
-$$;
-
+    """)
+    op.execute(PARTITION_FUNCTIONS)
+    op.execute(r"""
 -- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The release after
 -- this one drops it, and may make (project_id, kind, key) the primary key of idempotency.
 

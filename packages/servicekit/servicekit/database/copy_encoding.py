@@ -251,6 +251,7 @@ def _number_ends(numbers: Sequence[int]) -> list[bytes]:
     return [number.to_bytes(_NUMBER_BYTES, "big") for number in numbers]
 
 
+INT2: Codec[int] = Codec("int2", struct.Struct("!h").pack, _fixed("h"))
 INT4: Codec[int] = Codec("int4", struct.Struct("!i").pack, _fixed("i"))
 INT8: Codec[int] = Codec("int8", struct.Struct("!q").pack, _fixed("q"))
 FLOAT8: Codec[float] = Codec("float8", struct.Struct("!d").pack, _fixed("d"))

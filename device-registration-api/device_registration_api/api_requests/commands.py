@@ -1,0 +1,118 @@
+"""Writes for API requests: their columns, and the five rollups that grow with them. Callers own the transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
+
+from contract.api_requests.columns import ApiRequestColumns
+from contract.api_requests.latency import latency_cell
+from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
+from device_registration_api.events.counting import minute_of
+from device_registration_api.events.rows import Rows
+from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
+from servicekit.database.copy_encoding import INT2, INT4, INT8, TEXT
+
+_MINUTE: LiteralString = "bucket_start"
+_QUARTER_HOUR: LiteralString = "date_bin('15 minutes', bucket_start, 'epoch')"
+_DAY: LiteralString = "date_trunc('day', bucket_start, 'UTC')"
+_ALL: LiteralString = ""
+_ENDPOINT: LiteralString = "endpoint_id, "
+
+READ_ROWS = """
+    SELECT event_id::text,
+           json_build_object(
+               'id', event_id, 'url_path', url_path, 'method', method, 'response_status_code', status_code,
+               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent, 'ip_hash', NULL,
+               'consumer', consumer, 'timestamp', to_json(occurred_at))
+      FROM api_request
+      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
+     USING (project_id, received_at, event_id)
+"""
+
+
+def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString) -> LiteralString:
+    keys: LiteralString = f"project_id, {endpoint}bucket_start, status_class, latency_cell"
+    groups: LiteralString = f"project_id, {endpoint}{bucket}, status_class, latency_cell"
+    statement: LiteralString = f"""
+    INSERT INTO {table} AS r
+           ({keys}, slot, event_count, response_us_sum, response_us_min, response_us_max)
+    SELECT {groups}, {{slot}}, sum(events), sum(us_sum), min(us_min), max(us_max)
+      FROM json_to_recordset({{counted}}::json)
+        AS counted(project_id int, endpoint_id int, bucket_start timestamptz, status_class smallint,
+                   latency_cell smallint, events bigint, us_sum bigint, us_min bigint, us_max bigint)
+     GROUP BY {groups}
+     ORDER BY {groups}
+        ON CONFLICT ({keys}, slot)
+        DO UPDATE SET event_count = r.event_count + excluded.event_count,
+                      response_us_sum = r.response_us_sum + excluded.response_us_sum,
+                      response_us_min = least(r.response_us_min, excluded.response_us_min),
+                      response_us_max = greatest(r.response_us_max, excluded.response_us_max)
+    """  # noqa: S608 - of constants of this file
+    return statement
+
+
+def count(rows: Rows[ApiRequestColumns]) -> Sequence[Counted]:
+    """Return the same groups (project, endpoint, minute, class, cell) for every rollup."""
+    columns = rows.columns
+    assert isinstance(columns, StoredColumns)  # noqa: S101 - `complete` was called before
+    groups: dict[tuple[int, int, datetime, int, int], list[int]] = {}
+    for project_id, endpoint_id, at, status_code, response_us in zip(
+        rows.project_ids,
+        columns.endpoint_ids,
+        rows.happened_at(),
+        columns.status_codes,
+        columns.response_us,
+        strict=True,
+    ):
+        group = (project_id, endpoint_id, minute_of(at), status_code // 100, latency_cell(response_us))
+        found = groups.get(group)
+        if found is None:
+            groups[group] = [1, response_us, response_us, response_us]
+        else:
+            found[0] += 1
+            found[1] += response_us
+            found[2] = min(found[2], response_us)
+            found[3] = max(found[3], response_us)
+    counted = [
+        {
+            "project_id": project_id,
+            "endpoint_id": endpoint_id,
+            "bucket_start": minute,
+            "status_class": status_class,
+            "latency_cell": cell,
+            "events": events,
+            "us_sum": us_sum,
+            "us_min": us_min,
+            "us_max": us_max,
+        }
+        for (project_id, endpoint_id, minute, status_class, cell), (events, us_sum, us_min, us_max) in groups.items()
+    ]
+    return [counted] * len(ROLLUPS)
+
+
+ROLLUPS = (
+    Rollup("api_request_day", _upsert("api_request_day", _ALL, _DAY)),
+    Rollup("api_request_quarter_hour", _upsert("api_request_quarter_hour", _ALL, _QUARTER_HOUR)),
+    Rollup("api_request_minute", _upsert("api_request_minute", _ALL, _MINUTE)),
+    Rollup("api_request_endpoint_day", _upsert("api_request_endpoint_day", _ENDPOINT, _DAY)),
+    Rollup("api_request_endpoint_quarter_hour", _upsert("api_request_endpoint_quarter_hour", _ENDPOINT, _QUARTER_HOUR)),
+)
+
+API_REQUESTS = EventTable(
+    "api_requests",
+    "api_request",
+    model=ApiRequestColumns,
+    columns=(
+        FactColumn("endpoint_id", INT4, "endpoint_ids"),
+        FactColumn("url_path", TEXT, "url_paths"),
+        FactColumn("method", TEXT, "methods"),
+        FactColumn("status_code", INT2, "status_codes"),
+        FactColumn("response_us", INT8, "response_us"),
+        FactColumn("user_agent", TEXT, "user_agents"),
+        FactColumn("consumer", TEXT, "consumers"),
+    ),
+    rollups=ROLLUPS,
+    count=count,
+    read_rows=READ_ROWS,
+    complete=Endpoints().complete,
+)

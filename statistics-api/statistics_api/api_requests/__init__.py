@@ -1,0 +1,1 @@
+"""API requests (family 3): the read side, and what records them."""
