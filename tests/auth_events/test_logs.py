@@ -118,7 +118,7 @@ def test_no_body_no_query_no_header_no_secret_and_no_address_is_logged(product: 
             product.private.wait_ready()
     finally:
         rows(product.database, "ALTER TABLE auth_event DROP CONSTRAINT no_tv")
-    assert statuses == {200, 400, 409, 422, 503}
+    assert statuses == {200, 400, 401, 409, 422, 503}
     all_written(product.public, product.private)
     for service in (product.public, product.private):
         assert service.log is not None

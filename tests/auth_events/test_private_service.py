@@ -131,9 +131,10 @@ def test_while_a_token_is_rotated_the_one_before_it_is_good_too(start_product: S
         assert answer.status_code == status
 
 
-def test_the_public_service_needs_no_token_and_passes_none_on(public: httpx2.Client) -> None:
-    answer = public.post("/Log/auth", json=event("u"), headers={"Authorization": "Bearer whatever"})
-    assert answer.json() == REGISTERED
+def test_the_public_service_needs_no_token_and_takes_none(product: Product, public: httpx2.Client) -> None:
+    assert public.post("/Log/auth", json=event("u")).json() == REGISTERED
+    bearer = {"Authorization": f"Bearer {product.service_token}"}
+    assert public.post("/Log/auth", json=event("u"), headers=bearer).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,15 @@ SLOW_BODIES = {
 
 @pytest.mark.parametrize("body", SLOW_BODIES.values(), ids=SLOW_BODIES.keys())
 async def test_others_have_their_turn_meanwhile(body: bytes) -> None:
+    # The least of three, because neighbours of a shared machine only add to a time. Usually the first suffices.
+    for _ in range(3):
+        longest = await _longest_turn(body)
+        if 0 < longest < TURN_SECONDS_MAX / 10:
+            break
+    assert 0 < longest < TURN_SECONDS_MAX / 10
+
+
+async def _longest_turn(body: bytes) -> float:
     longest = 0.0
 
     async def look() -> None:
@@ -233,5 +242,4 @@ async def test_others_have_their_turn_meanwhile(body: bytes) -> None:
         await Sender(body).read()
     await asyncio.sleep(0)
     looking.cancel()
-
-    assert 0 < longest < TURN_SECONDS_MAX / 10
+    return longest
