@@ -187,9 +187,8 @@ class People:
                 if not stored:
                     raise NotFound("there is no such person")
                 [found] = stored
-                wrapped = keys[found.key_id]
-                fields = {**self._open(project_id, found, wrapped).fields, **changes}
-                key = self._keeper.unwrap(wrapped, found.key_id)
+                key = self._keeper.unwrap(keys[found.key_id], found.key_id)
+                fields = {**_fields(project_id, found, key), **changes}
                 sealed = seal(key, fields, project_id=project_id, person_id=person_id, key_id=found.key_id)
                 execute(conn, UPDATE_PERSON, {**named, "sealed": sealed})
                 execute(conn, DELETE_INDEX, named)
@@ -224,8 +223,7 @@ class People:
 
     def _open(self, project_id: int, found: _Sealed, wrapped: WrappedKey) -> Person:
         key = self._keeper.unwrap(wrapped, found.key_id)
-        person_id, key_id = found.person_id, found.key_id
-        return Person(person_id, unseal(key, found.sealed, project_id=project_id, person_id=person_id, key_id=key_id))
+        return Person(found.person_id, _fields(project_id, found, key))
 
     def _digests(
         self, project_id: int, fields: Fields, found_by: Collection[IndexedField]
@@ -250,6 +248,10 @@ def _insert_index(
         if not execute(conn, INSERT_INDEX, {**named, "field": int(field), **digest._asdict()}):
             message = f"another person has the same {field.name.lower()}"
             raise Conflict(message)
+
+
+def _fields(project_id: int, found: _Sealed, key: bytes) -> dict[str, JsonValue]:
+    return unseal(key, found.sealed, project_id=project_id, person_id=found.person_id, key_id=found.key_id)
 
 
 def _key(key_id: str, kek: int, wrapped: memoryview) -> _Key:
