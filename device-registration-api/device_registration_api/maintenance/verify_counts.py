@@ -142,8 +142,7 @@ def _counts(conn: Connection, table: FactTable) -> Iterator[Counts]:
     # Minutes expire, so they are compared by day instead. Rollups of the same groups are compared together.
     rollups = [each for each in table.rollups if each != "minute"]
     for group_columns, alike in groupby(sorted(rollups, key=table.groups_of), table.groups_of):
-        of_these = set(alike)
-        yield from _counts_by(conn, table, group_columns, [each for each in rollups if each in of_these])
+        yield from _counts_by(conn, table, group_columns, list(alike))
 
 
 def _counts_by(
