@@ -5,8 +5,8 @@ Release 0.1.0 runs beside this revision during an upgrade, and reads nothing of 
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
