@@ -431,7 +431,7 @@ CREATE VIEW stats.auth_event_minute AS
     SELECT project_id, device_type, bucket_start, event_count FROM auth_event_minute;
 
 CREATE VIEW stats.project AS
-    SELECT project_id, project_key, name, timezone, is_active FROM project;
+    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms FROM project;
 
 CREATE VIEW stats.api_key AS
     SELECT k.key_id, k.digest, k.project_id, k.scopes, k.expires_at,

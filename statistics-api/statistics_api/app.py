@@ -24,6 +24,10 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
+from statistics_api.access.projects import new_project_cache
+from statistics_api.api_requests import router as api_requests
+from statistics_api.api_requests.kind import API_REQUESTS
+from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
@@ -43,6 +47,13 @@ FAMILIES: Sequence[Family] = (
         large_bodies=auth_events.LARGE_BODIES,
         new_reader=auth_events.StatisticsReader,
         direct_routes=auth_events.DIRECT_ROUTES,
+    ),
+    Family(
+        API_REQUESTS.name,
+        api_requests.router,
+        kinds=(API_REQUESTS,),
+        large_bodies=api_requests.LARGE_BODIES,
+        new_reader=MetricsReader,
     ),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
@@ -85,6 +96,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "gateways": gateways,
                 "readers": {family.name: family.new_reader(database) for family in families},
                 "keys": new_key_cache(database),
+                "projects": new_project_cache(database),
             }
         finally:
             await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))

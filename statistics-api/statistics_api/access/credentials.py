@@ -24,6 +24,7 @@ _AUTHORIZATION = b"authorization"
 _CREDENTIAL_HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION})
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
+_MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
 
 
 class Credential(NamedTuple):
@@ -42,7 +43,7 @@ def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
     return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
 
 
-def new_key_cache(database: Database) -> KeyCache:
+def new_key_cache(database: Database) -> KeyCache[StoredKey]:
     """Return the cache of a process, which `credential_of` finds in `request.state.keys`."""
 
     async def read(key_id: str) -> tuple[StoredKey, ...]:
@@ -65,10 +66,18 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
     key_id = key_id_of(text)
     if key_id is None:
         raise NotAuthenticated(_NOT_VALID)
-    cache: KeyCache = request.state.keys
+    cache: KeyCache[StoredKey] = request.state.keys
     credential = _credential(text, key_id, await cache.get(key_id))
     if scope not in credential.scopes:
         raise Forbidden(f"the API key does not have the scope {scope}")
+    return credential
+
+
+async def required_credential_of(request: Request, scope: Scope) -> Credential:
+    """The same for a route that nobody uses without a key. Raises as `credential_of`."""
+    credential = await credential_of(request, scope)
+    if credential.key_id is None:
+        raise NotAuthenticated(_MISSING)
     return credential
 
 

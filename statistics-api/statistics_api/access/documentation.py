@@ -18,6 +18,17 @@ _SCHEMES: dict[str, Schema] = {
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route that works with a key, and without one for the default project.
 OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _SCHEMES)]}
+# The same of a route that works with a key alone.
+REQUIRED_KEY: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]}
+# The parameter of a path below a project; the example is the project that every installation has.
+PROJECT_KEY: Schema = {
+    "name": "project_key",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "default",
+    "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
+}
 
 
 def add_security_schemes(document: dict[str, Any]) -> None:
