@@ -7,12 +7,13 @@ from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import latency_cell
+from device_registration_api.api_requests.addresses import hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minute_of
 from device_registration_api.events.presences import Presences
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
-from servicekit.database.copy_encoding import INT2, INT4, INT8, TEXT
+from servicekit.database.copy_encoding import BYTEA, INT2, INT4, INT8, TEXT
 
 _MINUTE: LiteralString = "bucket_start"
 _QUARTER_HOUR: LiteralString = "date_bin('15 minutes', bucket_start, 'epoch')"
@@ -24,7 +25,8 @@ READ_ROWS = """
     SELECT event_id::text,
            json_build_object(
                'id', event_id, 'url_path', url_path, 'method', method, 'response_status_code', status_code,
-               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent, 'ip_hash', NULL,
+               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent,
+               'ip_hash', encode(ip_hash, 'hex'),
                'consumer', consumer, 'timestamp', to_json(occurred_at))
       FROM api_request
       JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
@@ -136,10 +138,12 @@ def new_table() -> EventTable[ApiRequestColumns]:
             FactColumn("response_us", INT8, "response_us"),
             FactColumn("user_agent", TEXT, "user_agents"),
             FactColumn("consumer", TEXT, "consumers"),
+            FactColumn("ip_hash", BYTEA, "ip_hashes"),
         ),
         rollups=ROLLUPS,
         count=count,
         read_rows=READ_ROWS,
+        arrive=hash_addresses,
         complete=Endpoints().complete,
         presences=Presences("api_request", "consumers"),
     )
