@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
@@ -35,7 +35,9 @@ SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
 KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
-ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
+ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
+# The routes under `/administration/`, a router for each room.
+ADMINISTRATION: Sequence[APIRouter] = ()
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -76,7 +78,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     events = [event_routes(table, service_token) for table in kinds]
     for router in events:
         app.include_router(router)
-    for router in (auth_events.router, previous_release.router):
+    for router in (auth_events.router, previous_release.router, *ADMINISTRATION):
         app.include_router(router, dependencies=[Depends(service_token)])
     limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)))
     return add_middleware(

@@ -24,6 +24,7 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
+from statistics_api.administration.client import Administration
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
@@ -80,14 +81,18 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
+        administration = Administration(device_api)
         try:
             yield {
                 "gateways": gateways,
                 "readers": {family.name: family.new_reader(database) for family in families},
                 "keys": new_key_cache(database),
+                "administration": administration,
             }
         finally:
-            await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
+            await asyncio.gather(
+                administration.close(), *(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values())
+            )
             await device_api.close()
             database.close()
             if limit is not None:
