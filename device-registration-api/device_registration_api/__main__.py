@@ -25,6 +25,7 @@ from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from servicekit.errors import DomainError
 from servicekit.process import clock
 
 Command = Callable[[argparse.Namespace], bool]
@@ -165,7 +166,7 @@ def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
     """Run a command; an error that an operator can correct is printed as one sentence instead of a traceback."""
     try:
         return work()
-    except CommandError as error:
+    except (CommandError, DomainError) as error:
         reason = str(error)
     except ValidationError as error:
         reason = _unusable_settings(error)

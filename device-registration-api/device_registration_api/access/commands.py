@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TypeAlias
+from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from contract.access import Scope
+from contract.access import LIFE_DEFAULT, OVERLAP_DEFAULT, OVERLAP_MAX, ApiKeyDraft, Scope
+from contract.projects import MemberDraft, ProjectChange, ProjectDraft, ProjectRole
 from contract.text import Instant
-from device_registration_api.access import keys
-from device_registration_api.access.projects import create_project
+from device_registration_api.access import keys, members, projects
 from device_registration_api.access.settings import AccessSettings
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
+from servicekit.http.bodies import validated
 from servicekit.process import clock
 
 Command: TypeAlias = Callable[[argparse.Namespace], bool]
@@ -31,6 +33,16 @@ def add_commands(add: Add, service: str) -> None:
     added = add("create-project", _create_project, f"create a project and print its key (reads {service})")
     added.add_argument("project_name", metavar="NAME")
     added.add_argument("--timezone", default="UTC", help="an IANA time zone; default: UTC")
+    for name, is_active, explanation in (
+        ("activate-project", True, "accept the API keys of a project again"),
+        ("deactivate-project", False, "refuse the API keys of a project within 30 s, until it is activated"),
+    ):
+        added = add(name, _activate_project, f"{explanation} (reads {service})")
+        added.add_argument("project_key", metavar="PROJECT-KEY")
+        added.set_defaults(is_active=is_active)
+    added = add("add-owner", _add_owner, f"make an account an owner of a project (reads {service})")
+    added.add_argument("project_key", metavar="PROJECT-KEY")
+    added.add_argument("account_id", type=UUID, metavar="ACCOUNT-ID")
     added = add("create-key", _create_key, f"create an API key and print it, once (reads {service}, API_KEYS_MAX)")
     added.add_argument("project_key", metavar="PROJECT-KEY")
     added.add_argument("key_name", metavar="NAME")
@@ -38,7 +50,7 @@ def add_commands(add: Add, service: str) -> None:
         "--scopes", type=_scopes, required=True, metavar="SCOPE,...", help=f"of {', '.join(Scope)}, with commas"
     )
     life = added.add_mutually_exclusive_group()
-    life.add_argument("--expires-at", type=_instant, metavar="TIME", help=f"default: in {keys.LIFE_DEFAULT.days} days")
+    life.add_argument("--expires-at", type=_instant, metavar="TIME", help=f"default: in {LIFE_DEFAULT.days} days")
     life.add_argument("--never-expires", action="store_true")
     added = add("list-keys", _list_keys, f"print the API keys of a project, without their secrets (reads {service})")
     added.add_argument("project_key", metavar="PROJECT-KEY")
@@ -53,7 +65,7 @@ def add_commands(add: Add, service: str) -> None:
     added.add_argument(
         "--overlap-seconds",
         type=_overlap,
-        default=keys.OVERLAP_DEFAULT,
+        default=OVERLAP_DEFAULT,
         dest="overlap",
         metavar="SECONDS",
         help="how long the old key stays valid; default: a day",
@@ -61,38 +73,49 @@ def add_commands(add: Add, service: str) -> None:
 
 
 @contextmanager
-def _access() -> Iterator[Connection]:
-    with closing(connect(DatabaseSettings(), statement_seconds_max=_STATEMENT_SECONDS_MAX)) as conn:
+def _transaction() -> Iterator[Connection]:
+    with closing(connect(DatabaseSettings(), statement_seconds_max=_STATEMENT_SECONDS_MAX)) as conn, conn:
         yield conn
 
 
 def _create_project(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
-        _print(create_project(conn, chosen.project_name, chosen.timezone).project_key)
+    draft = validated(ProjectDraft, {"name": chosen.project_name, "timezone": chosen.timezone})
+    with _transaction() as conn:
+        created = projects.create_project(conn, draft)
+    _print(created.project_key)
+    return True
+
+
+def _activate_project(chosen: argparse.Namespace) -> bool:
+    change = ProjectChange(is_active=chosen.is_active)
+    with _transaction() as conn:
+        projects.change_project(conn, chosen.project_key, change, None)
+    _print(f"project {chosen.project_key} is {'active' if chosen.is_active else 'inactive'}")
+    return True
+
+
+def _add_owner(chosen: argparse.Namespace) -> bool:
+    draft = MemberDraft(account_id=chosen.account_id, role=ProjectRole.OWNER)
+    with _transaction() as conn:
+        members.add_member(conn, chosen.project_key, draft, None)
+    _print(f"account {chosen.account_id} is an owner of project {chosen.project_key}")
     return True
 
 
 def _create_key(chosen: argparse.Namespace) -> bool:
-    expires_at = chosen.expires_at
-    if expires_at is None and not chosen.never_expires:
-        expires_at = clock.now() + keys.LIFE_DEFAULT
+    fields = {"name": chosen.key_name, "scopes": chosen.scopes}
+    if chosen.expires_at is not None or chosen.never_expires:
+        fields["expires_at"] = chosen.expires_at
+    draft = validated(ApiKeyDraft, fields)
     active_max = AccessSettings().api_keys_max
-    with _access() as conn:
-        _print(
-            keys.create_key(
-                conn,
-                chosen.project_key,
-                chosen.key_name,
-                chosen.scopes,
-                expires_at=expires_at,
-                active_max=active_max,
-            )
-        )
+    with _transaction() as conn:
+        created = keys.create_key(conn, chosen.project_key, draft, active_max=active_max)
+    _print(str(created.key))
     return True
 
 
 def _list_keys(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
+    with _transaction() as conn:
         stored = keys.list_keys(conn, chosen.project_key)
     now = clock.now()
     for each in stored:
@@ -102,7 +125,7 @@ def _list_keys(chosen: argparse.Namespace) -> bool:
 
 
 def _revoke_key(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
+    with _transaction() as conn:
         keys.revoke_key(conn, chosen.project_key, chosen.key_id)
     _print(f"key {chosen.key_id} is revoked")
     return True
@@ -110,8 +133,11 @@ def _revoke_key(chosen: argparse.Namespace) -> bool:
 
 def _rotate_key(chosen: argparse.Namespace) -> bool:
     active_max = AccessSettings().api_keys_max
-    with _access() as conn:
-        _print(keys.rotate_key(conn, chosen.project_key, chosen.key_id, overlap=chosen.overlap, active_max=active_max))
+    with _transaction() as conn:
+        created = keys.rotate_key(
+            conn, chosen.project_key, chosen.key_id, overlap=chosen.overlap, active_max=active_max
+        )
+    _print(str(created.key))
     return True
 
 
@@ -131,8 +157,8 @@ def _instant(text: str) -> datetime:
 
 def _overlap(text: str) -> timedelta:
     seconds = float(text)
-    if not 0 <= seconds <= keys.OVERLAP_MAX.total_seconds():
-        raise argparse.ArgumentTypeError(f"0 to {keys.OVERLAP_MAX.total_seconds():.0f}")
+    if not 0 <= seconds <= OVERLAP_MAX.total_seconds():
+        raise argparse.ArgumentTypeError(f"0 to {OVERLAP_MAX.total_seconds():.0f}")
     return timedelta(seconds=seconds)
 
 

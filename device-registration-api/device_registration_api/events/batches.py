@@ -53,7 +53,11 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
             return stored  # the claims of the items are rolled back
         response = _response(batch, outcomes_of(results))
-        more = [] if own is None else [STORE_RESPONSE.execute(trips.conn, response_parameters(own, response))]
+        more = (
+            []
+            if own is None
+            else [STORE_RESPONSE.execute(trips.conn, response_parameters(own, response.model_dump_json(by_alias=True)))]
+        )
         store(trips, table, fresh(rows, results), slot, more)
     return ForwardedBatchResponse(response=response)
 
@@ -71,7 +75,7 @@ def record_batch_carefully(
         outcomes = record_isolating_bad_rows(conn, table, rows, slot) if rows else {}
         response = _response(batch, outcomes)
         if own is not None:
-            run(STORE_RESPONSE, response_parameters(own, response))
+            run(STORE_RESPONSE, response_parameters(own, response.model_dump_json(by_alias=True)))
     return ForwardedBatchResponse(response=response)
 
 
@@ -90,7 +94,8 @@ def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
         raise IdempotencyKeyReused(KEY_REUSED)
     if result.response is None:
         return None
-    return ForwardedBatchResponse(response=result.response, replayed=result.status is ClaimStatus.REPLAY)
+    response = BatchResponse.model_validate_json(result.response)
+    return ForwardedBatchResponse(response=response, replayed=result.status is ClaimStatus.REPLAY)
 
 
 def _response(batch: Batch[Columns], outcomes: Outcomes) -> BatchResponse:
