@@ -12,7 +12,10 @@ from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
-from device_registration_api.access import router as access
+from device_registration_api.access import router as access_router
+from device_registration_api.accounts import router as accounts_router
+from device_registration_api.accounts.accounts import new_accounts
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
@@ -21,6 +24,7 @@ from device_registration_api.events import idempotency
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from servicekit.database.pool import Database
@@ -38,7 +42,7 @@ KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access.router,)
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -55,16 +59,25 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
 
+    accounts = new_accounts(AccountSettings(), DatabaseSettings.of(settings), SERVICE)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
         writers = {table.kind: EventWriter(database, table, slot) for table in kinds}
         try:
-            yield {"writers": writers, "database": database, "api_keys_max": settings.api_keys_max}
+            yield {
+                "writers": writers,
+                "accounts": accounts,
+                "database": database,
+                "api_keys_max": settings.api_keys_max,
+            }
         finally:
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
+            if accounts is not None:
+                accounts.close()
 
     app = new_application(
         "device-registration-api",
@@ -82,7 +95,9 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     for router in (auth_events.router, previous_release.router, *ADMINISTRATION):
         app.include_router(router, dependencies=[Depends(service_token)])
     limits = dict(
-        ChainMap(access.LARGE_BODIES, previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds))
+        ChainMap(
+            access_router.LARGE_BODIES, previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)
+        )
     )
     return add_middleware(
         app,

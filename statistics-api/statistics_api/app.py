@@ -24,6 +24,8 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
+from statistics_api.access.tokens import Tokens
+from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -31,7 +33,7 @@ from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
-from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
+from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
@@ -45,6 +47,7 @@ FAMILIES: Sequence[Family] = (
         new_reader=auth_events.StatisticsReader,
         direct_routes=auth_events.DIRECT_ROUTES,
     ),
+    Family("accounts", accounts.router),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
@@ -85,9 +88,11 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         try:
             yield {
                 "gateways": gateways,
-                "readers": {family.name: family.new_reader(database) for family in families},
+                "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
                 "keys": new_key_cache(database),
                 "administration": administration,
+                "tokens": Tokens(administration),
+                "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
             }
         finally:
             await asyncio.gather(
