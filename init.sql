@@ -9,7 +9,9 @@
 --     <fact>_default       the partition of rows whose week has no partition yet
 --     <fact>_total, <fact>_minute, <fact>_quarter_hour, <fact>_day      rollups, over time or by time
 --     <fact>_endpoint_day, …            rollups with other groups: a word of their own before the period
---     <fact>_retired       the sums of the weeks that are no longer stored
+--     <fact>_retired       the sums of the rows that are no longer stored
+--     <fact>_presence      who was present on which day, as a digest
+--     <fact>_distinct      how many different ones were present, by day and by the day before on which they were
 --
 -- Two rules keep the schema ready for several machines: every key begins with project_id, and no foreign key crosses
 -- tables. One rule keeps the counts true, and `verify-counts` checks it for every fact table and every group:
@@ -30,12 +32,15 @@ CREATE TABLE project (
     is_active          boolean     NOT NULL DEFAULT true,
     created_at         timestamptz NOT NULL DEFAULT now(),
     updated_at         timestamptz NOT NULL DEFAULT now(),
+    presence_key       bytea       NOT NULL DEFAULT uuid_send(gen_random_uuid()),
     created_by         uuid,
     deleted_at         timestamptz,
     CONSTRAINT project_default_stays CHECK (project_id <> 1 OR deleted_at IS NULL)
 );
 -- One account's projects have different names; a project that is being deleted has none any more.
 CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
+COMMENT ON COLUMN project.presence_key IS
+    'Part of each digest in <fact>_presence, so the digests of two projects have nothing in common. Never changed.';
 -- Events that are sent without a project's key belong to this one.
 INSERT INTO project (project_id, name, project_key) VALUES (1, 'default', 'default');
 
@@ -50,7 +55,7 @@ CREATE TABLE api_key (
     expires_at     timestamptz,
     revoked_at     timestamptz,
     replaced_by    text,
-    rate_limit     text,
+    rate_limit     text        CHECK (rate_limit ~ '^[1-9][0-9]{0,6}/(second|minute|hour|day)$'),
     last_used_at   timestamptz,
     total_requests bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (project_id, key_id)
@@ -198,9 +203,22 @@ CREATE TABLE api_request (
     status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    ip_hash       bytea       CHECK (octet_length(ip_hash) = 16),
     PRIMARY KEY (project_id, received_at, event_id)
 ) PARTITION BY RANGE (received_at);
+COMMENT ON COLUMN api_request.user_agent IS
+    'May be personal data. Shown with its row, never counted by. Leaves with the row after RETENTION_DAYS, or the '
+    'project''s retention_days.';
+COMMENT ON COLUMN api_request.consumer IS
+    'A pseudonym chosen by the client, which may be personal data. Shown with its row; distinct consumers are counted '
+    'by a digest. Leaves with the row after RETENTION_DAYS, or the project''s retention_days.';
+COMMENT ON COLUMN api_request.ip_hash IS
+    'HMAC-SHA256, cut to 16 bytes, of the client address under a key of the day (UTC) that is forgotten after 48 '
+    'hours. NULL: no address was sent, or there was no key. The address is stored nowhere.';
 CREATE INDEX api_request_commit_xid ON api_request USING brin (commit_xid);
+-- Serves the newest rows of a project. Without event_id: rows of one instant, such as those of a batch without times,
+-- share one entry, and a reader sorts them.
+CREATE INDEX api_request_occurred_at ON api_request (project_id, occurred_at);
 CREATE TABLE api_request_default PARTITION OF api_request DEFAULT;
 
 -- The endpoints of a project, numbered from 1 in the order of their first request. A project has at most 1,000; the
@@ -271,7 +289,7 @@ CREATE TABLE auth_event_minute (
 -- Serves the deletion of old buckets, oldest first.
 CREATE INDEX auth_event_minute_bucket_start ON auth_event_minute (bucket_start);
 
--- The sums of the weeks that retention dropped: counted, and no longer stored in auth_event.
+-- The sums of what retention deleted: counted, and no longer stored in auth_event.
 CREATE TABLE auth_event_retired (
     project_id  int         NOT NULL,
     device_type device_type NOT NULL,
@@ -362,6 +380,57 @@ CREATE TABLE api_request_retired (
     PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
 );
 
+-- Who was present on which day. Exact numbers of different ones follow for any range of days: of those present in
+-- [a, b), each one's first day there is the only one whose previous day is before a. So they are
+--     sum(present_count) over a <= day < b AND previous_day < a,
+-- and those with previous_day = -infinity are new. A day is the one that it was in the project's time zone when the
+-- event was stored. Segment 0 has all events; other segments are parts of them that the kind declares.
+CREATE TABLE api_request_presence (
+    project_id   int   NOT NULL,
+    segment      int   NOT NULL CHECK (segment >= 0),
+    digest       bytea NOT NULL CHECK (octet_length(digest) = 16),
+    day          date  NOT NULL,
+    previous_day date  NOT NULL CHECK (previous_day < day),
+    PRIMARY KEY (project_id, segment, digest, day)
+);
+COMMENT ON COLUMN api_request_presence.digest IS
+    'Personal data: SHA-256 of the project''s presence_key and the consumer, cut to 16 bytes. Whoever has both tables '
+    'and guesses the consumer finds it. In no view, and kept as long as the project: the next day counts from it.';
+-- A slot may have less than nothing, when another slot had counted what it moves; the sum of the slots is exact.
+CREATE TABLE api_request_distinct (
+    project_id    int      NOT NULL,
+    segment       int      NOT NULL,
+    day           date     NOT NULL,
+    previous_day  date     NOT NULL,
+    slot          smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    present_count bigint   NOT NULL,
+    PRIMARY KEY (project_id, segment, day, previous_day, slot)
+) WITH (fillfactor = 70);
+
+-- What clients dropped before it reached us, by the quarter of an hour of the batch that told of it.
+CREATE TABLE dropped_event (
+    project_id    int         NOT NULL,
+    kind          text        NOT NULL CHECK (char_length(kind) BETWEEN 1 AND 64),
+    bucket_start  timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    dropped_count bigint      NOT NULL CHECK (dropped_count >= 0),
+    PRIMARY KEY (project_id, kind, bucket_start)
+);
+
+-- What `maintain` did with the raw rows of a project that has a retention of its own, and what is left.
+CREATE TABLE project_retention (
+    project_id         int         NOT NULL,
+    fact               text        NOT NULL,
+    retention_days     int,
+    ran_at             timestamptz NOT NULL,
+    deleted_rows       bigint      NOT NULL CHECK (deleted_rows >= 0),
+    kept_rows          bigint      NOT NULL,
+    oldest_received_at timestamptz,
+    PRIMARY KEY (project_id, fact)
+);
+COMMENT ON COLUMN project_retention.deleted_rows IS 'Since the project has a retention, all runs together.';
+COMMENT ON COLUMN project_retention.oldest_received_at IS 'NULL: there is no row.';
+
 -- 4. Views: all that the public service can read
 
 -- Views run with their owner's rights, so a reader needs no right on a base table. They return one row per slot: without
@@ -416,6 +485,19 @@ CREATE VIEW stats.api_request_endpoint_day AS
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
 
+-- A range of occurred_at opens the partitions of all weeks unless received_at has bounds, too: an event is received
+-- from 5 minutes before to 30 days after it happened.
+CREATE VIEW stats.api_request AS
+    SELECT project_id, received_at, event_id, occurred_at, endpoint_id, url_path, method, status_code, response_us,
+           user_agent, consumer, encode(ip_hash, 'hex') AS ip_hash
+      FROM api_request;
+CREATE VIEW stats.api_request_distinct AS
+    SELECT project_id, segment, day, previous_day, present_count FROM api_request_distinct;
+CREATE VIEW stats.dropped_event AS
+    SELECT project_id, kind, bucket_start, dropped_count FROM dropped_event;
+CREATE VIEW stats.project_retention AS
+    SELECT project_id, fact, retention_days, ran_at, deleted_rows, kept_rows, oldest_received_at FROM project_retention;
+
 CREATE VIEW stats.schema_revision AS
     SELECT version_num AS revision FROM alembic_version;
 
@@ -439,14 +521,17 @@ CREATE TABLE maintenance.fact_table (
     -- Columns of the facts whose extremes are kept: x becomes x_min and x_max in rollups and <fact>_retired.
     extreme_columns      text[] NOT NULL DEFAULT '{}',
     -- The rollups that are counted by fewer columns than the facts: its name, and its columns, as JSON.
-    rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object')
+    rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object'),
+    -- The column of the facts that says who is present; NULL: nobody is counted. Else there are <fact>_presence and
+    -- <fact>_distinct.
+    presence_column      text
 );
 INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
 INSERT INTO maintenance.fact_table
-    (fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns) VALUES
+    (fact, group_columns, sum_columns, rollups, extreme_columns, presence_column, rollup_group_columns) VALUES
     ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
-     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}',
+     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'consumer',
      '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
        "day": ["project_id", "status_class", "latency_cell"],
        "minute": ["project_id", "status_class", "latency_cell"]}');
@@ -497,8 +582,9 @@ BEGIN
 END
 $$;
 
--- The two functions below run with their owner's rights (SECURITY DEFINER) and a pinned search_path: the caller may
--- create and retire partitions of the catalogue's fact tables, and nothing else. Per fact table, one call at a time.
+-- The SECURITY DEFINER functions below run with their owner's rights and a pinned search_path: the caller may create
+-- and retire partitions of the catalogue's fact tables, one at a time for each, retire the old rows of projects that do
+-- not keep theirs, and nothing else.
 
 -- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
 -- default partition and are now in their own, or NULL when the partition exists already.
@@ -550,6 +636,44 @@ BEGIN
 END
 $$;
 
+-- Adds the sums of facts that leave to <fact>_retired, and returns how many they are. `leaving` is a statement that
+-- returns their rows; it may delete them.
+CREATE FUNCTION maintenance.add_to_retired(known maintenance.fact_table, leaving text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    groups    CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
+    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
+    sums      CONSTANT text := concat(
+        'count(*) AS event_count',
+        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
+    sum_names CONSTANT text := concat(
+        'event_count',
+        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
+    additions CONSTANT text := concat(
+        'event_count = r.event_count + excluded.event_count',
+        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
+                                  c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
+    retired bigint;
+BEGIN
+    EXECUTE format(
+        'WITH leaving AS (%3$s), leaving_sum AS (SELECT %1$s, %2$s FROM leaving GROUP BY %1$s), '
+        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM leaving_sum ORDER BY %1$s '
+        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
+        'SELECT coalesce(sum(event_count), 0) FROM leaving_sum',
+        groups, sums, leaving, known.fact || '_retired', sum_names, additions) INTO retired;
+    RETURN retired;
+END
+$$;
+
 -- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
 -- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
 CREATE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
@@ -561,25 +685,6 @@ DECLARE
     parent       CONSTANT text := format('public.%I', known.fact);
     default_rows CONSTANT text := format('public.%I', known.fact || '_default');
     partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
-    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums         CONSTANT text := concat(
-        'count(*) AS event_count',
-        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
-    sum_names    CONSTANT text := concat(
-        'event_count',
-        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
-    additions    CONSTANT text := concat(
-        'event_count = r.event_count + excluded.event_count',
-        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
-                                  c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
     retired bigint;
 BEGIN
     -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
@@ -593,17 +698,38 @@ BEGIN
     END IF;
     -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
     PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    EXECUTE format(
-        'WITH week_sum AS (SELECT %1$s, %2$s FROM %3$s GROUP BY %1$s), '
-        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM week_sum '
-        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
-        'SELECT coalesce(sum(event_count), 0) FROM week_sum',
-        groups, sums, partition, known.fact || '_retired', sum_names, additions) INTO retired;
+    retired := maintenance.add_to_retired(known, format('SELECT * FROM %s', partition));
     PERFORM maintenance.lock_with_retry(format(
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
     EXECUTE format('DROP TABLE %s', partition);
     RETURN retired;
+END
+$$;
+
+-- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
+-- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts.
+CREATE FUNCTION maintenance.retire_rows(fact text, project_id int, rows_max int) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    -- By the server's own clock and the project's own setting: the login chooses neither.
+    bound CONSTANT timestamptz := (SELECT now() - p.retention_days * interval '1 day'
+                                     FROM public.project AS p WHERE p.project_id = retire_rows.project_id);
+BEGIN
+    IF bound IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN maintenance.add_to_retired(known, format(
+        'DELETE FROM public.%1$I AS f USING ('
+        '    SELECT received_at, event_id FROM public.%1$I '
+        '     WHERE project_id = %2$L AND received_at < %3$L ORDER BY received_at, event_id LIMIT %4$L) AS oldest '
+        ' WHERE f.project_id = %2$L AND f.received_at < %3$L '
+        '   AND f.received_at = oldest.received_at AND f.event_id = oldest.event_id RETURNING f.*',
+        known.fact, project_id, bound, rows_max));
 END
 $$;
 
@@ -720,6 +846,8 @@ GRANT SELECT, INSERT, UPDATE ON
     api_request_quarter_hour, api_request_day, api_request_endpoint_quarter_hour, api_request_endpoint_day
     TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_request_minute TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON
+    api_request_presence, api_request_distinct, dropped_event, project_retention TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
 -- What a key may do, and the key of a project, do not change.
 GRANT SELECT, INSERT, UPDATE
@@ -732,4 +860,5 @@ GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
     maintenance.delete_project_rows(int, int),
+    maintenance.retire_rows(text, int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

@@ -24,9 +24,13 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
+from statistics_api.access.projects import new_project_cache
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration
+from statistics_api.api_requests import router as api_requests
+from statistics_api.api_requests.kind import API_REQUESTS
+from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
@@ -48,6 +52,13 @@ FAMILIES: Sequence[Family] = (
         large_bodies=auth_events.LARGE_BODIES,
         new_reader=auth_events.StatisticsReader,
         direct_routes=auth_events.DIRECT_ROUTES,
+    ),
+    Family(
+        API_REQUESTS.name,
+        api_requests.router,
+        kinds=(API_REQUESTS,),
+        large_bodies=api_requests.LARGE_BODIES,
+        new_reader=MetricsReader,
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
@@ -96,6 +107,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
+                "projects": new_project_cache(database),
             }
         finally:
             await asyncio.gather(

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import httpx2
+import psycopg2
 import pytest
 
 from contract.api_requests.latency import LATENCY_BOUNDS
@@ -100,6 +102,27 @@ def test_weeks_are_moved_and_retired_with_their_extremes(client: KindClient, pro
     extremes = "SELECT min(response_us_min)::int, max(response_us_max)::int, sum(response_us_sum)::int FROM {}"
     assert rows(product.database, extremes.format("api_request_retired")) == [(1_500, 100_500, 152_500)]
     assert_counts_are_exact(product)
+
+
+def test_the_public_login_reads_raw_rows_newest_first_by_an_index(client: KindClient, product: Product) -> None:
+    forward(client, ["/first"], 14)
+    forward(client, ["/second", "/third"], 14)
+    newest = """
+        SELECT url_path, ip_hash FROM stats.api_request
+         WHERE project_id = 14 AND occurred_at < 'infinity' AND received_at > now() - interval '1 day'
+         ORDER BY occurred_at DESC, event_id DESC LIMIT 2
+    """
+    reader = product.database.reader_env
+    with (
+        closing(
+            psycopg2.connect(product.database.admin_url, user=reader["DB_USER"], password=reader["DB_PASSWORD"])
+        ) as conn,
+        conn.cursor() as cursor,
+    ):
+        cursor.execute(newest)
+        assert cursor.fetchall() == [("/third", None), ("/second", None)]
+    plan = rows(product.database, f"SET enable_seqscan = off; EXPLAIN {newest}")
+    assert any("Index Scan Backward using" in line and "_occurred_at_idx" in line for (line,) in plan)
 
 
 @pytest.mark.parametrize(

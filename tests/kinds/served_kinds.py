@@ -4,15 +4,15 @@ A new kind is one entry here. The suite of this folder and the fault rig then te
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
+from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, STORED_KEY
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
-from tests.kinds.tracking import PREFIX as TRACK_PREFIX
 from tests.servers import Programs
 
 API_REQUEST_FIELDS = (
@@ -29,7 +29,7 @@ API_REQUEST_FIELDS = (
 WITH_SAMPLE = Programs(
     public="tests.kinds.public_service",
     private="tests.kinds.private_service",
-    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text(),
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEY,
 )
 
 
@@ -64,6 +64,10 @@ class ServedKind:
     optional: str = ""
     # What a client calls the time when the event happened.
     occurred_at: str = "occurredAt"
+    # What every request of a client has to have.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # A figure of the counts that changes with time alone.
+    fleeting: str = ""
     # The rollup that is locked or forbidden to find a writer half way.
     rollup: str = "total"
 
@@ -113,7 +117,7 @@ PARCELS = ServedKind(
 
 API_REQUESTS = ServedKind(
     API_REQUEST_TABLE,
-    TRACK_PREFIX,
+    "/api/v1/track",
     body=lambda identity, group: {
         "url_path": "/orders/{id}",
         "method": "GET",
@@ -137,11 +141,17 @@ API_REQUESTS = ServedKind(
     refusable={"response_time_ms": -1},
     refused_status=422,
     recorded_status=201,
-    counts_path=f"{TRACK_PREFIX}/totals",
-    counts=lambda answer: {status: each["count"] for status, each in answer.items()},
+    counts_path="/api/v1/projects/default/metrics/summary?start_date=1970-01-01T00:00:00Z&end_date=2199-12-31T00:00:00Z",
+    counts=lambda answer: {
+        "2": answer["request_count"] - answer["error_count"],
+        "4": answer["client_error_count"],
+        "5": answer["server_error_count"],
+    },
     returns=lambda body: {name: body.get(name) for name in API_REQUEST_FIELDS},
     optional="user_agent",
     occurred_at="timestamp",
+    headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
+    fleeting="requests_per_minute",
     rollup="endpoint_day",
 )
 

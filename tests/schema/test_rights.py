@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 13
+    assert len(views) == 17
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -70,6 +70,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT * FROM auth_event_default",
         "SELECT * FROM auth_event_total",
         "SELECT * FROM idempotency",
+        "SELECT * FROM api_request_presence",
         "SELECT * FROM project",
         "SELECT * FROM api_key",
         "UPDATE stats.api_key SET is_active = true",
@@ -83,6 +84,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT maintenance.retire_week('2001-01-01')",
         "SELECT maintenance.create_partition('auth_event', '2001-01-01')",
         "SELECT maintenance.retire_partition('auth_event', '2001-01-01')",
+        "SELECT maintenance.retire_rows('auth_event', 1, 1)",
         "SELECT * FROM maintenance.fact_table",
         "SET ROLE stats_owner",
         "SET ROLE registration_writer",
@@ -108,6 +110,10 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.api_request_endpoint_quarter_hour": counting,
         "public.api_request_endpoint_day": counting,
         "public.api_request_minute": {*counting, "DELETE"},
+        "public.api_request_presence": counting,
+        "public.api_request_distinct": counting,
+        "public.dropped_event": counting,
+        "public.project_retention": counting,
         "public.auth_event": {"SELECT", "INSERT"},
         "public.auth_event_default": {"SELECT"},
         "public.auth_event_retired": {"SELECT"},
@@ -126,6 +132,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
         ("maintenance.delete_project_rows(integer,integer)",),
+        ("maintenance.retire_rows(text,integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }
@@ -135,6 +142,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
     "statement",
     [
         "DELETE FROM auth_event",
+        "DELETE FROM api_request_presence",
+        "SELECT maintenance.add_to_retired(f, 'DELETE FROM public.project') FROM maintenance.fact_table AS f",
         "UPDATE auth_event SET user_key = 'other'",
         "TRUNCATE auth_event",
         "DROP TABLE auth_event",
@@ -214,7 +223,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 3
+    assert len(definers) == 4
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

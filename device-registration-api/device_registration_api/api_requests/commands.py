@@ -8,6 +8,7 @@ from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import latency_cell
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minute_of
+from device_registration_api.events.presences import Presences
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from servicekit.database.copy_encoding import INT2, INT4, INT8, TEXT
@@ -98,21 +99,28 @@ ROLLUPS = (
     Rollup("api_request_endpoint_quarter_hour", _upsert("api_request_endpoint_quarter_hour", _ENDPOINT, _QUARTER_HOUR)),
 )
 
-API_REQUESTS = EventTable(
-    "api_requests",
-    "api_request",
-    model=ApiRequestColumns,
-    columns=(
-        FactColumn("endpoint_id", INT4, "endpoint_ids"),
-        FactColumn("url_path", TEXT, "url_paths"),
-        FactColumn("method", TEXT, "methods"),
-        FactColumn("status_code", INT2, "status_codes"),
-        FactColumn("response_us", INT8, "response_us"),
-        FactColumn("user_agent", TEXT, "user_agents"),
-        FactColumn("consumer", TEXT, "consumers"),
-    ),
-    rollups=ROLLUPS,
-    count=count,
-    read_rows=READ_ROWS,
-    complete=Endpoints().complete,
-)
+
+def new_table() -> EventTable[ApiRequestColumns]:
+    """Return the declaration, with a memory of its own of endpoints and consumers."""
+    return EventTable(
+        "api_requests",
+        "api_request",
+        model=ApiRequestColumns,
+        columns=(
+            FactColumn("endpoint_id", INT4, "endpoint_ids"),
+            FactColumn("url_path", TEXT, "url_paths"),
+            FactColumn("method", TEXT, "methods"),
+            FactColumn("status_code", INT2, "status_codes"),
+            FactColumn("response_us", INT8, "response_us"),
+            FactColumn("user_agent", TEXT, "user_agents"),
+            FactColumn("consumer", TEXT, "consumers"),
+        ),
+        rollups=ROLLUPS,
+        count=count,
+        read_rows=READ_ROWS,
+        complete=Endpoints().complete,
+        presences=Presences("api_request", "consumers"),
+    )
+
+
+API_REQUESTS = new_table()

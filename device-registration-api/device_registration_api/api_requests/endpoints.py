@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from contract.api_requests.columns import ApiRequestColumns
+from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import Rows
-from device_registration_api.events.table import as_json
 from servicekit.database.lease import Lease
 from servicekit.database.sql import execute, fetch_all
 

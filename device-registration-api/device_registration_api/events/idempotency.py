@@ -10,8 +10,8 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, TypeAlias
 
 from contract.delivery import IdempotencyKey
+from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import FactKey
-from device_registration_api.events.table import as_json
 from servicekit.database import Connection
 from servicekit.database.lease import Contention
 from servicekit.database.prepared import Prepared

@@ -1,13 +1,14 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
-from pydantic_core import to_json
 
 from contract.delivery import Batch, Columns, Forward
+from device_registration_api.events.json_parameter import as_json
+from device_registration_api.events.presences import Presence, Presences
 from device_registration_api.events.rows import Rows
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
@@ -83,6 +84,7 @@ class EventTable(Generic[Columns]):
         count: Callable[[Rows[Columns]], Sequence[Counted]],
         read_rows: LiteralString | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
+        presences: Presences | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
@@ -91,9 +93,12 @@ class EventTable(Generic[Columns]):
 
         `complete` adds to the rows, before their transaction, values that the database assigns. What it returns for a
         row is the same in every repeat. It opens transactions of its own, which change no count.
+
+        A kind with `presences` has its different ones counted, by day.
         """
         self.kind = kind
         self._complete = complete
+        self._presences = presences
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns
@@ -117,7 +122,8 @@ class EventTable(Generic[Columns]):
 
     def prepared(self) -> list[Prepared]:
         """Return the statements that a connection prepares to record events of this kind."""
-        return [*self._counts, *([] if self.read is None else [self.read])]
+        presences = [] if self._presences is None else self._presences.prepared()
+        return [*self._counts, *presences, *([] if self.read is None else [self.read])]
 
     def copy(self, conn: Connection) -> bytes:
         """Return the COPY statement that reads `copy_data`."""
@@ -139,16 +145,28 @@ class EventTable(Generic[Columns]):
         Raises:
             NotRecorded: a value could not be assigned; none of the rows is stored by this attempt.
         """
-        if self._complete is None or not rows:
+        if not rows:
             return rows
         try:
-            return self._complete(lease, rows)
+            if self._presences is not None:
+                rows = self._presences.complete(lease, rows)
+            return rows if self._complete is None else self._complete(lease, rows)
         except OutcomeUnknown as error:  # of an assignment, which is no event
             raise NotRecorded(str(error)) from error
 
-    def counts(self, conn: Connection, rows: Rows[Columns], slot: int) -> list[bytes]:
-        """Return the EXECUTE statements that add these rows to the rollups."""
-        return [statement.execute(conn, parameters) for statement, parameters in self._count_parameters(rows, slot)]
+    def counts(self, conn: Connection, rows: Rows[Columns], presences: Collection[Presence], slot: int) -> list[bytes]:
+        """Return the EXECUTE statements that add these rows to the rollups, and count those of their `presences`."""
+        statements = self._count_parameters(rows, presences, slot)
+        return [statement.execute(conn, parameters) for statement, parameters in statements]
+
+    def new_presences(self, rows: Rows[Columns]) -> Collection[Presence]:
+        """Return who is present in these rows, without those that this process has committed before."""
+        return () if self._presences is None else self._presences.unknown(rows)
+
+    def remember(self, presences: Collection[Presence]) -> None:
+        """Leave these out of `new_presences` from now on: they are committed."""
+        if self._presences is not None:
+            self._presences.remember(presences)
 
     def insert(self, conn: Connection, rows: Rows[Columns]) -> list[int]:
         """Store the rows that are not stored yet, and return their positions. Needs no prepared statement.
@@ -168,7 +186,7 @@ class EventTable(Generic[Columns]):
     def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int) -> None:
         """Add rows that were inserted, never rows that were only sent. Needs no prepared statement."""
         with conn.cursor() as cursor:
-            for statement, parameters in self._count_parameters(rows, slot):
+            for statement, parameters in self._count_parameters(rows, self.new_presences(rows), slot):
                 cursor.execute(statement.plain, parameters)
 
     def _values(self, rows: Rows[Columns]) -> list[tuple[str, Codec[Any], Sequence[Any]]]:
@@ -179,25 +197,17 @@ class EventTable(Generic[Columns]):
         ]
         return [(name, codec, values) for (name, codec), values in zip(_SHARED.items(), shared, strict=True)] + own
 
-    def _count_parameters(self, rows: Rows[Columns], slot: int) -> list[tuple[Prepared, Mapping[str, object]]]:
+    def _count_parameters(
+        self, rows: Rows[Columns], presences: Collection[Presence], slot: int
+    ) -> list[tuple[Prepared, Mapping[str, object]]]:
         counted = self._count(rows)
         texts = {id(each): as_json(each) for each in counted}  # several rollups may have the same increments
-        return [
+        rollups: list[tuple[Prepared, Mapping[str, object]]] = [
             (statement, {"counted": texts[id(each)], "slot": slot})
             for statement, each in zip(self._counts, counted, strict=True)
         ]
-
-
-def as_json(value: object) -> str:
-    """The text of a `json` parameter.
-
-    Raises:
-        Unencodable: JSON cannot hold it.
-    """
-    try:
-        return to_json(value).decode()
-    except ValueError as error:
-        raise Unencodable("not a value that JSON can hold") from error
+        # Presences come last, because their locks are for more than one row.
+        return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column

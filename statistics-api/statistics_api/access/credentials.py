@@ -23,6 +23,7 @@ READ_SECONDS_MAX = 3.0
 _CREDENTIAL_HEADERS = frozenset({KEY_HEADER, AUTHORIZATION})
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
+_MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
 
 
 class Credential(NamedTuple):
@@ -41,7 +42,7 @@ def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
     return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
 
 
-def new_key_cache(database: Database) -> KeyCache:
+def new_key_cache(database: Database) -> KeyCache[StoredKey]:
     """Return the cache of a process, which `credential_of` finds in `request.state.keys`."""
 
     async def read(key_id: str) -> tuple[StoredKey, ...]:
@@ -76,7 +77,7 @@ async def _credential_of_key(request: Request, text: str) -> Credential:
     key_id = key_id_of(text)
     if key_id is None:
         raise NotAuthenticated(_NOT_VALID)
-    cache: KeyCache = request.state.keys
+    cache: KeyCache[StoredKey] = request.state.keys
     return _credential(text, key_id, await cache.get(key_id))
 
 
@@ -87,6 +88,14 @@ async def _credential_of_token(request: Request, text: str) -> Credential:
     except NotConfigured as error:
         raise NotAuthenticated(TOKEN_NOT_VALID) from error
     raise NeedsProjectCredential("a credential of a project is needed here, and not an account's token")
+
+
+async def required_credential_of(request: Request, scope: Scope) -> Credential:
+    """The same for a route that nobody uses without a key. Raises as `credential_of`."""
+    credential = await credential_of(request, scope)
+    if credential.key_id is None:
+        raise NotAuthenticated(_MISSING)
+    return credential
 
 
 def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Credential:

@@ -26,6 +26,17 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route that works with a key, and without one for the default project.
 OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _KEY_SCHEMES)]}
+# The same of a route that works with a key alone.
+REQUIRED_KEY: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]}
+# The parameter of a path below a project; the example is the project that every installation has.
+PROJECT_KEY: Schema = {
+    "name": "project_key",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "default",
+    "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
+}
 # That of a route for accounts.
 ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
 
