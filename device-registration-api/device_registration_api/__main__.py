@@ -17,6 +17,7 @@ from contract.text import Instant
 from device_registration_api.access import keys
 from device_registration_api.access.projects import create_project
 from device_registration_api.access.settings import AccessSettings
+from device_registration_api.accounts import command_line
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
@@ -24,7 +25,6 @@ from device_registration_api.maintenance.settings import DatabaseSettings, Reten
 from device_registration_api.personal import rotation, upkeep
 from device_registration_api.personal.connect import connect_apart
 from device_registration_api.personal.keeper import Keeper
-from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     _add_access(add, service)
+    command_line.add_commands(add, service)
     return parser
 
 
@@ -162,7 +163,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
                 closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
             ):
-                upkeep.keep_up(personal, keyring, _keks(settings).current, clock.now(), _print)
+                upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
         return ok
 
     if chosen.every is None:
@@ -179,13 +180,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
 def _rotate_keys(_: argparse.Namespace) -> bool:
     settings = KeyringSettings()
     with closing(connect_apart(KEYRING, DatabaseSettings(), settings, statement_seconds_max=60)) as conn:
-        return rotation.rotate_keys(conn, Keeper(_keks(settings)), _print)
-
-
-def _keks(settings: KeyringSettings) -> NumberedKeys:
-    if settings.personal_keks is None:
-        raise CommandError("set PERSONAL_KEKS in the environment")
-    return NumberedKeys(settings.personal_keks.get_secret_value())
+        return rotation.rotate_keys(conn, Keeper(settings.keks()), _print)
 
 
 def _verify_counts(_: argparse.Namespace) -> bool:

@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 
 from device_registration_api.__main__ import main
 from device_registration_api.access.settings import AccessSettings
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
-from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
 from local.settings import Settings as LauncherSettings
@@ -35,7 +35,7 @@ SETTINGS: list[type[BaseSettings]] = [
     DatabaseSettings,
     RetentionSettings,
     AccessSettings,
-    KeyringSettings,
+    AccountSettings,
 ]
 OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_PORT"}
 # How kubectl may call what the manifests call by its kind.
