@@ -101,10 +101,10 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "gateways": gateways,
                 "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
                 "keys": new_key_cache(database),
-                "projects": new_project_cache(database),
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
+                "projects": new_project_cache(database),
             }
         finally:
             await asyncio.gather(

@@ -1,6 +1,7 @@
 """Registers accounts and logs them in."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -66,8 +67,8 @@ class Accounts:
         """
         email, full_name = registration.email, registration.full_name
         _check_email(email)
-        # The address, its part before the @, and the name: what an attacker would try.
-        known = [email, email.partition("@")[0], *([full_name] if full_name else [])]
+        # What an attacker would try: the address, the name, and their words.
+        known = [email, *re.findall(r"\w+", f"{email} {full_name or ''}")]
         weakness = await self._passwords.weakness(registration.password, known)
         if weakness is not None:
             raise Invalid.single(weakness, "body", "password")

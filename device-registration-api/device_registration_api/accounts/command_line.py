@@ -91,13 +91,14 @@ def _report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
 
 def _registration(chosen: argparse.Namespace) -> Registration:
     try:
-        return Registration(email=chosen.email, password=_password(chosen.password_file), full_name=chosen.full_name)
+        return Registration(email=chosen.email, password=ask_password(chosen.password_file), full_name=chosen.full_name)
     except ValidationError as error:
         # Without the input: it is a password.
         raise CommandError(str(invalid(error))) from None
 
 
-def _password(file: Path | None) -> str:
+def ask_password(file: Path | None) -> str:
+    """Return the first line of the file, or what is typed twice. Raises CommandError."""
     if file is not None:
         try:
             lines = file.read_text().splitlines()

@@ -29,12 +29,11 @@ from contract.accounts import (
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.errors import NotAuthenticated, NotConfigured, NotFound
 from servicekit.process import clock
+from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsAccountToken, presented
 from statistics_api.access.recent import RecentValues
 from statistics_api.administration.client import Administration
 
-# An account that becomes inactive is refused after this time at the latest.
-STATE_KEPT_SECONDS = 30.0
 TOKEN_KEPT_SECONDS = 30.0
 KEYS_KEPT_SECONDS = 300.0
 # A token of a key that is unknown here makes the process ask for new keys, but not more often than this.
@@ -103,8 +102,7 @@ class Tokens:
         self._monotonic = monotonic
         self._keys = VerificationKeys(self._read_keys, monotonic)
         self._verified: RecentValues[bytes, TokenClaims] = RecentValues(TOKEN_KEPT_SECONDS, KEPT_MAX, monotonic)
-        self._states: RecentValues[UUID, AccountState] = RecentValues(STATE_KEPT_SECONDS, KEPT_MAX, monotonic)
-        self._state_reads = CollapsedReads(self._read_state)
+        self._states: KeyCache[AccountState] = KeyCache(self._read_state, monotonic)
 
     async def verify(self, text: str) -> TokenClaims:
         """Return the claims of a token.
@@ -124,8 +122,9 @@ class Tokens:
         return claims
 
     async def state(self, account_id: UUID) -> AccountState:
-        """Return what an account may do, at most STATE_KEPT_SECONDS old. Raises NotRecorded."""
-        return self._states.get(account_id) or await self._state_reads.get(account_id)
+        """Return what an account may do, at most 30 s old (key_cache.KEPT_SECONDS). Raises NotRecorded."""
+        found = await self._states.get(str(account_id))
+        return found[0] if found else _INACTIVE
 
     async def _verify(self, text: str) -> TokenClaims:
         key_id = _key_id(text)
@@ -149,14 +148,11 @@ class Tokens:
     async def _read_keys(self) -> TokenKeys:
         return TokenKeys.model_validate_json(await self._get("/token-keys"))
 
-    async def _read_state(self, account_id: UUID) -> AccountState:
-        begun = self._monotonic()
+    async def _read_state(self, account_id: str) -> tuple[AccountState, ...]:
         try:
-            state = AccountState.model_validate_json(await self._get(f"/accounts/{account_id}/state"))
+            return (AccountState.model_validate_json(await self._get(f"/accounts/{account_id}/state")),)
         except NotFound:
-            state = _INACTIVE
-        self._states.put(account_id, state, begun)
-        return state
+            return ()
 
     async def _get(self, target: str) -> bytes:
         # An id of its own: several requests may wait for this call.

@@ -174,8 +174,8 @@ def _by_group(views: Mapping[Period, LiteralString], group: LiteralString, parts
     """Return a statement with one row a group. The cells are put together twice, so that few of them are sent."""
     selects: list[LiteralString] = [
         f"""
-        SELECT {group} AS grouped_by, status_class, latency_cell,
-               event_count, response_us_sum, response_us_min, response_us_max
+        SELECT {group} AS grouped_by, latency_cell, event_count, client_error_sum, server_error_sum,
+               response_us_sum, response_us_min, response_us_max
           FROM {views[part.period]}
          WHERE project_id = %(project_id)s
            AND bucket_start >= %(start_{place})s
@@ -185,12 +185,13 @@ def _by_group(views: Mapping[Period, LiteralString], group: LiteralString, parts
     ]
     stored: LiteralString = " UNION ALL ".join(selects)
     statement: LiteralString = f"""
-        SELECT grouped_by, array_agg(status_class), array_agg(latency_cell), array_agg(requests),
-               sum(us_sum), min(us_min), max(us_max)
-          FROM (SELECT grouped_by, status_class, latency_cell, sum(event_count)::bigint AS requests,
+        SELECT grouped_by, array_agg(latency_cell), array_agg(requests),
+               sum(client_errors)::bigint, sum(server_errors)::bigint, sum(us_sum), min(us_min), max(us_max)
+          FROM (SELECT grouped_by, latency_cell, sum(event_count)::bigint AS requests,
+                       sum(client_error_sum) AS client_errors, sum(server_error_sum) AS server_errors,
                        sum(response_us_sum) AS us_sum, min(response_us_min) AS us_min, max(response_us_max) AS us_max
                   FROM ({stored}) AS stored
-                 GROUP BY grouped_by, status_class, latency_cell) AS cell
+                 GROUP BY grouped_by, latency_cell) AS cell
          GROUP BY grouped_by
     """  # noqa: S608 - of constants of this file
     return statement
@@ -205,16 +206,8 @@ def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
     return {"project_id": project_id, **ends}
 
 
-def _grouped(
-    group: int,
-    status_classes: list[int],
-    cells: list[int],
-    requests: list[int],
-    us_sum: Decimal,
-    us_min: int,
-    us_max: int,
-) -> tuple[int, Figures]:
-    return group, Figures.of(CellSums(status_classes, cells, requests, int(us_sum), us_min, us_max))
+def _grouped(group: int, cells: list[int], requests: list[int], *sums: int | Decimal) -> tuple[int, Figures]:
+    return group, Figures.of(CellSums(cells, requests, *map(int, sums)))
 
 
 def _whole(consumers: int, dropped: int, *grouped: Any) -> Whole:  # noqa: ANN401 - as _grouped
