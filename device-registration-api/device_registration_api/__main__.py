@@ -18,6 +18,7 @@ from device_registration_api.access import keys
 from device_registration_api.access.projects import create_project
 from device_registration_api.access.settings import AccessSettings
 from device_registration_api.accounts import command_line
+from device_registration_api.accounts import commands as account_commands
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
@@ -164,6 +165,8 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
             ):
                 upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
+                with personal:
+                    account_commands.delete_old_keys(personal, clock.now())
         return ok
 
     if chosen.every is None:

@@ -41,6 +41,12 @@ class Registration(BaseModel):
     full_name: ShortText | None = Field(default=None, repr=False)
 
 
+class RegistrationAttempt(Registration):
+    """The same between the services, with the client's idempotency key."""
+
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+
+
 class Login(BaseModel):
     """The credentials of an account."""
 
