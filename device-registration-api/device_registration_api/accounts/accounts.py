@@ -17,6 +17,7 @@ from contract.accounts import (
     AccountResponse,
     AccountState,
     LoginAttempt,
+    OwnAccount,
     RegistrationAttempt,
     TokenKeys,
 )
@@ -137,7 +138,8 @@ class Accounts:
         if not verified.is_right or (account.email, account.full_name) != (registration.email, registration.full_name):
             raise IdempotencyKeyReused(KEY_REUSED)
         self._throttle.withdraw(attempt)
-        return Registered(account.model_copy(update={"is_active": True}), is_replay=True)
+        shown = account.model_dump(include={*AccountResponse.model_fields}) | {"is_active": True}
+        return Registered(AccountResponse.model_validate(shown), is_replay=True)
 
     async def login(self, login: LoginAttempt, deadline: float) -> AccessToken:
         """Return a token for the account with these credentials.
@@ -162,14 +164,14 @@ class Accounts:
             await self._replace_hash(found, verified.new_hash, deadline)
         return self._signing_keys.sign(found.account_id, ACCOUNT_AUDIENCE)
 
-    async def account(self, account_id: UUID, deadline: float) -> AccountResponse:
+    async def account(self, account_id: UUID, deadline: float) -> OwnAccount:
         """Return an account as its owner sees it. Raises NotFound."""
         stored = await self._stored(account_id, deadline)
         people = await self._data.people.read(INSTALLATION, [account_id], _left(deadline))
         if not people:
             raise NotFound("there is no such account")
         fields = people[0].fields
-        return AccountResponse.model_validate({**fields, **stored._asdict()})
+        return OwnAccount.model_validate({**fields, **stored._asdict(), "id": account_id})
 
     async def state(self, account_id: UUID, deadline: float) -> AccountState:
         """Return what an account may do now. Raises NotFound."""

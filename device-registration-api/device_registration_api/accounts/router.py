@@ -6,7 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from contract.accounts import AccessToken, AccountResponse, AccountState, LoginAttempt, RegistrationAttempt, TokenKeys
+from contract.accounts import (
+    AccessToken,
+    AccountResponse,
+    AccountState,
+    LoginAttempt,
+    OwnAccount,
+    RegistrationAttempt,
+    TokenKeys,
+)
 from device_registration_api.accounts.accounts import Accounts
 from device_registration_api.events.router import read_deadline, read_envelope
 from servicekit.errors import NotConfigured, NotFound
@@ -54,7 +62,7 @@ async def login(request: Request) -> Response:
 
 @router.get(
     "/accounts/{account_id}",
-    response_model=AccountResponse,
+    response_model=OwnAccount,
     summary="Read an account",
     responses=refusals(401, 404, 422, 503, as_problem=True),
 )

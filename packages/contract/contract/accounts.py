@@ -94,6 +94,12 @@ class AccountResponse(BaseModel):
     created_at: datetime
 
 
+class OwnAccount(AccountResponse):
+    """An account with its id, by which an owner of a project adds it as a member."""
+
+    id: UUID
+
+
 class AccountState(BaseModel):
     """What an account may do now. It is no personal data."""
 

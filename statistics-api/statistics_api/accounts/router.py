@@ -6,7 +6,15 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from starlette.types import Scope
 
-from contract.accounts import AccessToken, AccountResponse, Login, LoginAttempt, Registration, RegistrationAttempt
+from contract.accounts import (
+    AccessToken,
+    AccountResponse,
+    Login,
+    LoginAttempt,
+    OwnAccount,
+    Registration,
+    RegistrationAttempt,
+)
 from servicekit.errors import NotAuthenticated, NotFound
 from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json, validated
 from servicekit.http.openapi import json_body, refusals
@@ -69,7 +77,7 @@ async def me(request: Request) -> Response:
     except NotFound as error:
         raise NotAuthenticated(NOT_VALID) from error
     # What `account_of` knows may be some seconds old.
-    if not AccountResponse.model_validate_json(content).is_active:
+    if not OwnAccount.model_validate_json(content).is_active:
         raise NotAuthenticated(NOT_VALID)
     return _json(content)
 
@@ -79,7 +87,7 @@ for path in ("/auth/me", "/users/me"):
         path,
         me,
         methods=["GET"],
-        response_model=AccountResponse,
+        response_model=OwnAccount,
         summary="Read your own account",
         responses=refusals(401, 403, 422, 503, as_problem=True),
         openapi_extra=ACCOUNT_TOKEN,
