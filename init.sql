@@ -55,7 +55,7 @@ CREATE TABLE api_key (
     expires_at     timestamptz,
     revoked_at     timestamptz,
     replaced_by    text,
-    rate_limit     text,
+    rate_limit     text        CHECK (rate_limit ~ '^[1-9][0-9]{0,6}/(second|minute|hour|day)$'),
     last_used_at   timestamptz,
     total_requests bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (project_id, key_id)

@@ -178,6 +178,14 @@ class Accounts:
         stored = await self._stored(account_id, deadline)
         return AccountState(is_active=stored.is_active, is_operator=stored.is_operator)
 
+    async def find(self, email: str, deadline: float) -> UUID:
+        """Return the id of the active account with this e-mail address. Raises NotFound."""
+        digests = [each.digest for each in self._digests(email)]
+        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
+        if found is None or not found.is_active:
+            raise NotFound("no account has this e-mail address")
+        return found.account_id
+
     async def make_operator(self, email: str, deadline: float) -> bool:
         """Make the account with this e-mail address an operator; False if there is none."""
         return await self._change(email, partial(commands.make_operator, now=clock.now()), deadline)

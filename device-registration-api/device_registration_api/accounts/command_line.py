@@ -49,7 +49,7 @@ def _create_operator(chosen: argparse.Namespace) -> bool:
         await accounts.register(registration, time.monotonic() + _SECONDS_MAX, is_operator=True)
         return f"{chosen.email} is an operator"
 
-    return _report(create)
+    return report(create)
 
 
 def _deactivate(chosen: argparse.Namespace) -> bool:
@@ -66,10 +66,11 @@ def _set_active(email: str, *, is_active: bool) -> bool:
             raise CommandError(f"no account has the e-mail address {email}")
         return f"{email} is {'active' if is_active else 'inactive; its tokens end within 30 s'}"
 
-    return _report(change)
+    return report(change)
 
 
-def _report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
+def report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
+    """Print the line that `work` returns for the accounts of the installation. Raises CommandError."""
     settings = AccountSettings()
     accounts = new_accounts(settings, DatabaseSettings(), "accounts")
     if accounts is None:
