@@ -17,7 +17,8 @@ from uuid_utils import uuid7
 from contract.api_requests.columns import ApiRequestColumns
 from device_registration_api.api_requests.commands import new_table
 from device_registration_api.events import idempotency
-from device_registration_api.events.projects import LocalDays
+from device_registration_api.events.local_days import LocalDays
+from device_registration_api.events.presences import Presences
 from device_registration_api.events.recording import record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
@@ -48,9 +49,9 @@ EXPECTED = """
 class Writer:
     """One process's table and connections, in a slot of its own."""
 
-    def __init__(self, database: MigratedDatabase, slot: int) -> None:
+    def __init__(self, database: MigratedDatabase, slot: int, presences: Presences | None = None) -> None:
         env = database.writer_env
-        self.table: EventTable[ApiRequestColumns] = new_table()
+        self.table: EventTable[ApiRequestColumns] = new_table(presences)
         self.slot = slot
         self.database = Database(
             dsn(
@@ -188,6 +189,25 @@ def test_a_zone_that_this_process_does_not_know_loses_no_event(world: World) -> 
     project_id = world.new_project("Mars/Olympus")
     world.writers[0].write(project_id, [(False, [("a", LAST)])])
     assert distinct(world, project_id, LAST.date(), LAST.date() + timedelta(days=1)) == (1, 1)
+
+
+def test_segments_are_counted_apart(world: World) -> None:
+    """As a kind declares them whose different ones are asked for by a part of its events, too."""
+    by_class = Presences("api_request", "consumers", lambda columns: [each // 100 for each in columns.status_codes])
+    writer = Writer(world.database, 2, by_class)
+    project_id = world.new_project("UTC")
+    for days, status, who in ((3, 200, "a"), (1, 500, "a"), (0, 200, "a"), (0, 200, "b"), (2, 500, "a")):
+        rows = rows_of(project_id, [(who, LAST - timedelta(days=days)), (None, LAST)])
+        rows.columns.status_codes[0] = status
+        writer.write_rows(rows)
+    writer.database.close()
+    stored = """
+        SELECT segment, sum(present_count)::int FROM api_request_distinct
+         WHERE project_id = %(project_id)s AND day >= '2026-11-27' AND previous_day < '2026-11-27'
+         GROUP BY 1 ORDER BY 1
+    """
+    assert as_administrator(world.database, stored, project_id=project_id) == [(0, 2), (2, 2), (5, 1)]
+    assert verify(world.database).drifts == []
 
 
 @pytest.mark.parametrize(
