@@ -32,10 +32,15 @@ CREATE TABLE project (
     is_active          boolean     NOT NULL DEFAULT true,
     created_at         timestamptz NOT NULL DEFAULT now(),
     updated_at         timestamptz NOT NULL DEFAULT now(),
-    presence_key       bytea       NOT NULL DEFAULT uuid_send(gen_random_uuid())
+    presence_key       bytea       NOT NULL DEFAULT uuid_send(gen_random_uuid()),
+    created_by         uuid,
+    deleted_at         timestamptz,
+    CONSTRAINT project_default_stays CHECK (project_id <> 1 OR deleted_at IS NULL)
 );
 COMMENT ON COLUMN project.presence_key IS
     'Part of each digest in <fact>_presence, so the digests of two projects have nothing in common. Never changed.';
+-- One account's projects have different names; a project that is being deleted has none any more.
+CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
 -- Events that are sent without a project's key belong to this one.
 INSERT INTO project (project_id, name, project_key) VALUES (1, 'default', 'default');
 
@@ -50,7 +55,7 @@ CREATE TABLE api_key (
     expires_at     timestamptz,
     revoked_at     timestamptz,
     replaced_by    text,
-    rate_limit     text,
+    rate_limit     text        CHECK (rate_limit ~ '^[1-9][0-9]{0,6}/(second|minute|hour|day)$'),
     last_used_at   timestamptz,
     total_requests bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (project_id, key_id)
@@ -60,6 +65,17 @@ COMMENT ON COLUMN api_key.replaced_by IS 'The key_id that a rotation made; such 
 -- A request names a key and not its project, so it is found by the id alone. Not unique, because a unique index of a
 -- distributed table must hold project_id: the digest decides between two keys that have one id by chance.
 CREATE INDEX api_key_key_id ON api_key (key_id);
+
+-- The accounts that may see a project, or change it. Accounts are in the database of personal data.
+CREATE TABLE project_member (
+    project_id int         NOT NULL,
+    account_id uuid        NOT NULL,
+    role       text        NOT NULL CHECK (role IN ('owner', 'member')),
+    added_at   timestamptz NOT NULL,
+    PRIMARY KEY (project_id, account_id)
+);
+-- Serves the list of an account's projects.
+CREATE INDEX project_member_account_id ON project_member (account_id);
 
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
@@ -170,7 +186,7 @@ CREATE FUNCTION latency_bounds() RETURNS bigint[]
         2630592417, 2683735698, 2737952580, 2793264753, 2849694343, 2907263925, 2965996529, 3025915650, 3087045259,
         3149409809, 3213034249, 3277944031, 3344165122, 3411724013, 3480647730, 3550963845]::bigint[];
 
--- Requests that a client's own API answered. The class and the cell are computed here and nowhere else, so that
+-- Requests that a client's own API answered. Errors and the cell are computed here and nowhere else, so that
 -- `verify-counts` compares what the service counted with what the database itself says of each fact.
 CREATE TABLE api_request (
     project_id    int         NOT NULL,
@@ -184,7 +200,8 @@ CREATE TABLE api_request (
     response_us   bigint      NOT NULL CHECK (response_us BETWEEN 0 AND 3600000000),
     user_agent    text        CHECK (char_length(user_agent) BETWEEN 1 AND 512),
     consumer      text        CHECK (char_length(consumer) BETWEEN 1 AND 128),
-    status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
+    client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
+    server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     ip_hash       bytea       CHECK (octet_length(ip_hash) = 16),
@@ -281,87 +298,93 @@ CREATE TABLE auth_event_retired (
     PRIMARY KEY (project_id, device_type)
 );
 
--- Each figure of API requests is a sum over such rows: counts, errors by class, averages, percentiles, the index of
+-- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
 -- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
 CREATE TABLE api_request_minute (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
-    project_id      int      NOT NULL,
-    endpoint_id     int      NOT NULL,
-    status_class    smallint NOT NULL,
-    latency_cell    smallint NOT NULL,
-    event_count     bigint   NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric  NOT NULL,
-    response_us_min bigint   NOT NULL,
-    response_us_max bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
+    project_id       int      NOT NULL,
+    endpoint_id      int      NOT NULL,
+    latency_cell     smallint NOT NULL,
+    event_count      bigint   NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint   NOT NULL,
+    server_error_sum bigint   NOT NULL,
+    response_us_sum  numeric  NOT NULL,
+    response_us_min  bigint   NOT NULL,
+    response_us_max  bigint   NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id, latency_cell)
 );
 
 -- Who was present on which day. Exact numbers of different ones follow for any range of days: of those present in
@@ -433,33 +456,40 @@ CREATE VIEW stats.auth_event_minute AS
     SELECT project_id, device_type, bucket_start, event_count FROM auth_event_minute;
 
 CREATE VIEW stats.project AS
-    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms FROM project;
+    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms,
+           description, retention_days, created_at, updated_at
+      FROM project
+     WHERE deleted_at IS NULL;
 
 CREATE VIEW stats.api_key AS
     SELECT k.key_id, k.digest, k.project_id, k.scopes, k.expires_at,
-           k.revoked_at IS NULL AS is_active, p.is_active AS project_is_active
+           k.revoked_at IS NULL AS is_active, p.is_active AND p.deleted_at IS NULL AS project_is_active,
+           k.name, k.rate_limit, k.replaced_by, k.created_at, k.last_used_at, k.total_requests
       FROM api_key AS k
       JOIN project AS p USING (project_id);
 
+CREATE VIEW stats.project_member AS
+    SELECT project_id, account_id, role, added_at FROM project_member;
+
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
@@ -509,11 +539,11 @@ INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
 INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, presence_column, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
+    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
      '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'consumer',
-     '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
-       "day": ["project_id", "status_class", "latency_cell"],
-       "minute": ["project_id", "status_class", "latency_cell"]}');
+     '{"quarter_hour": ["project_id", "latency_cell"],
+       "day": ["project_id", "latency_cell"],
+       "minute": ["project_id", "latency_cell"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -714,6 +744,64 @@ BEGIN
 END
 $$;
 
+-- Tells the public service, which listens, that a key or a project has changed: then it asks for them again at once.
+CREATE FUNCTION maintenance.notify_access_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF tg_table_name = 'api_key' THEN
+        PERFORM pg_notify('access_changed', 'key ' || old.key_id);
+    ELSE
+        PERFORM pg_notify('access_changed', 'project ' || old.project_id || ' ' || old.project_key);
+    END IF;
+    RETURN NULL;
+END
+$$;
+-- Not for last_used_at and total_requests, which change every minute.
+CREATE TRIGGER api_key_notify_access_changed
+    AFTER UPDATE OF rate_limit, expires_at, revoked_at OR DELETE ON api_key
+    FOR EACH ROW EXECUTE FUNCTION maintenance.notify_access_changed();
+CREATE TRIGGER project_notify_access_changed
+    AFTER UPDATE OR DELETE ON project
+    FOR EACH ROW EXECUTE FUNCTION maintenance.notify_access_changed();
+
+-- Deletes at most rows_max rows of a project that was deleted a minute ago or earlier: of the first table of schema
+-- public that has any, by the name of the column project_id. When no table has one left, the project itself goes, and
+-- table_name is NULL. Like the functions above it runs with its owner's rights: the caller may delete no fact.
+CREATE FUNCTION maintenance.delete_project_rows(project int, rows_max int, OUT table_name text, OUT row_count bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored regclass;
+BEGIN
+    -- By the server's own clock, and later than a remembered key is accepted: nothing is recorded any more.
+    PERFORM FROM public.project AS p
+      WHERE p.project_id = project AND p.deleted_at < now() - interval '1 minute' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'project % was not deleted a minute ago', project USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR stored IN
+        SELECT c.oid
+          FROM pg_class AS c
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'project_id' AND NOT a.attisdropped
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.oid <> 'public.project'::regclass
+         ORDER BY c.relname
+    LOOP
+        EXECUTE format('DELETE FROM ONLY %1$s WHERE ctid = ANY (ARRAY('
+                       'SELECT ctid FROM ONLY %1$s WHERE project_id = $1 LIMIT $2))', stored) USING project, rows_max;
+        GET DIAGNOSTICS row_count = ROW_COUNT;
+        IF row_count > 0 THEN
+            table_name := stored::text;
+            RETURN;
+        END IF;
+    END LOOP;
+    DELETE FROM public.project AS p WHERE p.project_id = project;
+    row_count := 0;
+END
+$$;
+
 -- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The release after
 -- this one drops it, and may make (project_id, kind, key) the primary key of idempotency.
 
@@ -772,12 +860,16 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON api_request_minute TO registration_write
 GRANT SELECT, INSERT, UPDATE ON
     api_request_presence, api_request_distinct, dropped_event, project_retention TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
--- What a project and a key are does not change; whether they are valid does.
-GRANT SELECT, INSERT, UPDATE (is_active, updated_at) ON project TO registration_writer;
-GRANT SELECT, INSERT, UPDATE (expires_at, revoked_at, replaced_by) ON api_key TO registration_writer;
+-- What a key may do, and the key of a project, do not change.
+GRANT SELECT, INSERT, UPDATE
+    (name, description, timezone, apdex_threshold_ms, retention_days, is_active, deleted_at, updated_at) ON project TO registration_writer;
+GRANT SELECT, INSERT, DELETE, UPDATE
+    (name, rate_limit, expires_at, revoked_at, replaced_by, last_used_at, total_requests) ON api_key TO registration_writer;
+GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
     maintenance.retire_rows(text, int, int),
+    maintenance.delete_project_rows(int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
+from device_registration_api.access import router as access_router
+from device_registration_api.accounts import router as accounts_router
+from device_registration_api.accounts.accounts import new_accounts
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
@@ -38,7 +42,9 @@ SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
 KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
-ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
+ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
+# The routes under `/administration/`, a router for each room.
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -55,6 +61,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
     peppers = new_peppers(KeyringSettings(), DatabaseSettings.of(settings), SERVICE)
+    accounts = new_accounts(AccountSettings(), DatabaseSettings.of(settings), SERVICE)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -62,11 +69,18 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         slot = slot_of(settings.instance_id)
         writers = {table.kind: EventWriter(database, table, slot, peppers) for table in kinds}
         try:
-            yield {"writers": writers}
+            yield {
+                "writers": writers,
+                "accounts": accounts,
+                "database": database,
+                "api_keys_max": settings.api_keys_max,
+            }
         finally:
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
             peppers.close()
+            if accounts is not None:
+                accounts.close()
 
     app = new_application(
         "device-registration-api",
@@ -81,9 +95,13 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     events = [event_routes(table, service_token) for table in kinds]
     for router in events:
         app.include_router(router)
-    for router in (auth_events.router, previous_release.router):
+    for router in (auth_events.router, previous_release.router, *ADMINISTRATION):
         app.include_router(router, dependencies=[Depends(service_token)])
-    limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)))
+    limits = dict(
+        ChainMap(
+            access_router.LARGE_BODIES, previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)
+        )
+    )
     return add_middleware(
         app,
         routers=events,

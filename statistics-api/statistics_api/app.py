@@ -25,6 +25,9 @@ from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.projects import new_project_cache
+from statistics_api.access.tokens import Tokens
+from statistics_api.accounts import router as accounts
+from statistics_api.administration.client import Administration
 from statistics_api.api_requests import router as api_requests
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.reader import MetricsReader
@@ -34,7 +37,9 @@ from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
-from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
+from statistics_api.projects import router as projects
+from statistics_api.projects.reader import ProjectReader
+from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
@@ -55,6 +60,8 @@ FAMILIES: Sequence[Family] = (
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
     ),
+    Family("accounts", accounts.router),
+    Family(projects.NAME, projects.router, new_reader=ProjectReader),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
@@ -91,15 +98,21 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
+        administration = Administration(device_api)
         try:
             yield {
                 "gateways": gateways,
-                "readers": {family.name: family.new_reader(database) for family in families},
+                "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
                 "keys": new_key_cache(database),
+                "administration": administration,
+                "tokens": Tokens(administration),
+                "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
                 "projects": new_project_cache(database),
             }
         finally:
-            await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
+            await asyncio.gather(
+                administration.close(), *(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values())
+            )
             await device_api.close()
             database.close()
             if limit is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
@@ -15,7 +16,7 @@ from tests.deploy.rendering import INSTALLATIONS, Document, Pod, environment, of
 
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
-    "device-registration-api": [PrivateSettings],
+    "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
 }

@@ -98,7 +98,7 @@ def _statements_of_batch(
     if batch.dropped:
         statements.append((table.count_dropped, dropped.parameters(table.kind, batch)))
     if own is not None:
-        statements.append((STORE_RESPONSE, response_parameters(own, response)))
+        statements.append((STORE_RESPONSE, response_parameters(own, response.model_dump_json(by_alias=True))))
     return statements
 
 
@@ -112,7 +112,8 @@ def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
         raise IdempotencyKeyReused(KEY_REUSED)
     if result.response is None:
         return None
-    return ForwardedBatchResponse(response=result.response, replayed=result.status is ClaimStatus.REPLAY)
+    response = BatchResponse.model_validate_json(result.response)
+    return ForwardedBatchResponse(response=response, replayed=result.status is ClaimStatus.REPLAY)
 
 
 def _response(batch: Batch[Columns], outcomes: Outcomes) -> BatchResponse:

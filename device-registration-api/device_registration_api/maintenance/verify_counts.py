@@ -28,10 +28,12 @@ LABELS = {
     "endpoint_day": "endpoints' days",
 }
 
-# One row for each group, with each measure in the order of the sources.
+# One row for each group, with each measure in the order of the sources. The rows of a deleted project are removed table
+# by table, so its counts do not agree meanwhile.
 COUNTS = sql.SQL("""
     SELECT ARRAY[{group_texts}], {sums}
       FROM ({sources}) AS counted
+     WHERE project_id NOT IN (SELECT project_id FROM project WHERE deleted_at IS NOT NULL)
      GROUP BY {group_columns}
      ORDER BY {group_columns}
 """)
@@ -47,6 +49,7 @@ DAYS_THAT_DIFFER = sql.SQL("""
             SELECT {group_columns}, bucket_start, 'quarter_hour' AS source, {measures} FROM {quarter_hours}) AS counted
      WHERE bucket_start >= date_trunc('day', now(), 'UTC') - %(days)s * interval '1 day'
        AND bucket_start < date_trunc('day', now(), 'UTC')
+       AND project_id NOT IN (SELECT project_id FROM project WHERE deleted_at IS NOT NULL)
      GROUP BY {group_columns}, day
     HAVING {differ}
      ORDER BY {group_columns}, day
