@@ -16,7 +16,7 @@ PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e dev
 
 DEPLOY_VENV := .venv-deploy
 
-.PHONY: help run test soak lint coverage bench lock verify-counts clean test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench lock verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
 
 help:  ## Print this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -67,9 +67,12 @@ test-compose: $(VENV)/.test-ready  ## Build, use, break, restore and remove a Co
 	fi
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with the stored events
-	@exec $(BIN)/python -m local.verify_counts
+	@exec $(BIN)/python -m local.command verify-counts
 
-k8s-secrets:  ## Write missing secrets; FROM=cluster reads them from there; ROTATE=service-token|logins renews
+rotate-keys: $(VENV)/.run-ready  ## Wrap people's keys under the first key of DATA_DIR/personal-keks (docs/personal-data.md)
+	@exec $(BIN)/python -m local.command rotate-keys
+
+k8s-secrets:  ## Write missing secrets; FROM=cluster reads them from there; ROTATE=service-token|logins|personal-keks|token-keys renews
 	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
 
 k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds

@@ -37,10 +37,10 @@ CREATE TABLE project (
     deleted_at         timestamptz,
     CONSTRAINT project_default_stays CHECK (project_id <> 1 OR deleted_at IS NULL)
 );
--- One account's projects have different names; a project that is being deleted has none any more.
-CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
 COMMENT ON COLUMN project.presence_key IS
     'Part of each digest in <fact>_presence, so the digests of two projects have nothing in common. Never changed.';
+-- One account's projects have different names; a project that is being deleted has none any more.
+CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
 -- Events that are sent without a project's key belong to this one.
 INSERT INTO project (project_id, name, project_key) VALUES (1, 'default', 'default');
 
@@ -186,7 +186,7 @@ CREATE FUNCTION latency_bounds() RETURNS bigint[]
         2630592417, 2683735698, 2737952580, 2793264753, 2849694343, 2907263925, 2965996529, 3025915650, 3087045259,
         3149409809, 3213034249, 3277944031, 3344165122, 3411724013, 3480647730, 3550963845]::bigint[];
 
--- Requests that a client's own API answered. The class and the cell are computed here and nowhere else, so that
+-- Requests that a client's own API answered. Errors and the cell are computed here and nowhere else, so that
 -- `verify-counts` compares what the service counted with what the database itself says of each fact.
 CREATE TABLE api_request (
     project_id    int         NOT NULL,
@@ -200,7 +200,8 @@ CREATE TABLE api_request (
     response_us   bigint      NOT NULL CHECK (response_us BETWEEN 0 AND 3600000000),
     user_agent    text        CHECK (char_length(user_agent) BETWEEN 1 AND 512),
     consumer      text        CHECK (char_length(consumer) BETWEEN 1 AND 128),
-    status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
+    client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
+    server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     ip_hash       bytea       CHECK (octet_length(ip_hash) = 16),
@@ -297,87 +298,93 @@ CREATE TABLE auth_event_retired (
     PRIMARY KEY (project_id, device_type)
 );
 
--- Each figure of API requests is a sum over such rows: counts, errors by class, averages, percentiles, the index of
+-- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
 -- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
 CREATE TABLE api_request_minute (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
-    project_id      int      NOT NULL,
-    endpoint_id     int      NOT NULL,
-    status_class    smallint NOT NULL,
-    latency_cell    smallint NOT NULL,
-    event_count     bigint   NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric  NOT NULL,
-    response_us_min bigint   NOT NULL,
-    response_us_max bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
+    project_id       int      NOT NULL,
+    endpoint_id      int      NOT NULL,
+    latency_cell     smallint NOT NULL,
+    event_count      bigint   NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint   NOT NULL,
+    server_error_sum bigint   NOT NULL,
+    response_us_sum  numeric  NOT NULL,
+    response_us_min  bigint   NOT NULL,
+    response_us_max  bigint   NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id, latency_cell)
 );
 
 -- Who was present on which day. Exact numbers of different ones follow for any range of days: of those present in
@@ -417,7 +424,7 @@ CREATE TABLE dropped_event (
     PRIMARY KEY (project_id, kind, bucket_start)
 );
 
--- What `maintain` did with the raw rows of a project that has a retention of its own, and what is left.
+-- What `maintain` did last with the raw rows of a project, and what is left of them.
 CREATE TABLE project_retention (
     project_id         int         NOT NULL,
     fact               text        NOT NULL,
@@ -428,7 +435,9 @@ CREATE TABLE project_retention (
     oldest_received_at timestamptz,
     PRIMARY KEY (project_id, fact)
 );
-COMMENT ON COLUMN project_retention.deleted_rows IS 'Since the project has a retention, all runs together.';
+COMMENT ON COLUMN project_retention.deleted_rows IS 'By the retention of the project itself, all runs together.';
+COMMENT ON COLUMN project_retention.retention_days IS
+    'The shorter one of the project''s and RETENTION_DAYS; NULL: for ever.';
 COMMENT ON COLUMN project_retention.oldest_received_at IS 'NULL: there is no row.';
 
 -- 4. Views: all that the public service can read
@@ -463,24 +472,24 @@ CREATE VIEW stats.project_member AS
     SELECT project_id, account_id, role, added_at FROM project_member;
 
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
@@ -530,11 +539,11 @@ INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
 INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, presence_column, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
+    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
      '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'consumer',
-     '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
-       "day": ["project_id", "status_class", "latency_cell"],
-       "minute": ["project_id", "status_class", "latency_cell"]}');
+     '{"quarter_hour": ["project_id", "latency_cell"],
+       "day": ["project_id", "latency_cell"],
+       "minute": ["project_id", "latency_cell"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -708,7 +717,8 @@ END
 $$;
 
 -- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
--- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts.
+-- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts. Three days are
+-- kept at least: a repeat within 48 hours gets the stored row of its first request.
 CREATE FUNCTION maintenance.retire_rows(fact text, project_id int, rows_max int) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -717,8 +727,9 @@ AS $$
 DECLARE
     known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
     -- By the server's own clock and the project's own setting: the login chooses neither.
-    bound CONSTANT timestamptz := (SELECT now() - p.retention_days * interval '1 day'
-                                     FROM public.project AS p WHERE p.project_id = retire_rows.project_id);
+    bound CONSTANT timestamptz := (SELECT now() - greatest(p.retention_days, 3) * interval '1 day'
+                                     FROM public.project AS p
+                                    WHERE p.project_id = retire_rows.project_id AND p.retention_days IS NOT NULL);
 BEGIN
     IF bound IS NULL THEN
         RETURN NULL;
@@ -859,6 +870,6 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
-    maintenance.delete_project_rows(int, int),
     maintenance.retire_rows(text, int, int),
+    maintenance.delete_project_rows(int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

@@ -48,6 +48,11 @@ class Login:
         return variables | {_LIBPQ_VARIABLES[key]: target[key] for key in _LIBPQ_VARIABLES.keys() & target.keys()}
 
 
+def personal_environment(login: Login) -> dict[str, str]:
+    """Return the variables by which `migrate`, the private service and its commands know the login of personal data."""
+    return {"PERSONAL_DB_USER": login.user, "PERSONAL_DB_PASSWORD": login.password}
+
+
 def find(server_url: str) -> tuple[str, bool]:
     """The administrator's URL of the product's database, and whether that database exists yet.
 
@@ -76,10 +81,13 @@ def find(server_url: str) -> tuple[str, bool]:
     return make_dsn(server_url, dbname=name), exists
 
 
-def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]) -> None:
-    """Bring schema and roles up to date with the private service's own command.
+def migrate(
+    admin_url: str, writer: Login, reader: Login, env: Mapping[str, str], personal: Login | None = None
+) -> None:
+    """Bring schemas and roles up to date with the private service's own command.
 
-    Raises DatabaseError when it fails, with the last line it printed.
+    Without a login for personal data, its databases are left out. Raises DatabaseError when it fails, with the last
+    line it printed.
     """
     environment = {
         **env,
@@ -89,6 +97,8 @@ def migrate(admin_url: str, writer: Login, reader: Login, env: Mapping[str, str]
         "READER_DB_USER": reader.user,
         "READER_DB_PASSWORD": reader.password,
     }
+    if personal is not None:
+        environment |= personal_environment(personal)
     _run_command(environment, "The database could not be migrated", "migrate")
 
 

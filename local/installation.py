@@ -1,12 +1,13 @@
 """What one installation keeps in its data folder: a lock, secrets, and the embedded server's files."""
 
+import base64
 import fcntl
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from local.database import Login
+from local.database import Login, personal_environment
 from local.files import private_folder, secret
 
 
@@ -55,6 +56,25 @@ class Installation:
         """The public service's database login."""
         return self._login("reader")
 
+    @property
+    def personal(self) -> Login:
+        """The private service's login for the databases of personal data."""
+        return self._login("personal")
+
+    @property
+    def personal_data(self) -> dict[str, str]:
+        """What the private service and its commands read for personal data: the login and the key-encryption keys."""
+        keks = secret(self.folder / "personal-keks", _numbered_key)
+        return personal_environment(self.personal) | {"PERSONAL_KEKS": keks}
+
+    @property
+    def account_keys(self) -> dict[str, str]:
+        """What the private service itself reads: the keys of the blind indexes, and of the tokens that it signs."""
+        return {
+            "PERSONAL_INDEX_KEYS": secret(self.folder / "personal-index-keys", _numbered_key),
+            "TOKEN_SIGNING_KEYS": secret(self.folder / "token-signing-keys", _signing_key),
+        }
+
     def api_key(self, make: Callable[[], str], *, database_was_there: bool) -> str:
         """An API key of a first project, made by `make` once for each database that is made."""
         path = self.folder / "api-key"
@@ -69,3 +89,12 @@ class Installation:
 
     def _secret(self, name: str) -> str:
         return secret(self.folder / name, lambda: secrets.token_hex(32))
+
+
+def _numbered_key() -> str:
+    return f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def _signing_key() -> str:
+    # The id is random: whoever remembers the public keys of a deleted installation must not take this one for its own.
+    return f"1-{secrets.token_hex(4)}:{secrets.token_urlsafe(32)}"

@@ -19,7 +19,7 @@ from local.database import NAME, DatabaseError, find, first_api_key, migrate
 from local.installation import Installation, InstallationError
 from local.postgres import Postgres, PostgresError, wheel_binaries
 from local.services import Child, Service, ServiceError, registration_service, statistics_service
-from local.settings import Settings, SettingsError, read_settings
+from local.settings import Settings, SettingsError, databases_elsewhere, read_settings
 from local.supervision import Supervised, watch
 
 PORT_SECONDS_MAX = 3.0  # the port of a run that was just killed may still be in use
@@ -75,7 +75,14 @@ def _run(settings: Settings, begun: float) -> NoReturn:
     _check_port("REGISTRATION_PORT", settings.registration_port)
     with _server(settings, installation) as (server, server_url):
         admin_url, exists = find(server_url)
-        bring_up_to_date = partial(migrate, admin_url, installation.writer, installation.reader, _environment())
+        bring_up_to_date = partial(
+            migrate,
+            admin_url,
+            installation.writer,
+            installation.reader,
+            _environment() | databases_elsewhere(),
+            installation.personal,
+        )
         private, public, maintenance = _children(settings, installation, admin_url)
         with _stop_on_exit(public, private, maintenance):
             if not exists:
@@ -117,8 +124,9 @@ def _server(settings: Settings, installation: Installation) -> Iterator[tuple[Po
 
 def _children(settings: Settings, installation: Installation, admin_url: str) -> tuple[Service, Service, Child]:
     environment = _environment()
+    personal_data = databases_elsewhere() | installation.personal_data
     private = registration_service(
-        environment,
+        environment | personal_data | installation.account_keys,
         port=settings.registration_port,
         database=installation.writer.environment(admin_url),
         service_token=installation.service_token,
@@ -134,14 +142,16 @@ def _children(settings: Settings, installation: Installation, admin_url: str) ->
     maintenance = Child(
         "maintenance",
         [sys.executable, "-m", "device_registration_api", "maintain", "--every", str(MAINTENANCE_SECONDS)],
-        environment | installation.writer.environment(admin_url),
+        environment | personal_data | installation.writer.environment(admin_url),
     )
     return private, public, maintenance
 
 
 def _environment() -> dict[str, str]:
-    # The administrator's password is for the migration alone.
-    return {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    # The administrator's password is for the migration alone; and what a `.env` that serves Compose says of personal
+    # data is about another installation.
+    withheld = ("DATABASE_URL", "PERSONAL_", "KEYRING_", "TOKEN_SIGNING_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
 
 
 @contextmanager

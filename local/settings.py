@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         return self
 
 
+def databases_elsewhere() -> dict[str, str]:
+    """The URLs of the databases of personal data, where they are not beside the first one."""
+    names = ("PERSONAL_DATABASE_URL", "KEYRING_DATABASE_URL")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def read_settings() -> Settings:
     """Read the environment; what `.env` says counts where the environment is silent, for the services too.
 

@@ -25,6 +25,8 @@ from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.peppers import new_peppers
+from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from servicekit.database.pool import Database
@@ -58,14 +60,14 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         wait_seconds_max=2.0,
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
-
+    peppers = new_peppers(KeyringSettings(), DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(AccountSettings(), DatabaseSettings.of(settings), SERVICE)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {table.kind: EventWriter(database, table, slot) for table in kinds}
+        writers = {table.kind: EventWriter(database, table, slot, peppers) for table in kinds}
         try:
             yield {
                 "writers": writers,
@@ -76,6 +78,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         finally:
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
+            peppers.close()
             if accounts is not None:
                 accounts.close()
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.api_requests.conftest import TrackedProject
 from tests.api_requests.payloads import request
+from tests.database import rows
+from tests.servers import Product
 
 MINUTE = timedelta(minutes=1)
 PERCENTS = (50, 75, 95, 99)
@@ -139,3 +141,67 @@ def test_a_project_without_requests_has_counts_of_zero_and_no_times(tracked: Tra
     assert_figures(tracked.summary(), [])
     assert tracked.table("endpoints") == []
     assert tracked.table("distribution") == []
+
+
+def test_exact_percentiles_are_those_of_the_rows(two: list[tuple[TrackedProject, list[Sent]]]) -> None:
+    project, sent = two[1]
+    for start in (NOW - timedelta(days=30), NOW - timedelta(minutes=17)):
+        found = project.summary(start_date=start.isoformat(), exact="true")
+        times = sorted(each.ms for each in within(sent, start, NOW))
+        exact = [times[ceil(percent * len(times) / 100) - 1] for percent in PERCENTS]
+        assert [found[f"p{percent}_ms"] for percent in PERCENTS] == exact
+        rough = project.summary(start_date=start.isoformat())
+        assert {name for name in found if found[name] != rough[name]} <= {f"p{percent}_ms" for percent in PERCENTS}
+
+
+def test_exact_percentiles_of_no_requests_are_null(tracked: TrackedProject) -> None:
+    assert_figures(tracked.summary(exact="true"), [])
+
+
+def test_exact_percentiles_are_refused_where_rows_are_gone(product: Product, tracked: TrackedProject) -> None:
+    tracked.track_all([request(ms, consumer="gone") for ms in (1, 2, 3)])
+    rows(product.database, "DELETE FROM api_request WHERE response_us = 2000 AND consumer = 'gone'")
+    assert tracked.summary()["request_count"] == 3
+    answer = tracked.ask("summary", exact="true")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
+    assert "no longer kept" in answer.json()["detail"]
+
+
+def test_endpoints_add_up_to_the_summary(two: list[tuple[TrackedProject, list[Sent]]]) -> None:
+    project, sent = two[0]
+    start = (NOW - timedelta(days=30)).isoformat()
+    found = project.table("endpoints", start_date=start)
+    assert [each["request_count"] for each in found] == sorted((each["request_count"] for each in found), reverse=True)
+    for each in found:
+        assert_figures(each, [one for one in sent if one.path == each["url_path"]])
+    assert {each["url_path"] for each in found} == {each.path for each in sent}
+
+
+def test_past_the_last_number_the_rest_is_one_row(tracked: TrackedProject) -> None:
+    for first in range(0, 1_200, 400):
+        tracked.track_all([request(path=f"/p/{number}") for number in range(first, first + 400)])
+    found = tracked.table("endpoints")
+    assert len(found) == 1_001
+    assert (found[0]["method"], found[0]["url_path"], found[0]["request_count"]) == (None, "(other)", 200)
+
+
+def test_consumers_are_counted_once_a_range(tracked: TrackedProject) -> None:
+    day = timedelta(days=1)
+    seen = [(0, "a"), (0, "b"), (1, "a"), (1, "a"), (2, "c"), (0, None)]
+    tracked.track_all([request(timestamp=(NOW - days * day).isoformat(), consumer=who) for days, who in seen])
+    for since, until, expected in ((0, 0, 2), (1, 0, 2), (2, 0, 3), (1, 1, 1), (2, 2, 1)):
+        found = tracked.summary(start_date=(NOW - since * day).isoformat(), end_date=(NOW - until * day).isoformat())
+        assert found["distinct_consumers"] == expected, (since, until)
+
+
+def test_what_clients_dropped_is_summed(product: Product, tracked: TrackedProject) -> None:
+    assert tracked.summary()["dropped"] == 0
+    rows(
+        product.database,
+        "INSERT INTO dropped_event SELECT project_id, kind, date_bin('15 minutes', now() - ago, 'epoch'), 5 "
+        "  FROM project, (VALUES ('api_requests'), ('auth_events')) AS kinds (kind), "
+        "       (VALUES (interval '0'), ('1 day')) AS ages (ago) WHERE project_key = %(key)s",
+        {"key": tracked.key},
+    )
+    assert tracked.summary(start_date=(NOW - timedelta(minutes=1)).isoformat())["dropped"] == 5
+    assert tracked.summary(start_date=(NOW - timedelta(days=2)).isoformat())["dropped"] == 10

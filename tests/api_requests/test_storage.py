@@ -94,13 +94,18 @@ def test_weeks_are_moved_and_retired_with_their_extremes(client: KindClient, pro
     late, old = datetime(2031, 4, 1, tzinfo=UTC), datetime(2024, 1, 10, tzinfo=UTC)
     rows(product.database, "SELECT maintenance.create_partition('api_request', '2024-01-08')")
     for moment in (old, late):
-        envelope = forward_of(API_REQUESTS, ["x", "y" * 50, "z" * 100], received_at=moment)
+        envelope = forward_of(API_REQUESTS, ["x", "y", "z"], received_at=moment)
+        envelope["columns"] |= {"response_us": [1_500, 50_500, 100_500], "status_codes": [200, 404, 500]}
         client.forward(envelope)
     said = command(product, "maintain")
     assert "retention of api_request: week 2024-01-08 dropped, its 3 facts stay counted" in said
     assert "the default partition was hit; its 3 rows" in said
-    extremes = "SELECT min(response_us_min)::int, max(response_us_max)::int, sum(response_us_sum)::int FROM {}"
-    assert rows(product.database, extremes.format("api_request_retired")) == [(1_500, 100_500, 152_500)]
+    retired = """
+        SELECT min(response_us_min)::int, max(response_us_max)::int, sum(response_us_sum)::int,
+               sum(client_error_sum)::int, sum(server_error_sum)::int
+          FROM api_request_retired
+    """
+    assert rows(product.database, retired) == [(1_500, 100_500, 152_500, 1, 1)]
     assert_counts_are_exact(product)
 
 

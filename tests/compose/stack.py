@@ -89,10 +89,10 @@ class Stack:
     def logs(self, service: str) -> str:
         return self.compose("logs", "--no-color", service).decode(errors="replace")
 
-    def sql(self, statement: str) -> list[list[str]]:
+    def sql(self, statement: str, database: str = DATABASE) -> list[list[str]]:
         """The rows of a query by the database's administrator, in the database's own container."""
         psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
-        printed = self.compose("exec", "-T", "postgres", *psql, f"--dbname={DATABASE}", "--command", statement)
+        printed = self.compose("exec", "-T", "postgres", *psql, f"--dbname={database}", "--command", statement)
         return [line.split("|") for line in printed.decode().splitlines()]
 
     def verify_counts(self) -> str:

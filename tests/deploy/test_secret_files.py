@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -11,9 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from device_registration_api.personal.keys import NumberedKeys
 from tests.deploy.rendering import ROOT
 
 SECRETS = "components/secrets"
+PRIVATE = "device-registration-api"
+PERSONAL_LOGIN = ("PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD")
+KEY_LISTS = ("PERSONAL_KEKS", "PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS")
 Values = dict[str, str]
 
 
@@ -89,7 +94,16 @@ def test_the_files_belong_together_and_to_their_owner(checkout: Checkout) -> Non
         private["DB_PASSWORD"],
     )
     assert public["SERVICE_TOKEN"] == private["SERVICE_TOKEN"]
-    assert len({password, public["DB_PASSWORD"], private["DB_PASSWORD"], public["SERVICE_TOKEN"]}) == 4
+    login = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}
+    assert {key: administrator[key] for key in login} == {key: private[key] for key in login}
+    assert {key for key in administrator if key.startswith("PERSONAL_")} == login
+    assert set(public) == {"DB_USER", "DB_PASSWORD", "SERVICE_TOKEN"}
+    for name in ("PERSONAL_KEKS", "PERSONAL_INDEX_KEYS"):
+        assert list(NumberedKeys(private[name]).by_number) == [1]
+    [signing] = re.findall(r"^[A-Za-z0-9_-]{1,16}:([A-Za-z0-9_-]{43})$", private["TOKEN_SIGNING_KEYS"])
+    assert len(base64.urlsafe_b64decode(signing + "=")) == 32
+    passwords = {password, public["DB_PASSWORD"], private["DB_PASSWORD"], private["PERSONAL_DB_PASSWORD"]}
+    assert len(passwords | {public["SERVICE_TOKEN"]}) == 5
     assert {stat.S_IMODE(path.stat().st_mode) for path in checkout.files} == {0o600}
     assert len(checkout.files) == 4
 
@@ -103,6 +117,110 @@ def test_no_file_is_overwritten_and_a_lost_one_is_made_again_from_the_others(che
     assert checkout.run("make").returncode == 0
 
     assert {path: path.read_text() for path in checkout.files} == before
+
+
+def without_personal_data(checkout: Checkout) -> dict[str, Values]:
+    """Make the files those of release 0.2.0; return what is in them."""
+    kept = {}
+    for name in ("administrator", "device-registration-api"):
+        values = checkout.values(f"{SECRETS}/{name}.env")
+        kept[name] = {key: value for key, value in values.items() if not key.startswith(("PERSONAL_", "TOKEN_"))}
+        (checkout.folder / SECRETS / f"{name}.env").write_text("".join(f"{k}={v}\n" for k, v in kept[name].items()))
+    return kept
+
+
+def in_use(name: str, values: Values) -> str:
+    """What the cluster answers when a Deployment uses these values."""
+    containers = [{"envFrom": [{"secretRef": {"name": f"{name}-now"}}]}]
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return json.dumps(
+        {
+            "secret/administrator": {"data": {}},
+            f"deployment/{name}": {"spec": {"template": {"spec": {"containers": containers}}}},
+            f"secret/{name}-now": {"data": encoded},
+        }
+    )
+
+
+def test_files_of_an_earlier_release_get_what_they_lack_and_keep_the_rest(checkout: Checkout) -> None:
+    checkout.run("make")
+    kept = without_personal_data(checkout)
+
+    assert checkout.run("make").returncode == 0
+
+    private, administrator = (checkout.values(f"{SECRETS}/{name}.env") for name in (PRIVATE, "administrator"))
+    assert administrator == kept["administrator"] | {key: private[key] for key in PERSONAL_LOGIN}
+    assert private == kept[PRIVATE] | {key: private[key] for key in (*PERSONAL_LOGIN, *KEY_LISTS)}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in checkout.files} == {0o600}
+    before = {path: path.read_text() for path in checkout.files}
+    assert "every secret is there" in checkout.run("make").stdout
+    assert {path: path.read_text() for path in checkout.files} == before
+
+
+def test_what_they_lack_is_taken_from_a_cluster_that_has_it(checkout: Checkout) -> None:
+    """Another checkout was upgraded first: new keys would open nothing of what is there."""
+    checkout.run("make")
+    private = checkout.values(f"{SECRETS}/{PRIVATE}.env")
+    without_personal_data(checkout)
+    checkout.cluster(in_use(PRIVATE, private))
+
+    assert checkout.run("make").returncode == 0
+
+    assert checkout.values(f"{SECRETS}/{PRIVATE}.env") == private
+    assert (
+        checkout.values(f"{SECRETS}/administrator.env").items() >= {key: private[key] for key in PERSONAL_LOGIN}.items()
+    )
+
+
+def test_lost_keys_are_not_replaced_by_new_ones(checkout: Checkout) -> None:
+    checkout.run("make")
+    lost = checkout.folder / SECRETS / f"{PRIVATE}.env"
+    lost.unlink()
+
+    refused = checkout.run("make")
+
+    assert refused.returncode == 1
+    assert "your copy" in refused.stderr
+    assert not lost.exists()
+
+
+@pytest.mark.parametrize(("what", "name"), [("personal-keks", "PERSONAL_KEKS"), ("token-keys", "TOKEN_SIGNING_KEYS")])
+def test_every_pod_knows_a_new_key_before_another_one_uses_it(checkout: Checkout, what: str, name: str) -> None:
+    checkout.run("make")
+
+    def keys() -> list[str]:
+        return checkout.values(f"{SECRETS}/{PRIVATE}.env")[name].split(",")
+
+    before = checkout.values(f"{SECRETS}/{PRIVATE}.env")
+    steps = [keys()]
+    for number in (1, 2, 3):
+        rotated = checkout.run("rotate", what)
+        assert f"step {number} of 3" in rotated.stdout, rotated.stderr
+        steps.append(keys())
+
+    [old], [_, new], [*swapped], [last] = steps
+    assert (swapped, last) == ([new, old], new)
+    assert old != new
+    for step, following in pairwise(steps):
+        # The pods of both steps are there at once: each knows the key that the other one uses.
+        assert step[0] in following
+        assert following[0] in step
+    after = checkout.values(f"{SECRETS}/{PRIVATE}.env")
+    assert {key: value for key, value in after.items() if value != before[key]} == {name: new}
+
+
+@pytest.mark.parametrize("keys", ["3:a,2:b,1:c", "b-1:x", "2:a,2:b"])
+def test_a_list_that_it_did_not_make_is_left_to_its_operator(checkout: Checkout, keys: str) -> None:
+    checkout.run("make")
+    path = checkout.folder / SECRETS / f"{PRIVATE}.env"
+    values = checkout.values(f"{SECRETS}/{PRIVATE}.env") | {"PERSONAL_KEKS": keys}
+    path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+
+    refused = checkout.run("rotate", "personal-keks")
+
+    assert refused.returncode == 1
+    assert "by hand" in refused.stderr
+    assert checkout.values(f"{SECRETS}/{PRIVATE}.env") == values
 
 
 def test_a_managed_server_needs_no_password_of_ours(checkout: Checkout) -> None:
@@ -235,6 +353,9 @@ def test_logins_rotate_between_two_names(checkout: Checkout) -> None:
         assert checkout.run("rotate", "logins").returncode == 0
         administrator = checkout.values(f"{SECRETS}/administrator.env")
         public = checkout.values(f"{SECRETS}/statistics-api.env")
+        private = checkout.values(f"{SECRETS}/{PRIVATE}.env")
+        assert {key: administrator[key] for key in PERSONAL_LOGIN} == {key: private[key] for key in PERSONAL_LOGIN}
+        assert private["PERSONAL_DB_USER"] == f"device_statistics_personal_{public['DB_USER'][-1]}"
         assert administrator["READER_DB_USER"] == public["DB_USER"]
         assert administrator["READER_DB_PASSWORD"] == public["DB_PASSWORD"] != before
         assert "DATABASE_URL" in administrator

@@ -25,7 +25,7 @@ def test_every_block_gives_the_printed_answers(product: Product) -> None:
     project = make_project(product)
     variables = {"KEY": make_key(product, project), "PROJECT": project}
     typed_blocks = list(with_answers(documents.blocks(documents.read("docs/api-analytics.md"))))
-    assert len(typed_blocks) == 5
+    assert len(typed_blocks) == 6
     for typed, printed in typed_blocks:
         output = output_of(typed, product, variables)
         if "format=csv" in typed:

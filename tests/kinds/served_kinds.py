@@ -66,8 +66,6 @@ class ServedKind:
     occurred_at: str = "occurredAt"
     # What every request of a client has to have.
     headers: Mapping[str, str] = field(default_factory=dict)
-    # A figure of the counts that changes with time alone.
-    fleeting: str = ""
     # The rollup that is locked or forbidden to find a writer half way.
     rollup: str = "total"
 
@@ -121,37 +119,33 @@ API_REQUESTS = ServedKind(
     body=lambda identity, group: {
         "url_path": "/orders/{id}",
         "method": "GET",
-        "response_status_code": 100 * int(group),
-        "response_time_ms": len(identity) + 0.5,
+        "response_status_code": 200,
+        # The first cells are of one microsecond each, from 0.
+        "response_time_ms": (int(group) - 1) / 1000,
         "user_agent": "curl",
         "consumer": identity,
     },
     columns=lambda identities, group: {
         "url_paths": ["/orders/{id}"] * len(identities),
         "methods": ["GET"] * len(identities),
-        "status_codes": [100 * int(group)] * len(identities),
-        "response_us": [1000 * len(identity) + 500 for identity in identities],
+        "status_codes": [200] * len(identities),
+        "response_us": [int(group) - 1] * len(identities),
         "user_agents": ["curl"] * len(identities),
         "consumers": list(identities),
     },
-    groups=("2", "4", "5"),
+    groups=("3", "4", "51"),
     fact="api_request",
     identity_column="consumer",
-    group_column="status_class",
+    group_column="latency_cell",
     refusable={"response_time_ms": -1},
     refused_status=422,
     recorded_status=201,
-    counts_path="/api/v1/projects/default/metrics/summary?start_date=1970-01-01T00:00:00Z&end_date=2199-12-31T00:00:00Z",
-    counts=lambda answer: {
-        "2": answer["request_count"] - answer["error_count"],
-        "4": answer["client_error_count"],
-        "5": answer["server_error_count"],
-    },
+    counts_path="/api/v1/projects/default/metrics/distribution?start_date=1970-01-01T00:00:00Z&end_date=2199-12-31T00:00:00Z",
+    counts=lambda answer: {str(round(1000 * each["from_ms"]) + 1): each["count"] for each in answer},
     returns=lambda body: {name: body.get(name) for name in API_REQUEST_FIELDS},
     optional="user_agent",
     occurred_at="timestamp",
     headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
-    fleeting="requests_per_minute",
     rollup="endpoint_day",
 )
 

@@ -19,11 +19,11 @@ ERASE = {
     """,
     "api_request": """
     WITH gone AS (DELETE FROM api_request WHERE consumer = %(identity)s
-                  RETURNING project_id, endpoint_id, status_class, latency_cell, response_us)
+                  RETURNING project_id, endpoint_id, latency_cell, client_error, server_error, response_us)
     INSERT INTO api_request_retired
-    SELECT project_id, endpoint_id, status_class, latency_cell,
-           count(*), sum(response_us), min(response_us), max(response_us)
-      FROM gone GROUP BY 1, 2, 3, 4
+    SELECT project_id, endpoint_id, latency_cell,
+           count(*), sum(client_error), sum(server_error), sum(response_us), min(response_us), max(response_us)
+      FROM gone GROUP BY 1, 2, 3
     """,
 }
 

@@ -112,8 +112,9 @@ def test_nothing_outside_the_data_folder_is_touched_and_secrets_stay_secret(
     assert Path("/etc/passwd").read_bytes() == users
     assert modes(parent) | modes(binaries) == before
     assert run.data.stat().st_mode & 0o777 == 0o700
-    secrets = [*run.data.glob("*-token"), *run.data.glob("*-password"), *run.data.glob("postgres/*-password")]
-    assert len(secrets) == 4
+    kinds = ("*-token", "*-password", "*-keks", "*-keys", "postgres/*-password")
+    secrets = [found for kind in kinds for found in run.data.glob(kind)]
+    assert len(secrets) == 8
     assert {each.stat().st_mode & 0o777 for each in secrets} == {0o600}
     written = [Path(run.printed_to), *run.data.glob("postgres/pgdata/log/*"), *run.data.glob("postgres/*.log")]
     assert len(written) >= 3
@@ -205,7 +206,7 @@ def test_whatever_dies_is_named_and_started_again(launch: StartLauncher) -> None
 def test_its_counts_can_be_verified_while_it_runs(launch: StartLauncher) -> None:
     run = launch().wait_ready()
     log_event(run.public_url)
-    verify = [sys.executable, "-m", "local.verify_counts"]
+    verify = [sys.executable, "-m", "local.command", "verify-counts"]
     env = base_environment() | {"DATA_DIR": str(run.data)}
 
     found = subprocess.run(verify, cwd=ROOT, env=env, capture_output=True, text=True, check=True)

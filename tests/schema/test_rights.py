@@ -131,8 +131,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         ("latency_bounds()",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
-        ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.retire_rows(text,integer,integer)",),
+        ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from contract.accounts import Registration
+from contract.accounts import RegistrationAttempt
 from device_registration_api.accounts.accounts import Accounts, new_accounts
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
@@ -90,9 +90,11 @@ def report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
     return True
 
 
-def _registration(chosen: argparse.Namespace) -> Registration:
+def _registration(chosen: argparse.Namespace) -> RegistrationAttempt:
     try:
-        return Registration(email=chosen.email, password=ask_password(chosen.password_file), full_name=chosen.full_name)
+        return RegistrationAttempt(
+            email=chosen.email, password=ask_password(chosen.password_file), full_name=chosen.full_name
+        )
     except ValidationError as error:
         # Without the input: it is a password.
         raise CommandError(str(invalid(error))) from None

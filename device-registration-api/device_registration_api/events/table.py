@@ -1,15 +1,17 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
 
 from contract.delivery import Batch, Columns, Forward
+from device_registration_api.events.dropped import count_dropped
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
 from device_registration_api.events.rows import Rows
+from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
     INT4,
@@ -83,6 +85,7 @@ class EventTable(Generic[Columns]):
         rollups: Sequence[Rollup],
         count: Callable[[Rows[Columns]], Sequence[Counted]],
         read_rows: LiteralString | None = None,
+        arrive: Callable[[Columns, Sequence[int], DailyPeppers], Awaitable[Columns]] | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
         presences: Presences | None = None,
     ) -> None:
@@ -91,12 +94,15 @@ class EventTable(Generic[Columns]):
         A kind that returns stored rows to its clients has `read_rows`: a SELECT of (event_id::text, the row as json)
         for the elements of the JSON array {keys}: project_id, received_at, event_id.
 
+        `arrive` replaces, before anything else, values that must not be kept; it also gets the project of each event.
+
         `complete` adds to the rows, before their transaction, values that the database assigns. What it returns for a
         row is the same in every repeat. It opens transactions of its own, which change no count.
 
         A kind with `presences` has its different ones counted, by day.
         """
         self.kind = kind
+        self._arrive = arrive
         self._complete = complete
         self._presences = presences
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
@@ -117,13 +123,14 @@ class EventTable(Generic[Columns]):
         self._counts = [
             Prepared(f"count_{rollup.table}", rollup.upsert, {"counted": "json", "slot": "int2"}) for rollup in rollups
         ]
+        self.count_dropped = count_dropped(kind)
         self.read = None if read_rows is None else Prepared(f"read_{fact}", read_rows, {"keys": "json"})
         self._copy_text: bytes | None = None
 
     def prepared(self) -> list[Prepared]:
         """Return the statements that a connection prepares to record events of this kind."""
         presences = [] if self._presences is None else self._presences.prepared()
-        return [*self._counts, *presences, *([] if self.read is None else [self.read])]
+        return [*self._counts, *presences, self.count_dropped, *([] if self.read is None else [self.read])]
 
     def copy(self, conn: Connection) -> bytes:
         """Return the COPY statement that reads `copy_data`."""
@@ -138,6 +145,10 @@ class EventTable(Generic[Columns]):
             Unencodable: no row can hold one of the values.
         """
         return encode_copy([Column(codec, values) for _, codec, values in self._values(rows.in_key_order())])
+
+    async def arrived(self, columns: Columns, project_ids: Sequence[int], peppers: DailyPeppers) -> Columns:
+        """Return the columns of an envelope without what must not be kept."""
+        return columns if self._arrive is None else await self._arrive(columns, project_ids, peppers)
 
     def complete(self, lease: Lease, rows: Rows[Columns]) -> Rows[Columns]:
         """Return the rows with all values that are stored. Call it outside of a transaction.

@@ -1,12 +1,13 @@
 """What the private service and its commands read for personal data."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.schema.connect import CommandError
+from servicekit.service.settings import Environment, refuse_example_secrets
 
 
 def _valid(keys: SecretStr) -> SecretStr:
@@ -19,11 +20,20 @@ class KeyringSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
 
+    environment: Environment = "development"
     personal_db_user: str | None = None
     personal_db_password: SecretStr | None = None
     personal_database_url: SecretStr | None = None
     keyring_database_url: SecretStr | None = None
     personal_keks: Annotated[SecretStr, AfterValidator(_valid)] | None = None
+
+    @model_validator(mode="after")
+    def _no_example_secrets_in_production(self) -> Self:
+        refuse_example_secrets(
+            self.environment,
+            {"PERSONAL_DB_PASSWORD": self.personal_db_password, "PERSONAL_KEKS": self.personal_keks},
+        )
+        return self
 
     def is_complete(self) -> bool:
         """Whether there are a login and keys."""

@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
+from contract.api_requests.events import MICROSECONDS
 from contract.api_requests.metrics import (
     OTHER_PATH,
     DistributionCell,
     EndpointFigures,
     RequestFigures,
     SeriesPoint,
+    StoredRequest,
+    Summary,
 )
 from statistics_api.api_requests.figures import NO_REQUESTS, Figures
-from statistics_api.api_requests.queries import EndpointRow
+from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
 from statistics_api.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, csv_text, local_times
 
@@ -23,6 +27,8 @@ _FIGURES = tuple(RequestFigures.model_fields)
 _ENDPOINT_NAMES = ("method", "url_path")
 # The contract's order is that of the document; the names come first in a table.
 _ENDPOINT = (*_ENDPOINT_NAMES, *_FIGURES)
+_SUMMARY = tuple(Summary.model_fields)
+_STORED = tuple(StoredRequest.model_fields)
 _POINT = tuple(SeriesPoint.model_fields)
 _CELL = tuple(DistributionCell.model_fields)
 assert set(_ENDPOINT) == set(EndpointFigures.model_fields)  # noqa: S101 - both are of this release
@@ -35,18 +41,27 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[object]]
     is_single: bool = False
 
-    def answer(self, project_id: int, name: str, *, as_csv: bool) -> TaggedAnswer:
+    def answer(
+        self, project_id: int, name: str, *, as_csv: bool, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> TaggedAnswer:
         """Return the answer; as CSV, browsers save it as the file `name`."""
         if as_csv:
             body = csv_text(self.columns, self.rows).encode()
-            return TaggedAnswer(body, project_id, media_type=CSV_WITH_HEADER, headers=csv_headers(f"{name}.csv"))
+            return TaggedAnswer(
+                body, project_id, media_type=CSV_WITH_HEADER, headers={**csv_headers(f"{name}.csv"), **headers}
+            )
         objects = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return TaggedAnswer(to_json(objects[0] if self.is_single else objects), project_id, headers=FORMATS_VARY)
+        return TaggedAnswer(
+            to_json(objects[0] if self.is_single else objects), project_id, headers={**FORMATS_VARY, **headers}
+        )
 
 
-def summary(figures: Figures, minutes: int, threshold_ms: int) -> Table:
+def summary(whole: Whole, minutes: int, threshold_ms: int) -> Table:
     """Return the figures of a range that has so many minutes before now."""
-    return Table(_FIGURES, [_row(figures, minutes, threshold_ms)], is_single=True)
+    # None where the cells answer, and where there are no requests.
+    exact = [us / MICROSECONDS for us in whole.exact] if whole.exact else None
+    row = _row(whole.figures, minutes, threshold_ms, exact)
+    return Table(_SUMMARY, [(*row, whole.consumers, whole.dropped)], is_single=True)
 
 
 def endpoints(rows: Sequence[EndpointRow], minutes: int, threshold_ms: int) -> Table:
@@ -68,8 +83,17 @@ def distribution(figures: Figures) -> Table:
     return Table(_CELL, figures.distribution())
 
 
-def _row(figures: Figures, minutes: int, threshold_ms: int) -> tuple[object, ...]:
-    """Return the values of `_FIGURES`."""
+def rows(found: Sequence[RawRow]) -> Table:
+    """Return the requests themselves."""
+    return Table(_STORED, [each.values for each in found])
+
+
+def _row(
+    figures: Figures, minutes: int, threshold_ms: int, percentiles: Sequence[float | None] | None = None
+) -> tuple[object, ...]:
+    """Return the values of `_FIGURES`, with these percentiles if they are known."""
+    if percentiles is None:
+        percentiles = [figures.percentile_ms(percent) for percent in PERCENTS]
     return (
         figures.requests,
         figures.errors,
@@ -77,7 +101,7 @@ def _row(figures: Figures, minutes: int, threshold_ms: int) -> tuple[object, ...
         figures.server_errors,
         figures.error_rate,
         figures.average_ms,
-        *map(figures.percentile_ms, (50, 75, 95, 99)),
+        *percentiles,
         figures.fastest_ms,
         figures.slowest_ms,
         figures.requests / minutes if minutes else 0.0,

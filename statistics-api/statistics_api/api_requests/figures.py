@@ -1,35 +1,38 @@
 """Figures of API requests, made of sums over cells of response time: counts, errors, averages, percentiles."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from contract.api_requests.events import MICROSECONDS
 from contract.api_requests.latency import cell_range
 
-_CLIENT_ERROR = 4
-_SERVER_ERROR = 5
 _TOLERATED = 4  # times the threshold: up to there, a slow request counts half
 
 
 class CellSums(NamedTuple):
-    """Some requests in columns: one class of status and one cell an entry. Times are in microseconds."""
+    """Some requests: `requests` has the number in each of `cells`. Times are in microseconds."""
 
-    status_classes: Sequence[int]
     cells: Sequence[int]
     requests: Sequence[int]
+    client_errors: int
+    server_errors: int
     us_sum: int
     us_min: int
     us_max: int
 
 
-NO_REQUESTS = CellSums((), (), (), 0, 0, 0)
+NO_REQUESTS = CellSums((), (), 0, 0, 0, 0, 0)
 
 
 class Figures(NamedTuple):
-    """What is known of some requests. Times are None where there are no requests."""
+    """What is known of some requests. Times are None where there are no requests.
 
-    by_class: Counter[int]
+    `client_errors` have a status from 400 to 499, `server_errors` one from 500 to 599.
+    """
+
+    requests: int
+    client_errors: int
+    server_errors: int
     # In the order of the cells.
     by_cell: dict[int, int]
     us_sum: int
@@ -39,27 +42,11 @@ class Figures(NamedTuple):
     @classmethod
     def of(cls, sums: CellSums) -> Self:
         """Put the entries together; they may be in any order."""
-        by_class: Counter[int] = Counter()
         by_cell: dict[int, int] = dict.fromkeys(sorted(set(sums.cells)), 0)
-        for status_class, cell, requests in zip(sums.status_classes, sums.cells, sums.requests, strict=True):
-            by_class[status_class] += requests
+        for cell, requests in zip(sums.cells, sums.requests, strict=True):
             by_cell[cell] += requests
-        return cls(by_class, by_cell, sums.us_sum, sums.us_min, sums.us_max)
-
-    @property
-    def requests(self) -> int:
-        """The number of requests."""
-        return self.by_class.total()
-
-    @property
-    def client_errors(self) -> int:
-        """The requests with a status from 400 to 499."""
-        return self.by_class[_CLIENT_ERROR]
-
-    @property
-    def server_errors(self) -> int:
-        """The requests with a status from 500 to 599."""
-        return self.by_class[_SERVER_ERROR]
+        total = sum(sums.requests)
+        return cls(total, sums.client_errors, sums.server_errors, by_cell, sums.us_sum, sums.us_min, sums.us_max)
 
     @property
     def errors(self) -> int:

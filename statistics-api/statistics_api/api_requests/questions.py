@@ -1,13 +1,14 @@
 """What a request asks about API requests: a project, a range and a form. Equal questions share one query."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from contract.api_requests.metrics import GRANULARITIES
 from contract.time_series import MINUTES_KEPT
+from servicekit.errors import Invalid
 from statistics_api.access.queries import Project
 from statistics_api.api_requests.covers import Part, Period, aligned, cover, extended
 from statistics_api.time_series.inclusive_ranges import InclusiveRangeParameters
@@ -16,6 +17,7 @@ from statistics_api.time_series.ranges import Range, read_edges, read_interval, 
 RANGE = InclusiveRangeParameters()
 GRANULARITY = "granularity"
 TIMEZONE = "timezone"
+EXACT = "exact"
 # Minutes that are older may be deleted between the question and its answer.
 MINUTES_USED = MINUTES_KEPT - timedelta(days=1)
 
@@ -32,7 +34,10 @@ class Metric(StrEnum):
 
 
 class Question(NamedTuple):
-    """One answer, in one form. `minutes` are those of the range before now; only a series has `buckets`."""
+    """One answer, in one form. `minutes` are those of the range before now; only a series has `buckets`.
+
+    `exact`: percentiles are those of the rows themselves.
+    """
 
     metric: Metric
     project: Project
@@ -40,6 +45,13 @@ class Question(NamedTuple):
     minutes: int
     buckets: Range | None
     as_csv: bool
+    exact: bool = False
+
+    def days(self) -> tuple[date, date]:
+        """Return the first and the last day of the range, in the zone of the project."""
+        zone = ZoneInfo(self.project.timezone)
+        start, last = self.parts[0].start, self.parts[-1].end - RANGE.smallest
+        return start.astimezone(zone).date(), last.astimezone(zone).date()
 
 
 def question(
@@ -59,7 +71,8 @@ def question(
         shortest = Period.MINUTE
     _, now = aligned(now, now, Period.MINUTE)  # the present minute counts, and the answer changes once a minute
     minutes = max(0, (min(end, now) - start) // _MINUTE)
-    return Question(metric, project, tuple(cover(start, end, shortest)), minutes, None, as_csv)
+    exact = metric is Metric.SUMMARY and _flag(parameters, EXACT)
+    return Question(metric, project, tuple(cover(start, end, shortest)), minutes, None, as_csv, exact)
 
 
 def series_question(project: Project, parameters: Mapping[str, str], now: datetime, *, as_csv: bool) -> Question:
@@ -80,3 +93,10 @@ def series_question(project: Project, parameters: Mapping[str, str], now: dateti
     period = Period.MINUTE if granularity == "minute" else Period.DAY if are_days else Period.QUARTER_HOUR
     part = Part(period, edges[0], edges[-1])
     return Question(Metric.TIME_SERIES, project, (part,), 0, Range(granularity, zone, edges), as_csv)
+
+
+def _flag(parameters: Mapping[str, str], name: str) -> bool:
+    value = parameters.get(name, "false")
+    if value not in ("true", "false"):
+        raise Invalid.single("must be true or false", "query", name)
+    return value == "true"

@@ -2,9 +2,10 @@
 
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from contract.access import Scope
 from contract.api_requests.metrics import (
@@ -24,7 +25,17 @@ from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import PROJECT_KEY, REQUIRED_KEY
 from statistics_api.access.projects import project_of
 from statistics_api.api_requests.kind import API_REQUESTS
+from statistics_api.api_requests.pages import (
+    CURSOR,
+    PAGE,
+    PAGE_SIZE,
+    PAGE_SIZE_DEFAULT,
+    PAGE_SIZE_MAX,
+    RowsQuestion,
+    rows_question,
+)
 from statistics_api.api_requests.questions import (
+    EXACT,
     GRANULARITY,
     RANGE,
     TIMEZONE,
@@ -59,6 +70,7 @@ _READING: dict[int | str, dict[str, Any]] = {
     200: CSV_RESPONSE[200] | {"headers": ETAG_HEADER, "description": "The figures; as CSV, one line a row."},
     **NOT_MODIFIED,
 }
+_LINK_HEADER = {"Link": {"description": 'The next page, as `rel="next"`.', "schema": {"type": "string"}}}
 _IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
 
 router = APIRouter(prefix="/api/v1", tags=["API analytics"])
@@ -115,8 +127,10 @@ async def track_batch(request: Request) -> Response:
     f"{_METRICS}/summary",
     response_model=Summary,
     summary="All requests of a range in one row",
-    responses=_READING,
-    openapi_extra=_reading(),
+    responses=_READING | refusals(400, as_problem=True),
+    openapi_extra=_reading(
+        query(EXACT, bool, "Percentiles of the requests themselves, where all are still kept.", example="true")
+    ),
 )
 @hot
 async def summary(request: Request) -> Response:
@@ -127,6 +141,10 @@ async def summary(request: Request) -> Response:
     A percentile is within 1 % of the value at rank ceil(q * n). `apdex` counts a request within the threshold of the
     project as 1, and one within four times the threshold as a half. `requests_per_minute` is over the part of the range
     that lies before now, in whole minutes. A range without requests has counts and rates of 0, and null times.
+
+    `distinct_consumers` are exact: those of all days, in the zone of the project, that the range touches. `dropped` is
+    what clients said that they lost, in the quarters of an hour that the range touches. `exact=true` takes at most
+    1,000,000 requests, and is a 400 where retention has deleted some.
     """
     return await _figures(request, Metric.SUMMARY)
 
@@ -195,12 +213,41 @@ async def time_series(request: Request) -> Response:
     return await _answer(request, await asyncio.to_thread(asked))
 
 
+@router.get(
+    _METRICS,
+    response_model=list[StoredRequest],
+    summary="The requests themselves, the newest first",
+    responses=_READING | {200: _READING[200] | {"headers": ETAG_HEADER | _LINK_HEADER}},
+    openapi_extra=_reading(
+        query(PAGE, Annotated[int, Field(ge=1)], "From 1, which is the default.", example=1),
+        query(
+            PAGE_SIZE,
+            Annotated[int, Field(ge=1, le=PAGE_SIZE_MAX)],
+            f"Default: {PAGE_SIZE_DEFAULT}.",
+            example=PAGE_SIZE_DEFAULT,
+        ),
+        query(CURSOR, str, "Where the next page begins; it is in the header `Link`."),
+    ),
+)
+async def requests(request: Request) -> Response:
+    """Both ends of the range are included. Without a range, it is the present day. Rows are kept as long as the project
+    or the installation says; the figures outlive them.
+
+    `Link: rel="next"` leads to the next page, and to no row twice, even while more are recorded. `page` reaches 100,000
+    rows.
+    """
+    project = await project_of(request, request.path_params["project_key"], Scope.READ)
+    path = f"/api/v1/projects/{project.project_key}/metrics"
+    asked = rows_question(project, path, request.query_params, clock.now(), as_csv=wants_csv(request))
+    return await _answer(request, asked)
+
+
 async def _figures(request: Request, metric: Metric) -> Response:
     project = await project_of(request, request.path_params["project_key"], Scope.READ)
     asked = question(metric, project, request.query_params, clock.now(), as_csv=wants_csv(request))
     return await _answer(request, asked)
 
 
-async def _answer(request: Request, asked: Question) -> Response:
+async def _answer(request: Request, asked: Question | RowsQuestion) -> Response:
     reader: MetricsReader = request.state.readers[API_REQUESTS.name]
     return (await reader.answers.get(asked)).respond(request)

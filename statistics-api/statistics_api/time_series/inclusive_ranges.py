@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from servicekit.errors import Invalid
 from servicekit.http.openapi import query
 from statistics_api.time_series.buckets import day_of
 from statistics_api.time_series.ranges import read_instant
-
-_SMALLEST = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,8 @@ class InclusiveRangeParameters:
 
     start: str = "start_date"
     end: str = "end_date"
+    # The difference between the end that a client names and that of a half-open range.
+    smallest: ClassVar = timedelta(microseconds=1)
 
     def read(self, parameters: Mapping[str, str], now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
         """Return the range as [start, end): the end is the first instant after the one that the client named.
@@ -34,9 +34,9 @@ class InclusiveRangeParameters:
         if last is None:
             _, end = day_of(now if start is None else max(start, now), zone)
         else:
-            end = last + _SMALLEST
+            end = last + self.smallest
         if start is None:
-            start, _ = day_of(end - _SMALLEST, zone)
+            start, _ = day_of(end - self.smallest, zone)
         if start >= end:
             raise Invalid.single(f"must not be after `{self.end}`", "query", self.start)
         return start, end

@@ -52,6 +52,9 @@ class RequestFigures(BaseModel):
 class Summary(RequestFigures):
     """All requests of a range."""
 
+    distinct_consumers: int = Field(ge=0, description="On all days that the range touches.")
+    dropped: int = Field(ge=0, description="Requests that clients said they had lost.")
+
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -70,6 +73,8 @@ class Summary(RequestFigures):
                     "slowest_request_ms": 30.5,
                     "requests_per_minute": 0.003,
                     "apdex": 1.0,
+                    "distinct_consumers": 1,
+                    "dropped": 0,
                 }
             ]
         }

@@ -1,5 +1,6 @@
 """Settings that both services read from the environment, with the same names."""
 
+import base64
 import os
 import socket
 import sys
@@ -14,6 +15,8 @@ from servicekit.process.logs import LogFormat
 
 # The secrets in .env.example begin with this; production refuses them.
 EXAMPLE_SECRET_PREFIX = "change-me"  # noqa: S105 - it is the mark of a value that is not a secret
+# The same nine bytes in base64, in which the prefix of an example key is written: nine bytes need no padding.
+_ENCODED_PREFIX = base64.b64encode(EXAMPLE_SECRET_PREFIX.encode()).decode()
 
 Environment = Literal["development", "production"]
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -35,12 +38,19 @@ def read_settings(kind: type[Settings]) -> Settings:
 
 
 def refuse_example_secrets(environment: Environment, secrets: Mapping[str, SecretStr | None]) -> None:
-    """Raise ValueError, with the name of the setting, when a secret in production has its value of .env.example."""
+    """Raise ValueError, with the name of the setting, when a secret in production has its value of .env.example.
+
+    A secret is a text, or a list of keys like `2:<base64>,1:<base64>`, of which none may be an example.
+    """
     for name, secret in secrets.items():
-        example = secret is not None and secret.get_secret_value().startswith(EXAMPLE_SECRET_PREFIX)
-        if environment == "production" and example:
+        if environment == "production" and secret is not None and _is_example(secret.get_secret_value()):
             message = f"{name} still has its example value; set a secret of your own"
             raise ValueError(message)
+
+
+def _is_example(secret: str) -> bool:
+    keys = (part.partition(":")[2] for part in secret.split(","))
+    return secret.startswith(EXAMPLE_SECRET_PREFIX) or any(key.startswith(_ENCODED_PREFIX) for key in keys)
 
 
 class ServiceSettings(BaseSettings):

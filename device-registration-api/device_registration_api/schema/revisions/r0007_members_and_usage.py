@@ -6,8 +6,8 @@ few rows, so their locks are held for milliseconds.
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:

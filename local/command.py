@@ -1,33 +1,41 @@
-"""`make verify-counts`: runs the private service's own check on the database of a running `make run`."""
+"""`python -m local.command COMMAND ...`: a command of the private service, on the databases of a running `make run`."""
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from psycopg2.extensions import make_dsn
 
 from local.database import NAME, DatabaseError, base_environment, find
 from local.installation import Installation
-from local.settings import Settings, SettingsError, read_settings
+from local.settings import Settings, SettingsError, databases_elsewhere, read_settings
 from local.stale_server import lock_file
 
-COMMAND = [sys.executable, "-m", "device_registration_api", "verify-counts"]
+PROGRAM = [sys.executable, "-m", "device_registration_api"]
 
 
-def main() -> int:
-    """Run the check; return its exit status, which is 1 when a count has drifted."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit status, which is 1 when it fails or finds something."""
     try:
         settings = read_settings()
         installation = Installation(settings.data_dir)
-        login = installation.writer.environment(_database_url(settings, installation))
+        admin_url = _database_url(settings, installation)
+        environment = {
+            **base_environment(),
+            **databases_elsewhere(),
+            **installation.writer.environment(admin_url),
+            **installation.personal_data,
+            **installation.account_keys,
+        }
     except (DatabaseError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
-    return subprocess.run(COMMAND, env=base_environment() | login, check=False).returncode  # noqa: S603 - our own list
+    return subprocess.run([*PROGRAM, *arguments], env=environment, check=False).returncode  # noqa: S603 - no shell
 
 
 def _database_url(settings: Settings, installation: Installation) -> str:
-    if settings.database_url is not None:
+    if settings.database_url is not None and installation.folder.is_dir():
         return find(settings.database_url.get_secret_value())[0]
     lock = lock_file(Path(installation.postgres_folder, "pgdata"))
     try:
@@ -39,4 +47,4 @@ def _database_url(settings: Settings, installation: Installation) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
