@@ -9,6 +9,7 @@ from tests.deploy.rendering import Document, environment, named, of_kind, pods
 SUPERUSER_RESERVED = 3
 # And a handful for operators with psql.
 RESERVED = SUPERUSER_RESERVED + 10
+LISTENS = "statistics-api"
 
 
 class Share(NamedTuple):
@@ -29,7 +30,8 @@ def shares(documents: list[Document]) -> list[Share]:
             most = int(named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"])
             surge = int(named(documents, "Deployment", pod.name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
             workers = int(own.get("WORKERS", {"value": 1})["value"])
-            pool = int(own["DB_CONNECTIONS_MAX"]["value"])
+            # A process of the public service has one more, which listens for changes of keys.
+            pool = int(own["DB_CONNECTIONS_MAX"]["value"]) + (pod.name == LISTENS)
             pieces = f"({most} + {surge} surge + {most} leaving) x {workers} worker"
             table.append(Share(pod.name, pieces, pool, (2 * most + surge) * workers * pool))
         elif pod.kind in {"Job", "CronJob"}:

@@ -14,6 +14,7 @@ from servicekit.errors import Forbidden, NotAuthenticated, NotConfigured
 from servicekit.process import clock
 from statistics_api.access import queries
 from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
@@ -78,7 +79,10 @@ async def _credential_of_key(request: Request, text: str) -> Credential:
     if key_id is None:
         raise NotAuthenticated(_NOT_VALID)
     cache: KeyCache[StoredKey] = request.state.keys
-    return _credential(text, key_id, await cache.get(key_id))
+    stored = key_of(text, await cache.get(key_id))
+    usage: KeyUsage = request.state.key_usage
+    usage.count(stored.project_id, key_id)
+    return Credential(stored.project_id, stored.scopes, key_id)
 
 
 async def _credential_of_token(request: Request, text: str) -> Credential:
@@ -98,11 +102,12 @@ async def required_credential_of(request: Request, scope: Scope) -> Credential:
     return credential
 
 
-def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Credential:
+def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
+    """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
     digest = key_digest(text)
     for each in stored:
         if compare_digest(each.digest, digest):
             if each.is_active and (each.expires_at is None or clock.now() < each.expires_at):
-                return Credential(each.project_id, each.scopes, key_id)
+                return each
             break
     raise NotAuthenticated(_NOT_VALID)

@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from limits import RateLimitItem, parse
+
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
 KEYS = """
-    SELECT digest, project_id, scopes, expires_at, is_active AND project_is_active
+    SELECT digest, project_id, scopes, expires_at, is_active AND project_is_active, rate_limit
       FROM stats.api_key
      WHERE key_id = %(key_id)s
 """
@@ -27,6 +29,7 @@ class StoredKey(NamedTuple):
     scopes: frozenset[str]
     expires_at: datetime | None
     is_active: bool
+    rate_limit: RateLimitItem | None = None
 
 
 class Project(NamedTuple):
@@ -51,6 +54,12 @@ def projects(lease: Lease, project_key: str) -> tuple[Project, ...]:
 
 
 def _stored_key(
-    digest: memoryview, project_id: int, scopes: list[str], expires_at: datetime | None, is_active: bool
+    digest: memoryview,
+    project_id: int,
+    scopes: list[str],
+    expires_at: datetime | None,
+    is_active: bool,
+    rate_limit: str | None,
 ) -> StoredKey:
-    return StoredKey(bytes(digest), project_id, frozenset(scopes), expires_at, is_active)
+    rate = None if rate_limit is None else parse(rate_limit)
+    return StoredKey(bytes(digest), project_id, frozenset(scopes), expires_at, is_active, rate)
