@@ -24,7 +24,7 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
-from statistics_api.access.projects import new_project_cache
+from statistics_api.access.projects import new_project_caches
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration
@@ -104,7 +104,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
-                "projects": new_project_cache(database),
+                "projects": new_project_caches(database),
             }
         finally:
             await asyncio.gather(
