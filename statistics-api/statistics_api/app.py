@@ -57,6 +57,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(API_REQUESTS,),
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
+        direct_routes=api_requests.DIRECT_ROUTES,
     ),
     Family("accounts", accounts.router),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 
@@ -20,7 +20,7 @@ from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
 from statistics_api.access.tokens import Tokens
 
 READ_SECONDS_MAX = 3.0
-_CREDENTIAL_HEADERS = frozenset({KEY_HEADER, AUTHORIZATION})
+_BEARER = b"Bearer "
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
 _MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
@@ -35,11 +35,6 @@ class Credential(NamedTuple):
 
 
 _WITHOUT_KEY = Credential(DEFAULT_PROJECT_ID, frozenset({Scope.INGEST, Scope.READ}), None)
-
-
-def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
-    """Whether one of these headers carries a credential: then a direct route leaves the request to the framework."""
-    return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
 
 
 def new_key_cache(database: Database) -> KeyCache[StoredKey]:
@@ -96,6 +91,35 @@ async def required_credential_of(request: Request, scope: Scope) -> Credential:
     if credential.key_id is None:
         raise NotAuthenticated(_MISSING)
     return credential
+
+
+def remembered_credential(
+    header_map: Mapping[bytes, bytes], state: Mapping[str, Any], scope: Scope
+) -> Credential | None:
+    """Return what `credential_of` would, for a direct route, which can neither wait nor explain.
+
+    None leaves the request to the framework: a key that is not remembered or not valid, a token, two credentials.
+    Each of these headers came at most once.
+    """
+    text = header_map.get(KEY_HEADER)
+    authorization = header_map.get(AUTHORIZATION)
+    if authorization is not None:
+        if text is not None or not authorization.startswith(_BEARER):
+            return None
+        text = authorization.removeprefix(_BEARER)
+    elif text is None:
+        return _WITHOUT_KEY
+    key = text.decode("latin-1")
+    key_id = key_id_of(key)
+    if key_id is None:
+        return None
+    cache: KeyCache[StoredKey] = state["keys"]
+    stored = cache.remembered(key_id)
+    try:
+        credential = None if stored is None else _credential(key, key_id, stored)
+    except NotAuthenticated:
+        return None
+    return credential if credential is not None and scope in credential.scopes else None
 
 
 def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Credential:

@@ -41,12 +41,19 @@ class KeyCache(Generic[Stored]):
 
         self._reads = CollapsedReads(read_timed)
 
-    async def get(self, key: str) -> tuple[Stored, ...]:
-        """Return what is stored under this key, at most KEPT_SECONDS old. Raises as the read of the database."""
+    def remembered(self, key: str) -> tuple[Stored, ...] | None:
+        """Return what is remembered under this key, at most KEPT_SECONDS old; None: the database has to be asked."""
         for place, seconds in ((self._known, KEPT_SECONDS), (self._unknown, UNKNOWN_KEPT_SECONDS)):
             kept = place.get(key)
             if kept is not None and self._monotonic() - kept.begun < seconds:
                 return kept.found
+        return None
+
+    async def get(self, key: str) -> tuple[Stored, ...]:
+        """Return what is stored under this key, at most KEPT_SECONDS old. Raises as the read of the database."""
+        found = self.remembered(key)
+        if found is not None:
+            return found
         kept = await self._reads.get(key)
         self._keep(key, kept)
         return kept.found
