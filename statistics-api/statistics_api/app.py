@@ -26,7 +26,7 @@ from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.notifications import new_listener
-from statistics_api.access.projects import new_project_cache
+from statistics_api.access.projects import new_project_caches
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration, report_key_usage
@@ -61,6 +61,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(API_REQUESTS,),
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
+        direct_routes=api_requests.DIRECT_ROUTES,
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
@@ -99,7 +100,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         administration = Administration(device_api)
-        keys, projects = new_key_cache(database), new_project_cache(database)
+        keys, projects = new_key_cache(database), new_project_caches(database)
         listener = new_listener(settings.dsn(SERVICE), keys, projects)
         listener.start()
         usage = KeyUsage(partial(report_key_usage, administration))
