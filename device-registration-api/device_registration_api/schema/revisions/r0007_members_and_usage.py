@@ -6,13 +6,8 @@ few rows, so their locks are held for milliseconds.
 
 from alembic import op
 
-<<<<<<< HEAD:device-registration-api/device_registration_api/schema/revisions/r0007_members_and_usage.py
 revision = "0007"
 down_revision = "0006"
-=======
-revision = "0008"
-down_revision = "0007"
->>>>>>> projects:device-registration-api/device_registration_api/schema/revisions/r0008_members_and_usage.py
 
 
 def upgrade() -> None:
