@@ -1,5 +1,20 @@
-# The dumps' bucket, and an identity that may add to it and read it, and can delete nothing.
+# The dumps' bucket, and two identities that may add to it and read it, and can delete nothing: one for the dumps, one for
+# the keys of personal data.
 data "aws_caller_identity" "current" {}
+
+locals {
+  # By the service accounts of k8s/components/backup. Neither can read what the other one adds.
+  writers = {
+    backup = {
+      prefix      = "dumps"
+      description = "The backup CronJob's: adds dumps to the bucket."
+    }
+    backup-keyring = {
+      prefix      = "keyring"
+      description = "The backup-keyring CronJob's: adds the keys of personal data to the bucket."
+    }
+  }
+}
 
 resource "aws_s3_bucket" "dumps" {
   # Names of buckets are the whole world's: the account makes it ours.
@@ -66,6 +81,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "dumps" {
     }
   }
 
+  # One object, written over every hour. An older version of it opens the personal data of people who were erased since.
+  rule {
+    id     = "forget-old-keyrings"
+    status = "Enabled"
+
+    filter {
+      prefix = "keyring/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   rule {
     id     = "abort-uploads-that-broke"
     status = "Enabled"
@@ -119,6 +148,8 @@ data "aws_iam_policy_document" "assumed_by_pods" {
 }
 
 data "aws_iam_policy_document" "writer" {
+  for_each = local.writers
+
   statement {
     sid       = "SeeWhatIsThere"
     actions   = ["s3:ListBucket"]
@@ -128,25 +159,47 @@ data "aws_iam_policy_document" "writer" {
   statement {
     sid       = "AddAndRead"
     actions   = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
-    resources = ["${aws_s3_bucket.dumps.arn}/dumps/*"]
+    resources = ["${aws_s3_bucket.dumps.arn}/${each.value.prefix}/*"]
   }
 }
 
 resource "aws_iam_role" "writer" {
-  name               = "${var.name}-backup"
-  description        = "The backup CronJob's: adds dumps to the bucket."
+  for_each = local.writers
+
+  name               = "${var.name}-${each.key}"
+  description        = each.value.description
   assume_role_policy = data.aws_iam_policy_document.assumed_by_pods.json
 }
 
 resource "aws_iam_role_policy" "writer" {
-  name   = "dumps"
-  role   = aws_iam_role.writer.id
-  policy = data.aws_iam_policy_document.writer.json
+  for_each = local.writers
+
+  name   = each.value.prefix
+  role   = aws_iam_role.writer[each.key].id
+  policy = data.aws_iam_policy_document.writer[each.key].json
 }
 
 resource "aws_eks_pod_identity_association" "writer" {
+  for_each = local.writers
+
   cluster_name    = var.cluster_name
-  namespace       = var.service_account.namespace
-  service_account = var.service_account.name
-  role_arn        = aws_iam_role.writer.arn
+  namespace       = var.namespace
+  service_account = each.key
+  role_arn        = aws_iam_role.writer[each.key].arn
+}
+
+# As they were named before there were two.
+moved {
+  from = aws_iam_role.writer
+  to   = aws_iam_role.writer["backup"]
+}
+
+moved {
+  from = aws_iam_role_policy.writer
+  to   = aws_iam_role_policy.writer["backup"]
+}
+
+moved {
+  from = aws_eks_pod_identity_association.writer
+  to   = aws_eks_pod_identity_association.writer["backup"]
 }

@@ -3,7 +3,7 @@ output "bucket" {
   value       = aws_s3_bucket.dumps.bucket
 }
 
-output "role_arn" {
-  description = "The identity that may add dumps."
-  value       = aws_iam_role.writer.arn
+output "role_arns" {
+  description = "The identities that may add dumps, by service account."
+  value       = { for account, role in aws_iam_role.writer : account => role.arn }
 }

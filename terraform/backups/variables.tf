@@ -13,10 +13,10 @@ variable "cluster_name" {
   type        = string
 }
 
-variable "service_account" {
-  description = "Who may write: the CronJob's service account."
-  type        = object({ namespace = string, name = string })
-  default     = { namespace = "device-statistics", name = "backup" }
+variable "namespace" {
+  description = "Where the service accounts are that may write: those of the two CronJobs."
+  type        = string
+  default     = "device-statistics"
 }
 
 variable "keep_days" {

@@ -35,7 +35,7 @@ def shares(documents: list[Document]) -> list[Share]:
         elif pod.kind in {"Job", "CronJob"}:
             # pg_dump, maintain and verify-counts hold one; migrate one for roles and one for the schema.
             table.append(Share(pod.name, "1", 2, 2))
-    by_hand = Share("restore-drill, by hand", "1", 2, 2)
+    by_hand = Share("restore-drill, by hand", "2", 2, 4)
     return [*table, by_hand, Share("operators, superuser", "reserve", RESERVED, RESERVED)]
 
 

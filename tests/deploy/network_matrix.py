@@ -7,7 +7,8 @@ from tests.deploy.rendering import Document, named, of_kind, pods
 
 NAME = "app.kubernetes.io/name"
 LOAD_BALANCER = ["10.0.48.0/24", "10.0.49.0/24", "10.0.50.0/24"]
-CLIENTS = ["statistics-api", "device-registration-api", "migrate", "maintain", "backup", "restore-drill"]
+BACKUPS = ["backup", "backup-keyring"]
+CLIENTS = ["statistics-api", "device-registration-api", "migrate", "maintain", *BACKUPS, "restore-drill"]
 
 
 class Pair(NamedTuple):
@@ -74,10 +75,8 @@ def expected(*, load_balancer: bool, database_cidr: str | None, to_s3: bool) -> 
     if load_balancer:
         whole |= {Pair("statistics-api", "takes", cidr, "TCP http") for cidr in LOAD_BALANCER}
     if to_s3:
-        whole |= {
-            Pair("backup", "calls", "0.0.0.0/0 less private ranges", "TCP 443"),
-            Pair("backup", "calls", "169.254.170.23/32", "TCP 80"),
-        }
+        whole |= {Pair(backup, "calls", "0.0.0.0/0 less private ranges", "TCP 443") for backup in BACKUPS}
+        whole |= {Pair(backup, "calls", "169.254.170.23/32", "TCP 80") for backup in BACKUPS}
     return whole
 
 

@@ -71,7 +71,7 @@ def test_the_tools_use_the_database_of_the_deployment(
     # Kubernetes puts in only what is defined before.
     assert list(given)[-1] == "CLOSED_ENDPOINTS"
 
-    [drill] = pods(rendered["restore-drill"])
+    [drill] = [pod for pod in pods(rendered["restore-drill"]) if pod.name == "restore-drill"]
     [verification] = drill.spec["containers"]
     assert verification["envFrom"] == [{"configMapRef": {"name": "database-address"}}]
     assert "DB_HOST" not in environment(verification)

@@ -12,22 +12,36 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
 from statistics_api.settings import Settings as PublicSettings
-from tests.deploy.rendering import INSTALLATIONS, Document, Pod, environment, of_kind, pods
+from tests.deploy.rendering import INSTALLATIONS, Document, environment, of_kind, pods
 
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
-    "device-registration-api": [PrivateSettings, AccountSettings],
+    # `rotate-keys` runs in its pods.
+    "device-registration-api": [PrivateSettings, AccountSettings, KeyringSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
 }
 # For libpq, and inputs of kustomize that travel with the rest.
 NOT_OURS = {"PGSSLMODE", "DB_EGRESS_CIDR", "DB_MAX_CONNECTIONS"}
+LOGIN_OF_PERSONAL_DATA = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}
+# The private service reads them for accounts.
+OF_ACCOUNTS = {"PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS"}
+# Who gets what of personal data; URLs of databases that are elsewhere may be missing.
+PERSONAL = {
+    "statistics-api": set[str](),
+    "postgres": set[str](),
+    "device-registration-api": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS", *OF_ACCOUNTS},
+    "migrate": LOGIN_OF_PERSONAL_DATA,
+    "maintain": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS"},
+    "backup": {"PERSONAL_DB_USER", "PERSONAL_DATABASE_URL"},
+    "backup-keyring": {"PERSONAL_DB_USER", "KEYRING_DATABASE_URL"},
+}
 
 
-def given(pod: Pod, documents: list[Document]) -> set[str]:
-    """Every variable that reaches a pod's own container."""
-    names = set(environment(pod.spec["containers"][0]))
-    for source in pod.spec["containers"][0].get("envFrom", []):
+def given(container: Document, documents: list[Document]) -> set[str]:
+    """Every variable that reaches a container."""
+    names = set(environment(container))
+    for source in container.get("envFrom", []):
         kind, reference = ("Secret", "secretRef") if "secretRef" in source else ("ConfigMap", "configMapRef")
         [found] = [each for each in of_kind(documents, kind) if each["metadata"]["name"] == source[reference]["name"]]
         names |= set(found["data"])
@@ -42,12 +56,36 @@ def _fields(classes: list[type[BaseSettings]]) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("installation", INSTALLATIONS)
 def test_the_programs_read_every_variable_and_miss_none(installation: str, rendered: dict[str, list[Document]]) -> None:
     documents = rendered[installation]
-    found = {pod.labels["app.kubernetes.io/name"]: given(pod, documents) for pod in pods(documents)}
+    found = {
+        pod.labels["app.kubernetes.io/name"]: given(pod.spec["containers"][0], documents) for pod in pods(documents)
+    }
     for name, classes in READ_BY.items():
         fields = dict(_fields(classes))
         needed = {each for each, field in fields.items() if field.is_required()}
         assert needed <= found[name], f"{name} would not start"
-        assert found[name] - NOT_OURS <= set(fields), f"{name} does not read them"
+        assert found[name] - NOT_OURS - (OF_ACCOUNTS & PERSONAL[name]) <= set(fields), f"{name} does not read them"
+
+
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_a_pod_gets_nothing_of_personal_data_that_it_does_not_need(
+    installation: str, rendered: dict[str, list[Document]]
+) -> None:
+    documents = rendered[installation]
+    for pod in pods(documents):
+        name = pod.labels["app.kubernetes.io/name"]
+        names = {each for container in pod.containers for each in given(container, documents)}
+        got = {each for each in names if each.startswith(("PERSONAL_", "KEYRING_", "TOKEN_SIGNING_"))}
+        assert got == PERSONAL[name], name
+
+
+def test_an_installation_that_has_no_personal_data_yet_starts_as_before(rendered: dict[str, list[Document]]) -> None:
+    """Its Secrets lack what `make k8s-secrets` adds: a reference to a key that is not there would hold up the pod."""
+    for pod in pods(rendered["."]):
+        for container in pod.containers:
+            for variable in container.get("env", []):
+                reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+                if reference.get("key", "").startswith(("PERSONAL_", "KEYRING_")):
+                    assert reference["optional"] is True, f"{pod.name}: {variable['name']}"
 
 
 def test_production_refuses_the_example_secrets(rendered: dict[str, list[Document]]) -> None:

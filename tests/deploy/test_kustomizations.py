@@ -1,5 +1,6 @@
 """What is in git: no secrets, one tag everywhere, the documents' images block; and what a new release changes."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.deploy import release
-from tests.deploy.network_matrix import EXPECTED, LOAD_BALANCER, Pair, deviations
+from tests.deploy.network_matrix import BACKUPS, EXPECTED, LOAD_BALANCER, Pair, deviations
 from tests.deploy.rendering import (
     INSTALLATIONS,
     ROOT,
@@ -134,21 +135,44 @@ def test_a_clean_clone_needs_the_secrets_and_nothing_of_terraforms(
     documents = render(kubectl, clone / installation)
 
     to_s3 = {
-        Pair("backup", "calls", "0.0.0.0/0 less private ranges", "TCP 443"),
-        Pair("backup", "calls", "169.254.170.23/32", "TCP 80"),
+        Pair(name, "calls", *peer)
+        for name in BACKUPS
+        for peer in (("0.0.0.0/0 less private ranges", "TCP 443"), ("169.254.170.23/32", "TCP 80"))
     }
     assert deviations(documents, EXPECTED[installation] - to_s3) == []
-    [backup] = [pod for pod in pods(documents) if pod.name == "backup"]
-    assert [container["name"] for container in backup.containers] == ["backup"]
+    backups = {pod.name: [container["name"] for container in pod.containers] for pod in pods(documents)}
+    assert {name: backups[name] for name in BACKUPS} == {name: ["backup"] for name in BACKUPS}
 
 
 def test_terraforms_file_names_the_bucket_and_the_upload(rendered: dict[str, list[Document]]) -> None:
-    for installation in (".", "overlays/eks", "overlays/rds"):
-        [backup] = [pod for pod in pods(rendered[installation]) if pod.name == "backup"]
+    for installation, name in itertools.product((".", "overlays/eks", "overlays/rds"), BACKUPS):
+        [backup] = [pod for pod in pods(rendered[installation]) if pod.name == name]
         assert [container["name"] for container in backup.containers] == ["backup", "upload"]
         [source] = [each for container in backup.containers for each in container.get("envFrom", [])]
         bucket = named(rendered[installation], "ConfigMap", source["configMapRef"]["name"])
         assert set(bucket["data"]) == {"S3_BUCKET", "AWS_REGION"}
+        folder = {"backup": "dumps", "backup-keyring": "keyring"}[name]
+        assert [word for word in backup.containers[1]["command"] if "S3_BUCKET" in word] == [
+            f"s3://$(S3_BUCKET)/{folder}/"
+        ]
+
+
+def test_the_keys_of_personal_data_are_apart_from_the_other_dumps(rendered: dict[str, list[Document]]) -> None:
+    """Another volume, another identity; nobody has both, so no copy of one folder has what opens it."""
+    for installation in INSTALLATIONS:
+        found = {pod.name: pod for pod in pods(rendered[installation]) if pod.name in BACKUPS}
+        claims = [
+            [
+                each["persistentVolumeClaim"]["claimName"]
+                for each in pod.spec["volumes"]
+                if "persistentVolumeClaim" in each
+            ]
+            for pod in (found["backup"], found["backup-keyring"])
+        ]
+        assert claims == [["backups"], ["backups-keyring"]]
+        assert [found[name].spec["serviceAccountName"] for name in BACKUPS] == BACKUPS
+        what = [environment(found[name].containers[0])["WHAT"]["value"] for name in BACKUPS]
+        assert what == ["data", "keyring"]
 
 
 def test_the_example_of_the_component_is_what_terraform_would_write() -> None:

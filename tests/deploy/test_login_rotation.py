@@ -2,14 +2,17 @@
 
 import os
 import re
+from collections.abc import Iterator
 
 import psycopg2
 import pytest
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from device_registration_api.schema.migrate import migrate
+from device_registration_api.schema.schemas import KEYRING, PERSONAL, named_beside
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from tests.deploy.rendering import ROOT
+from tests.schema.schema_steps import rows
 
 
 def logins(letter: str) -> LoginSettings:
@@ -18,6 +21,8 @@ def logins(letter: str) -> LoginSettings:
         writer_db_password=f"writer-{letter}",
         reader_db_user=f"device_statistics_reader_{letter}",
         reader_db_password=f"reader-{letter}",
+        personal_db_user=f"device_statistics_personal_{letter}",
+        personal_db_password=f"personal-{letter}",
     )
 
 
@@ -34,7 +39,29 @@ def can_read(url: str, login: str, password: str) -> bool:
     return found
 
 
-def test_two_logins_in_turn(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def can_enter(url: str, database: str, login: str, password: str) -> bool:
+    server = parse_dsn(url)
+    try:
+        psycopg2.connect(host=server["host"], dbname=database, user=login, password=password).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture
+def three(fresh_database: str) -> Iterator[str]:
+    """The administrator's URL of the first database; those beside it are dropped afterwards."""
+    yield fresh_database
+    for name in beside(fresh_database):
+        rows(make_dsn(fresh_database, dbname="postgres"), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def beside(url: str) -> list[str]:
+    return [named_beside(parse_dsn(url)["dbname"], schema) for schema in (PERSONAL, KEYRING)]
+
+
+def test_two_logins_in_turn(three: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh_database = three
     for name in [name for name in os.environ if name.endswith(("_DB_USER", "_DB_PASSWORD"))]:
         monkeypatch.delenv(name)
     administrator = AdministratorSettings(database_url=fresh_database)
@@ -42,6 +69,10 @@ def test_two_logins_in_turn(fresh_database: str, monkeypatch: pytest.MonkeyPatch
     migrate(administrator, logins("b"))
     assert can_read(fresh_database, "device_statistics_reader_a", "reader-a")
     assert can_read(fresh_database, "device_statistics_reader_b", "reader-b")
+
+    for name in beside(fresh_database):
+        assert can_enter(fresh_database, name, "device_statistics_personal_a", "personal-a")
+        assert can_enter(fresh_database, name, "device_statistics_personal_b", "personal-b")
 
     # The very statements that the document gives.
     statements = re.findall(r"-c '(DROP [^']+)'", (ROOT / "docs/operations.md").read_text())
@@ -56,3 +87,6 @@ def test_two_logins_in_turn(fresh_database: str, monkeypatch: pytest.MonkeyPatch
     assert not can_read(fresh_database, "device_statistics_reader_a", "reader-a")
     assert can_read(fresh_database, "device_statistics_reader_b", "reader-b")
     assert can_read(fresh_database, "device_statistics_writer_b", "writer-b")
+    for name in beside(fresh_database):
+        assert not can_enter(fresh_database, name, "device_statistics_personal_a", "personal-a")
+        assert can_enter(fresh_database, name, "device_statistics_personal_b", "personal-b")

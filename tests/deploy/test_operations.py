@@ -63,9 +63,9 @@ def test_nobody_writes_when_a_restored_database_takes_its_place(
     assert set(found[1].split(", ")) == clients | {"restore-drill"}
 
 
-def _rename(cluster: Cluster) -> subprocess.CompletedProcess[str]:
+def _rename(cluster: Cluster, title: str = "Restore for real") -> subprocess.CompletedProcess[str]:
     """The statements of the document, by the program that it names."""
-    text = chapter("Restore for real").replace("\\\n", " ")
+    text = chapter(title).replace("\\\n", " ")
     [line] = re.findall(r"(?m)^k exec postgres-0 -- (psql .*)$", text)
     assert {"--set=ON_ERROR_STOP=1", "--single-transaction"} <= set(shlex.split(line))
     server = parse_dsn(cluster.admin_url())
@@ -114,6 +114,26 @@ def test_the_rename_is_done_whole_or_not_at_all(cluster: Cluster) -> None:
         forget()
 
 
+def test_personal_data_is_put_in_place_whole_or_not_at_all(cluster: Cluster) -> None:
+    real = [f"device_statistics_{name}" for name in ("personal", "keyring")]
+    copies = [f"restore_drill_{name}" for name in ("personal", "keyring")]
+    with closing(psycopg2.connect(cluster.admin_url())) as conn, conn.cursor() as cur:
+        conn.autocommit = True
+        try:
+            for name in (*real, copies[0]):
+                cur.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            # The copy of the keyring is missing: `personal` must not change either.
+            assert _rename(cluster, "Restore personal data").returncode != 0
+            cur.execute(f"CREATE DATABASE {copies[1]} TEMPLATE template0")
+            done = _rename(cluster, "Restore personal data")
+            assert done.returncode == 0, done.stderr
+            cur.execute("SELECT datname FROM pg_database WHERE datname ~ '_(personal|keyring)(_damaged)?$' ORDER BY 1")
+            assert {name for (name,) in cur.fetchall()} >= {*real, *(f"{name}_damaged" for name in real)}
+        finally:
+            for name in (*real, *copies, *(f"{name}_damaged" for name in real)):
+                cur.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 def test_ci_walks_the_chapters_as_they_stand() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/deployment.yml").read_text())
     typed = "\n".join(step.get("run", "") for step in workflow["jobs"]["kind"]["steps"])
@@ -154,8 +174,8 @@ def test_a_volume_made_by_hand_is_the_one_that_the_claim_looks_for(rendered: dic
     assert volume["persistentVolumeReclaimPolicy"] == storage["reclaimPolicy"]
     assert volume["accessModes"] == template["spec"]["accessModes"]
     assert volume["capacity"] == template["spec"]["resources"]["requests"]
-    [backups] = of_kind(rendered["."], "PersistentVolumeClaim")
-    assert f"`{backups['metadata']['name']}`" in block.text
+    for backups in of_kind(rendered["."], "PersistentVolumeClaim"):
+        assert f"`{backups['metadata']['name']}`" in block.text
 
 
 def test_the_pool_that_postgresql_leaves_is_the_one_it_runs_in(rendered: dict[str, list[Document]]) -> None:

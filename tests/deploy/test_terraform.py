@@ -204,7 +204,7 @@ def _copy(source: Path, folder: Path) -> Path:
 
 
 def test_the_backups_module(terraform: Terraform, tmp_path: Path) -> None:
-    assert "6 passed, 0 failed" in terraform(_copy(TERRAFORM / "backups", tmp_path / "backups"), "THE BACKUPS' BUCKET")
+    assert "8 passed, 0 failed" in terraform(_copy(TERRAFORM / "backups", tmp_path / "backups"), "THE BACKUPS' BUCKET")
 
 
 def test_the_backups_module_can_fail(terraform: Terraform, tmp_path: Path) -> None:

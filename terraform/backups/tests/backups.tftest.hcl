@@ -7,6 +7,12 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{}" }
   }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/x" }
+  }
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::dumps-of-a-test" }
+  }
 }
 
 variables {
@@ -54,27 +60,59 @@ run "dumps_are_forgotten_in_time" {
   }
 }
 
-run "the_cronjobs_account_may_write" {
+run "old_keys_are_forgotten_within_a_day_and_the_newest_never" {
   command = plan
 
   assert {
-    condition = (
-      aws_eks_pod_identity_association.writer.namespace == "device-statistics" &&
-      aws_eks_pod_identity_association.writer.service_account == "backup"
-    )
-    error_message = "the service account of k8s/components/backup"
+    condition = [
+      for rule in aws_s3_bucket_lifecycle_configuration.dumps.rule : rule.noncurrent_version_expiration[0].noncurrent_days
+      if rule.id == "forget-old-keyrings" && length(rule.expiration) == 0
+    ] == [1]
+    error_message = "an old keyring opens what was erased"
   }
 }
 
-run "it_may_not_delete" {
+run "the_cronjobs_accounts_may_write" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for account in ["backup", "backup-keyring"] :
+      aws_eks_pod_identity_association.writer[account].namespace == "device-statistics" &&
+      aws_eks_pod_identity_association.writer[account].service_account == account
+    ])
+    error_message = "the service accounts of k8s/components/backup"
+  }
+}
+
+run "they_may_not_delete" {
   command = plan
 
   assert {
     condition = length([
-      for action in flatten([for each in data.aws_iam_policy_document.writer.statement : each.actions]) :
+      for action in flatten([
+        for document in data.aws_iam_policy_document.writer : [for each in document.statement : each.actions]
+      ]) :
       action if strcontains(lower(action), "delete") || strcontains(action, "*")
     ]) == 0
     error_message = "whoever steals the identity cannot destroy a backup"
+  }
+}
+
+run "neither_reads_what_the_other_one_adds" {
+  command = apply
+
+  assert {
+    condition = {
+      for account, document in data.aws_iam_policy_document.writer : account => [
+        for each in flatten([for statement in document.statement : tolist(statement.resources)]) :
+        each if strcontains(each, "/")
+      ]
+      } == {
+      backup         = ["arn:aws:s3:::dumps-of-a-test/dumps/*"]
+      backup-keyring = ["arn:aws:s3:::dumps-of-a-test/keyring/*"]
+    }
+    error_message = "the keys of personal data are apart from the personal data"
   }
 }
 
