@@ -9,7 +9,9 @@
 --     <fact>_default       the partition of rows whose week has no partition yet
 --     <fact>_total, <fact>_minute, <fact>_quarter_hour, <fact>_day      rollups, over time or by time
 --     <fact>_endpoint_day, …            rollups with other groups: a word of their own before the period
---     <fact>_retired       the sums of the weeks that are no longer stored
+--     <fact>_retired       the sums of the rows that are no longer stored
+--     <fact>_presence      who was present on which day, as a digest
+--     <fact>_distinct      how many different ones were present, by day and by the day before on which they were
 --
 -- Two rules keep the schema ready for several machines: every key begins with project_id, and no foreign key crosses
 -- tables. One rule keeps the counts true, and `verify-counts` checks it for every fact table and every group:
@@ -29,8 +31,16 @@ CREATE TABLE project (
     retention_days     int         CHECK (retention_days > 0),
     is_active          boolean     NOT NULL DEFAULT true,
     created_at         timestamptz NOT NULL DEFAULT now(),
-    updated_at         timestamptz NOT NULL DEFAULT now()
+    updated_at         timestamptz NOT NULL DEFAULT now(),
+    presence_key       bytea       NOT NULL DEFAULT uuid_send(gen_random_uuid()),
+    created_by         uuid,
+    deleted_at         timestamptz,
+    CONSTRAINT project_default_stays CHECK (project_id <> 1 OR deleted_at IS NULL)
 );
+COMMENT ON COLUMN project.presence_key IS
+    'Part of each digest in <fact>_presence, so the digests of two projects have nothing in common. Never changed.';
+-- One account's projects have different names; a project that is being deleted has none any more.
+CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
 -- Events that are sent without a project's key belong to this one.
 INSERT INTO project (project_id, name, project_key) VALUES (1, 'default', 'default');
 
@@ -55,6 +65,17 @@ COMMENT ON COLUMN api_key.replaced_by IS 'The key_id that a rotation made; such 
 -- A request names a key and not its project, so it is found by the id alone. Not unique, because a unique index of a
 -- distributed table must hold project_id: the digest decides between two keys that have one id by chance.
 CREATE INDEX api_key_key_id ON api_key (key_id);
+
+-- The accounts that may see a project, or change it. Accounts are in the database of personal data.
+CREATE TABLE project_member (
+    project_id int         NOT NULL,
+    account_id uuid        NOT NULL,
+    role       text        NOT NULL CHECK (role IN ('owner', 'member')),
+    added_at   timestamptz NOT NULL,
+    PRIMARY KEY (project_id, account_id)
+);
+-- Serves the list of an account's projects.
+CREATE INDEX project_member_account_id ON project_member (account_id);
 
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
@@ -165,7 +186,7 @@ CREATE FUNCTION latency_bounds() RETURNS bigint[]
         2630592417, 2683735698, 2737952580, 2793264753, 2849694343, 2907263925, 2965996529, 3025915650, 3087045259,
         3149409809, 3213034249, 3277944031, 3344165122, 3411724013, 3480647730, 3550963845]::bigint[];
 
--- Requests that a client's own API answered. The class and the cell are computed here and nowhere else, so that
+-- Requests that a client's own API answered. Errors and the cell are computed here and nowhere else, so that
 -- `verify-counts` compares what the service counted with what the database itself says of each fact.
 CREATE TABLE api_request (
     project_id    int         NOT NULL,
@@ -179,12 +200,26 @@ CREATE TABLE api_request (
     response_us   bigint      NOT NULL CHECK (response_us BETWEEN 0 AND 3600000000),
     user_agent    text        CHECK (char_length(user_agent) BETWEEN 1 AND 512),
     consumer      text        CHECK (char_length(consumer) BETWEEN 1 AND 128),
-    status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
+    client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
+    server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    ip_hash       bytea       CHECK (octet_length(ip_hash) = 16),
     PRIMARY KEY (project_id, received_at, event_id)
 ) PARTITION BY RANGE (received_at);
+COMMENT ON COLUMN api_request.user_agent IS
+    'May be personal data. Shown with its row, never counted by. Leaves with the row after RETENTION_DAYS, or the '
+    'project''s retention_days.';
+COMMENT ON COLUMN api_request.consumer IS
+    'A pseudonym chosen by the client, which may be personal data. Shown with its row; distinct consumers are counted '
+    'by a digest. Leaves with the row after RETENTION_DAYS, or the project''s retention_days.';
+COMMENT ON COLUMN api_request.ip_hash IS
+    'HMAC-SHA256, cut to 16 bytes, of the client address under a key of the day (UTC) that is forgotten after 48 '
+    'hours. NULL: no address was sent, or there was no key. The address is stored nowhere.';
 CREATE INDEX api_request_commit_xid ON api_request USING brin (commit_xid);
+-- Serves the newest rows of a project. Without event_id: rows of one instant, such as those of a batch without times,
+-- share one entry, and a reader sorts them.
+CREATE INDEX api_request_occurred_at ON api_request (project_id, occurred_at);
 CREATE TABLE api_request_default PARTITION OF api_request DEFAULT;
 
 -- The endpoints of a project, numbered from 1 in the order of their first request. A project has at most 1,000; the
@@ -255,7 +290,7 @@ CREATE TABLE auth_event_minute (
 -- Serves the deletion of old buckets, oldest first.
 CREATE INDEX auth_event_minute_bucket_start ON auth_event_minute (bucket_start);
 
--- The sums of the weeks that retention dropped: counted, and no longer stored in auth_event.
+-- The sums of what retention deleted: counted, and no longer stored in auth_event.
 CREATE TABLE auth_event_retired (
     project_id  int         NOT NULL,
     device_type device_type NOT NULL,
@@ -263,88 +298,145 @@ CREATE TABLE auth_event_retired (
     PRIMARY KEY (project_id, device_type)
 );
 
--- Each figure of API requests is a sum over such rows: counts, errors by class, averages, percentiles, the index of
+-- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
 -- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
 CREATE TABLE api_request_minute (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
-    project_id      int      NOT NULL,
-    endpoint_id     int      NOT NULL,
-    status_class    smallint NOT NULL,
-    latency_cell    smallint NOT NULL,
-    event_count     bigint   NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric  NOT NULL,
-    response_us_min bigint   NOT NULL,
-    response_us_max bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
+    project_id       int      NOT NULL,
+    endpoint_id      int      NOT NULL,
+    latency_cell     smallint NOT NULL,
+    event_count      bigint   NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint   NOT NULL,
+    server_error_sum bigint   NOT NULL,
+    response_us_sum  numeric  NOT NULL,
+    response_us_min  bigint   NOT NULL,
+    response_us_max  bigint   NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id, latency_cell)
 );
+
+-- Who was present on which day. Exact numbers of different ones follow for any range of days: of those present in
+-- [a, b), each one's first day there is the only one whose previous day is before a. So they are
+--     sum(present_count) over a <= day < b AND previous_day < a,
+-- and those with previous_day = -infinity are new. A day is the one that it was in the project's time zone when the
+-- event was stored. Segment 0 has all events; other segments are parts of them that the kind declares.
+CREATE TABLE api_request_presence (
+    project_id   int   NOT NULL,
+    segment      int   NOT NULL CHECK (segment >= 0),
+    digest       bytea NOT NULL CHECK (octet_length(digest) = 16),
+    day          date  NOT NULL,
+    previous_day date  NOT NULL CHECK (previous_day < day),
+    PRIMARY KEY (project_id, segment, digest, day)
+);
+COMMENT ON COLUMN api_request_presence.digest IS
+    'Personal data: SHA-256 of the project''s presence_key and the consumer, cut to 16 bytes. Whoever has both tables '
+    'and guesses the consumer finds it. In no view, and kept as long as the project: the next day counts from it.';
+-- A slot may have less than nothing, when another slot had counted what it moves; the sum of the slots is exact.
+CREATE TABLE api_request_distinct (
+    project_id    int      NOT NULL,
+    segment       int      NOT NULL,
+    day           date     NOT NULL,
+    previous_day  date     NOT NULL,
+    slot          smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    present_count bigint   NOT NULL,
+    PRIMARY KEY (project_id, segment, day, previous_day, slot)
+) WITH (fillfactor = 70);
+
+-- What clients dropped before it reached us, by the quarter of an hour of the batch that told of it.
+CREATE TABLE dropped_event (
+    project_id    int         NOT NULL,
+    kind          text        NOT NULL CHECK (char_length(kind) BETWEEN 1 AND 64),
+    bucket_start  timestamptz NOT NULL
+        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    dropped_count bigint      NOT NULL CHECK (dropped_count >= 0),
+    PRIMARY KEY (project_id, kind, bucket_start)
+);
+
+-- What `maintain` did with the raw rows of a project that has a retention of its own, and what is left.
+CREATE TABLE project_retention (
+    project_id         int         NOT NULL,
+    fact               text        NOT NULL,
+    retention_days     int,
+    ran_at             timestamptz NOT NULL,
+    deleted_rows       bigint      NOT NULL CHECK (deleted_rows >= 0),
+    kept_rows          bigint      NOT NULL,
+    oldest_received_at timestamptz,
+    PRIMARY KEY (project_id, fact)
+);
+COMMENT ON COLUMN project_retention.deleted_rows IS 'Since the project has a retention, all runs together.';
+COMMENT ON COLUMN project_retention.oldest_received_at IS 'NULL: there is no row.';
 
 -- 4. Views: all that the public service can read
 
@@ -362,36 +454,56 @@ CREATE VIEW stats.auth_event_minute AS
     SELECT project_id, device_type, bucket_start, event_count FROM auth_event_minute;
 
 CREATE VIEW stats.project AS
-    SELECT project_id, project_key, name, timezone, is_active FROM project;
+    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms,
+           description, retention_days, created_at, updated_at
+      FROM project
+     WHERE deleted_at IS NULL;
 
 CREATE VIEW stats.api_key AS
     SELECT k.key_id, k.digest, k.project_id, k.scopes, k.expires_at,
-           k.revoked_at IS NULL AS is_active, p.is_active AS project_is_active
+           k.revoked_at IS NULL AS is_active, p.is_active AND p.deleted_at IS NULL AS project_is_active,
+           k.name, k.rate_limit, k.replaced_by, k.created_at, k.last_used_at, k.total_requests
       FROM api_key AS k
       JOIN project AS p USING (project_id);
 
+CREATE VIEW stats.project_member AS
+    SELECT project_id, account_id, role, added_at FROM project_member;
+
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
+
+-- A range of occurred_at opens the partitions of all weeks unless received_at has bounds, too: an event is received
+-- from 5 minutes before to 30 days after it happened.
+CREATE VIEW stats.api_request AS
+    SELECT project_id, received_at, event_id, occurred_at, endpoint_id, url_path, method, status_code, response_us,
+           user_agent, consumer, encode(ip_hash, 'hex') AS ip_hash
+      FROM api_request;
+CREATE VIEW stats.api_request_distinct AS
+    SELECT project_id, segment, day, previous_day, present_count FROM api_request_distinct;
+CREATE VIEW stats.dropped_event AS
+    SELECT project_id, kind, bucket_start, dropped_count FROM dropped_event;
+CREATE VIEW stats.project_retention AS
+    SELECT project_id, fact, retention_days, ran_at, deleted_rows, kept_rows, oldest_received_at FROM project_retention;
 
 CREATE VIEW stats.schema_revision AS
     SELECT version_num AS revision FROM alembic_version;
@@ -416,17 +528,20 @@ CREATE TABLE maintenance.fact_table (
     -- Columns of the facts whose extremes are kept: x becomes x_min and x_max in rollups and <fact>_retired.
     extreme_columns      text[] NOT NULL DEFAULT '{}',
     -- The rollups that are counted by fewer columns than the facts: its name, and its columns, as JSON.
-    rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object')
+    rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object'),
+    -- The column of the facts that says who is present; NULL: nobody is counted. Else there are <fact>_presence and
+    -- <fact>_distinct.
+    presence_column      text
 );
 INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
 INSERT INTO maintenance.fact_table
-    (fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
-     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}',
-     '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
-       "day": ["project_id", "status_class", "latency_cell"],
-       "minute": ["project_id", "status_class", "latency_cell"]}');
+    (fact, group_columns, sum_columns, rollups, extreme_columns, presence_column, rollup_group_columns) VALUES
+    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
+     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'consumer',
+     '{"quarter_hour": ["project_id", "latency_cell"],
+       "day": ["project_id", "latency_cell"],
+       "minute": ["project_id", "latency_cell"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -474,8 +589,9 @@ BEGIN
 END
 $$;
 
--- The two functions below run with their owner's rights (SECURITY DEFINER) and a pinned search_path: the caller may
--- create and retire partitions of the catalogue's fact tables, and nothing else. Per fact table, one call at a time.
+-- The SECURITY DEFINER functions below run with their owner's rights and a pinned search_path: the caller may create
+-- and retire partitions of the catalogue's fact tables, one at a time for each, retire the old rows of projects that do
+-- not keep theirs, and nothing else.
 
 -- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
 -- default partition and are now in their own, or NULL when the partition exists already.
@@ -527,6 +643,44 @@ BEGIN
 END
 $$;
 
+-- Adds the sums of facts that leave to <fact>_retired, and returns how many they are. `leaving` is a statement that
+-- returns their rows; it may delete them.
+CREATE FUNCTION maintenance.add_to_retired(known maintenance.fact_table, leaving text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    groups    CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
+    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
+    sums      CONSTANT text := concat(
+        'count(*) AS event_count',
+        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
+    sum_names CONSTANT text := concat(
+        'event_count',
+        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
+    additions CONSTANT text := concat(
+        'event_count = r.event_count + excluded.event_count',
+        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
+                                  c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c));
+    retired bigint;
+BEGIN
+    EXECUTE format(
+        'WITH leaving AS (%3$s), leaving_sum AS (SELECT %1$s, %2$s FROM leaving GROUP BY %1$s), '
+        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM leaving_sum ORDER BY %1$s '
+        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
+        'SELECT coalesce(sum(event_count), 0) FROM leaving_sum',
+        groups, sums, leaving, known.fact || '_retired', sum_names, additions) INTO retired;
+    RETURN retired;
+END
+$$;
+
 -- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
 -- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
 CREATE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
@@ -538,25 +692,6 @@ DECLARE
     parent       CONSTANT text := format('public.%I', known.fact);
     default_rows CONSTANT text := format('public.%I', known.fact || '_default');
     partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
-    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums         CONSTANT text := concat(
-        'count(*) AS event_count',
-        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
-    sum_names    CONSTANT text := concat(
-        'event_count',
-        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
-    additions    CONSTANT text := concat(
-        'event_count = r.event_count + excluded.event_count',
-        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
-                                  c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
     retired bigint;
 BEGIN
     -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
@@ -570,17 +705,96 @@ BEGIN
     END IF;
     -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
     PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    EXECUTE format(
-        'WITH week_sum AS (SELECT %1$s, %2$s FROM %3$s GROUP BY %1$s), '
-        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM week_sum '
-        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
-        'SELECT coalesce(sum(event_count), 0) FROM week_sum',
-        groups, sums, partition, known.fact || '_retired', sum_names, additions) INTO retired;
+    retired := maintenance.add_to_retired(known, format('SELECT * FROM %s', partition));
     PERFORM maintenance.lock_with_retry(format(
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
     EXECUTE format('DROP TABLE %s', partition);
     RETURN retired;
+END
+$$;
+
+-- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
+-- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts.
+CREATE FUNCTION maintenance.retire_rows(fact text, project_id int, rows_max int) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    -- By the server's own clock and the project's own setting: the login chooses neither.
+    bound CONSTANT timestamptz := (SELECT now() - p.retention_days * interval '1 day'
+                                     FROM public.project AS p WHERE p.project_id = retire_rows.project_id);
+BEGIN
+    IF bound IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN maintenance.add_to_retired(known, format(
+        'DELETE FROM public.%1$I AS f USING ('
+        '    SELECT received_at, event_id FROM public.%1$I '
+        '     WHERE project_id = %2$L AND received_at < %3$L ORDER BY received_at, event_id LIMIT %4$L) AS oldest '
+        ' WHERE f.project_id = %2$L AND f.received_at < %3$L '
+        '   AND f.received_at = oldest.received_at AND f.event_id = oldest.event_id RETURNING f.*',
+        known.fact, project_id, bound, rows_max));
+END
+$$;
+
+-- Tells the public service, which listens, that a key or a project has changed: then it asks for them again at once.
+CREATE FUNCTION maintenance.notify_access_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF tg_table_name = 'api_key' THEN
+        PERFORM pg_notify('access_changed', 'key ' || old.key_id);
+    ELSE
+        PERFORM pg_notify('access_changed', 'project ' || old.project_id || ' ' || old.project_key);
+    END IF;
+    RETURN NULL;
+END
+$$;
+-- Not for last_used_at and total_requests, which change every minute.
+CREATE TRIGGER api_key_notify_access_changed
+    AFTER UPDATE OF rate_limit, expires_at, revoked_at OR DELETE ON api_key
+    FOR EACH ROW EXECUTE FUNCTION maintenance.notify_access_changed();
+CREATE TRIGGER project_notify_access_changed
+    AFTER UPDATE OR DELETE ON project
+    FOR EACH ROW EXECUTE FUNCTION maintenance.notify_access_changed();
+
+-- Deletes at most rows_max rows of a project that was deleted a minute ago or earlier: of the first table of schema
+-- public that has any, by the name of the column project_id. When no table has one left, the project itself goes, and
+-- table_name is NULL. Like the functions above it runs with its owner's rights: the caller may delete no fact.
+CREATE FUNCTION maintenance.delete_project_rows(project int, rows_max int, OUT table_name text, OUT row_count bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored regclass;
+BEGIN
+    -- By the server's own clock, and later than a remembered key is accepted: nothing is recorded any more.
+    PERFORM FROM public.project AS p
+      WHERE p.project_id = project AND p.deleted_at < now() - interval '1 minute' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'project % was not deleted a minute ago', project USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR stored IN
+        SELECT c.oid
+          FROM pg_class AS c
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'project_id' AND NOT a.attisdropped
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.oid <> 'public.project'::regclass
+         ORDER BY c.relname
+    LOOP
+        EXECUTE format('DELETE FROM ONLY %1$s WHERE ctid = ANY (ARRAY('
+                       'SELECT ctid FROM ONLY %1$s WHERE project_id = $1 LIMIT $2))', stored) USING project, rows_max;
+        GET DIAGNOSTICS row_count = ROW_COUNT;
+        IF row_count > 0 THEN
+            table_name := stored::text;
+            RETURN;
+        END IF;
+    END LOOP;
+    DELETE FROM public.project AS p WHERE p.project_id = project;
+    row_count := 0;
 END
 $$;
 
@@ -639,12 +853,19 @@ GRANT SELECT, INSERT, UPDATE ON
     api_request_quarter_hour, api_request_day, api_request_endpoint_quarter_hour, api_request_endpoint_day
     TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_request_minute TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON
+    api_request_presence, api_request_distinct, dropped_event, project_retention TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
--- What a project and a key are does not change; whether they are valid does.
-GRANT SELECT, INSERT, UPDATE (is_active, updated_at) ON project TO registration_writer;
-GRANT SELECT, INSERT, UPDATE (expires_at, revoked_at, replaced_by) ON api_key TO registration_writer;
+-- What a key may do, and the key of a project, do not change.
+GRANT SELECT, INSERT, UPDATE
+    (name, description, timezone, apdex_threshold_ms, retention_days, is_active, deleted_at, updated_at) ON project TO registration_writer;
+GRANT SELECT, INSERT, DELETE, UPDATE
+    (name, rate_limit, expires_at, revoked_at, replaced_by, last_used_at, total_requests) ON api_key TO registration_writer;
+GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
+    maintenance.retire_rows(text, int, int),
+    maintenance.delete_project_rows(int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

@@ -14,6 +14,8 @@ from local.database import base_environment, migrate
 from local.postgres import Postgres, wheel_binaries
 from local.services import registration_service, statistics_service
 from servicekit.database import Connection
+from tests.personal_databases import PersonalDatabases
+from tests.schema import schema_steps
 from tests.servers import (
     DELIVERED,
     READER,
@@ -64,6 +66,17 @@ def template(cluster: Cluster) -> Iterator[str]:
     with cluster.new_database() as name:
         migrate(cluster.admin_url(name), WRITER, READER, base_environment())
         yield name
+
+
+@pytest.fixture(scope="session")
+def apart_template(cluster: Cluster) -> Iterator[str]:
+    """The name beside which the real command has made the two databases of personal data."""
+    with ExitStack() as undo:
+        name = undo.enter_context(cluster.new_database())
+        schema_steps.migrate(cluster.admin_url(name), {**schema_steps.LOGINS, **schema_steps.PERSONAL_LOGIN})
+        yield name
+        for each in ("personal", "keyring"):
+            schema_steps.rows(cluster.admin_url(), f"DROP DATABASE {name}_{each} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -149,6 +162,22 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
 
     with undo:
         yield start
+
+
+@pytest.fixture(scope="module")
+def personal_databases(cluster: Cluster, apart_template: str) -> Iterator[PersonalDatabases]:
+    """The databases of personal data for the products of a module."""
+    with ExitStack() as undo:
+        names = [
+            undo.enter_context(cluster.new_database(f"{apart_template}_{each}")) for each in ("personal", "keyring")
+        ]
+        yield PersonalDatabases(cluster, *names)
+
+
+@pytest.fixture(scope="module")
+def product_with_accounts(start_product: StartProduct, personal_databases: PersonalDatabases) -> Product:
+    """One public and one private service with accounts, shared by the tests of a module."""
+    return start_product(env=personal_databases.environment)
 
 
 @pytest.fixture(scope="module")

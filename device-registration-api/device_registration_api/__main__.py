@@ -6,17 +6,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
 
 import psycopg2
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contract.access import Scope
-from contract.text import Instant
-from device_registration_api.access import keys
-from device_registration_api.access.projects import create_project
-from device_registration_api.access.settings import AccessSettings
+from device_registration_api.access import command_line as access
+from device_registration_api.accounts import command_line as accounts
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
@@ -24,19 +20,15 @@ from device_registration_api.maintenance.settings import DatabaseSettings, Reten
 from device_registration_api.personal import rotation, upkeep
 from device_registration_api.personal.connect import connect_apart
 from device_registration_api.personal.keeper import Keeper
-from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
-from servicekit.database import Connection
+from servicekit.errors import DomainError
 from servicekit.process import clock
 
 Command = Callable[[argparse.Namespace], bool]
-
-_ACCESS_SECONDS_MAX = 10
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,41 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
     )
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
-    _add_access(add, service)
+    access.add_commands(add, service)
+    accounts.add_commands(add, service)
     return parser
-
-
-def _add_access(add: Callable[[str, Command, str], argparse.ArgumentParser], service: str) -> None:
-    added = add("create-project", _create_project, f"create a project and print its key (reads {service})")
-    added.add_argument("project_name", metavar="NAME")
-    added.add_argument("--timezone", default="UTC", help="an IANA time zone; default: UTC")
-    added = add("create-key", _create_key, f"create an API key and print it, once (reads {service}, API_KEYS_MAX)")
-    added.add_argument("project_key", metavar="PROJECT-KEY")
-    added.add_argument("key_name", metavar="NAME")
-    added.add_argument(
-        "--scopes", type=_scopes, required=True, metavar="SCOPE,...", help=f"of {', '.join(Scope)}, with commas"
-    )
-    life = added.add_mutually_exclusive_group()
-    life.add_argument("--expires-at", type=_instant, metavar="TIME", help=f"default: in {keys.LIFE_DEFAULT.days} days")
-    life.add_argument("--never-expires", action="store_true")
-    added = add("list-keys", _list_keys, f"print the API keys of a project, without their secrets (reads {service})")
-    added.add_argument("project_key", metavar="PROJECT-KEY")
-    added = add("revoke-key", _revoke_key, f"end an API key within 30 s (reads {service})")
-    added.add_argument("project_key", metavar="PROJECT-KEY")
-    added.add_argument("key_id", metavar="KEY-ID")
-    added = add(
-        "rotate-key", _rotate_key, f"create the successor of an API key and print it (reads {service}, API_KEYS_MAX)"
-    )
-    added.add_argument("project_key", metavar="PROJECT-KEY")
-    added.add_argument("key_id", metavar="KEY-ID")
-    added.add_argument(
-        "--overlap-seconds",
-        type=_overlap,
-        default=keys.OVERLAP_DEFAULT,
-        dest="overlap",
-        metavar="SECONDS",
-        help="how long the old key stays valid; default: a day",
-    )
 
 
 def _migrate(_: argparse.Namespace) -> bool:
@@ -162,7 +122,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
                 closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
             ):
-                upkeep.keep_up(personal, keyring, _keks(settings).current, clock.now(), _print)
+                upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
         return ok
 
     if chosen.every is None:
@@ -179,13 +139,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
 def _rotate_keys(_: argparse.Namespace) -> bool:
     settings = KeyringSettings()
     with closing(connect_apart(KEYRING, DatabaseSettings(), settings, statement_seconds_max=60)) as conn:
-        return rotation.rotate_keys(conn, Keeper(_keks(settings)), _print)
-
-
-def _keks(settings: KeyringSettings) -> NumberedKeys:
-    if settings.personal_keks is None:
-        raise CommandError("set PERSONAL_KEKS in the environment")
-    return NumberedKeys(settings.personal_keks.get_secret_value())
+        return rotation.rotate_keys(conn, Keeper(settings.keks()), _print)
 
 
 def _verify_counts(_: argparse.Namespace) -> bool:
@@ -203,66 +157,11 @@ def _verify_counts(_: argparse.Namespace) -> bool:
     return not verdict.drifts
 
 
-@contextmanager
-def _access() -> Iterator[Connection]:
-    with closing(connect(DatabaseSettings(), statement_seconds_max=_ACCESS_SECONDS_MAX)) as conn:
-        yield conn
-
-
-def _create_project(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
-        _print(create_project(conn, chosen.project_name, chosen.timezone).project_key)
-    return True
-
-
-def _create_key(chosen: argparse.Namespace) -> bool:
-    expires_at = chosen.expires_at
-    if expires_at is None and not chosen.never_expires:
-        expires_at = clock.now() + keys.LIFE_DEFAULT
-    active_max = AccessSettings().api_keys_max
-    with _access() as conn:
-        _print(
-            keys.create_key(
-                conn,
-                chosen.project_key,
-                chosen.key_name,
-                chosen.scopes,
-                expires_at=expires_at,
-                active_max=active_max,
-            )
-        )
-    return True
-
-
-def _list_keys(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
-        stored = keys.list_keys(conn, chosen.project_key)
-    now = clock.now()
-    for each in stored:
-        ends = "never" if each.expires_at is None else each.expires_at.isoformat(timespec="seconds")
-        _print(f"{each.key_id}  {each.state(now):<7}  {','.join(each.scopes)}  expires {ends}  {each.name}")
-    return True
-
-
-def _revoke_key(chosen: argparse.Namespace) -> bool:
-    with _access() as conn:
-        keys.revoke_key(conn, chosen.project_key, chosen.key_id)
-    _print(f"key {chosen.key_id} is revoked")
-    return True
-
-
-def _rotate_key(chosen: argparse.Namespace) -> bool:
-    active_max = AccessSettings().api_keys_max
-    with _access() as conn:
-        _print(keys.rotate_key(conn, chosen.project_key, chosen.key_id, overlap=chosen.overlap, active_max=active_max))
-    return True
-
-
 def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
     """Run a command; an error that an operator can correct is printed as one sentence instead of a traceback."""
     try:
         return work()
-    except CommandError as error:
+    except (CommandError, DomainError) as error:
         reason = str(error)
     except ValidationError as error:
         reason = _unusable_settings(error)
@@ -296,27 +195,6 @@ def _seconds(text: str) -> float:
     if not 1 <= seconds <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError("at least 1")
     return seconds
-
-
-def _scopes(text: str) -> list[Scope]:
-    try:
-        return sorted({Scope(each.strip()) for each in text.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"scopes are {', '.join(Scope)}") from None
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return _INSTANT.validate_python(text)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-
-
-def _overlap(text: str) -> timedelta:
-    seconds = float(text)
-    if not 0 <= seconds <= keys.OVERLAP_MAX.total_seconds():
-        raise argparse.ArgumentTypeError(f"0 to {keys.OVERLAP_MAX.total_seconds():.0f}")
-    return timedelta(seconds=seconds)
 
 
 def _print(line: str) -> None:

@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
+from device_registration_api.access import router as access_router
+from device_registration_api.accounts import router as accounts_router
+from device_registration_api.accounts.accounts import new_accounts
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
@@ -20,6 +24,9 @@ from device_registration_api.events import idempotency
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.peppers import new_peppers
+from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from servicekit.database.pool import Database
@@ -35,7 +42,9 @@ SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
 KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
-ERROR_SHAPES = {"/events/": ErrorShape.PROBLEM_IN_FULL}
+ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
+# The routes under `/administration/`, a router for each room.
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -51,17 +60,27 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         wait_seconds_max=2.0,
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
+    peppers = new_peppers(KeyringSettings(), DatabaseSettings.of(settings), SERVICE)
+    accounts = new_accounts(AccountSettings(), DatabaseSettings.of(settings), SERVICE)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {table.kind: EventWriter(database, table, slot) for table in kinds}
+        writers = {table.kind: EventWriter(database, table, slot, peppers) for table in kinds}
         try:
-            yield {"writers": writers}
+            yield {
+                "writers": writers,
+                "accounts": accounts,
+                "database": database,
+                "api_keys_max": settings.api_keys_max,
+            }
         finally:
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
+            peppers.close()
+            if accounts is not None:
+                accounts.close()
 
     app = new_application(
         "device-registration-api",
@@ -76,9 +95,13 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     events = [event_routes(table, service_token) for table in kinds]
     for router in events:
         app.include_router(router)
-    for router in (auth_events.router, previous_release.router):
+    for router in (auth_events.router, previous_release.router, *ADMINISTRATION):
         app.include_router(router, dependencies=[Depends(service_token)])
-    limits = dict(ChainMap(previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)))
+    limits = dict(
+        ChainMap(
+            access_router.LARGE_BODIES, previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)
+        )
+    )
     return add_middleware(
         app,
         routers=events,

@@ -2,11 +2,14 @@
 
 from pydantic import Field
 
+from device_registration_api.access.settings import AccessSettings
 from servicekit.service.settings import ServiceSettings
 
 
-class Settings(ServiceSettings):
-    """Adds the writer's limits to the settings of both services."""
+class Settings(AccessSettings, ServiceSettings):
+    """Adds the writer's limits, and those of API keys, to the settings of both services."""
+
+    model_config = ServiceSettings.model_config
 
     port: int = Field(default=8001, ge=1, le=65535)
     # Replicas x this, plus the readers', must stay below the server's max_connections.

@@ -24,13 +24,20 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
+from statistics_api.access.projects import new_project_cache
+from statistics_api.access.tokens import Tokens
+from statistics_api.accounts import router as accounts
+from statistics_api.administration.client import Administration
+from statistics_api.api_requests import router as api_requests
+from statistics_api.api_requests.kind import API_REQUESTS
+from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
-from statistics_api.rate_limit import RateLimit, RateLimitMiddleware
+from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
 
 SERVICE = "statistics-api"
@@ -44,6 +51,14 @@ FAMILIES: Sequence[Family] = (
         new_reader=auth_events.StatisticsReader,
         direct_routes=auth_events.DIRECT_ROUTES,
     ),
+    Family(
+        API_REQUESTS.name,
+        api_requests.router,
+        kinds=(API_REQUESTS,),
+        large_bodies=api_requests.LARGE_BODIES,
+        new_reader=MetricsReader,
+    ),
+    Family("accounts", accounts.router),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
@@ -80,14 +95,21 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
+        administration = Administration(device_api)
         try:
             yield {
                 "gateways": gateways,
-                "readers": {family.name: family.new_reader(database) for family in families},
+                "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
                 "keys": new_key_cache(database),
+                "administration": administration,
+                "tokens": Tokens(administration),
+                "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
+                "projects": new_project_cache(database),
             }
         finally:
-            await asyncio.gather(*(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()))
+            await asyncio.gather(
+                administration.close(), *(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values())
+            )
             await device_api.close()
             database.close()
             if limit is not None:

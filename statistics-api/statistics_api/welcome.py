@@ -22,6 +22,8 @@ class Welcome(BaseModel):
         "record many": "/Log/auth/batch",
         "statistics": "/Log/auth/statistics",
         "time series": "/Log/auth/timeseries",
+        "track": "/api/v1/track",
+        "track many": "/api/v1/track/batch",
         "health": "/health",
         "readiness": "/readyz",
     }

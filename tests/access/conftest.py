@@ -3,9 +3,7 @@
 import pytest
 
 from contract.access import Scope
-from device_registration_api.access import keys
-from device_registration_api.access.projects import create_project
-from tests.access.key_commands import connected
+from tests.access.key_commands import connected, create_key, create_project
 from tests.servers import Product
 
 
@@ -17,14 +15,14 @@ def key_id(key: str) -> str:
 def make_project(product: Product) -> str:
     """The key of a new project."""
     with connected(product.database) as conn:
-        return create_project(conn, "shop").project_key
+        return create_project(conn, "shop")
 
 
 def make_key(product: Product, project: str, *scopes: str) -> str:
     """A new API key of a project; it may record and read unless it is said otherwise."""
     chosen = [Scope(each) for each in scopes or ("ingest", "read")]
     with connected(product.database) as conn:
-        return keys.create_key(conn, project, "a key", chosen, expires_at=None, active_max=100)
+        return create_key(conn, project, chosen, expires_at=None, active_max=100)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ import pytest
 from starlette.requests import Request
 
 from contract.access import Scope, new_key
-from device_registration_api.access import keys
-from device_registration_api.access.projects import create_project
 from servicekit.database.connection_string import SessionTimeouts, dsn
 from servicekit.database.pool import Database
 from servicekit.errors import NotAuthenticated, NotRecorded
@@ -21,7 +19,7 @@ from statistics_api.access import key_cache, queries
 from statistics_api.access.credentials import Credential, credential_of
 from statistics_api.access.key_cache import KeyCache
 from tests.access.conftest import key_id
-from tests.access.key_commands import connected
+from tests.access.key_commands import connected, create_key, create_project, revoke_key
 from tests.database import rows
 
 if TYPE_CHECKING:
@@ -77,9 +75,9 @@ async def world(database: MigratedDatabase, **changes: str) -> AsyncIterator[Wor
 def make(database: MigratedDatabase, life: timedelta | None = None) -> tuple[str, str]:
     """A project and a key of it."""
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         expires_at = None if life is None else clock.now() + life
-        return project, keys.create_key(conn, project, "k", list(Scope), expires_at=expires_at, active_max=10)
+        return project, create_key(conn, project, list(Scope), expires_at=expires_at)
 
 
 async def test_a_key_is_read_once_in_30_seconds_and_revoked_within_them(database: MigratedDatabase) -> None:
@@ -89,7 +87,7 @@ async def test_a_key_is_read_once_in_30_seconds_and_revoked_within_them(database
             assert (await asked.ask(key)).key_id == key_id(key)
         assert asked.queries == 1
         with connected(database) as conn:
-            keys.revoke_key(conn, project, key_id(key))
+            revoke_key(conn, project, key_id(key))
         asked.now += key_cache.KEPT_SECONDS - 0.1
         await asked.ask(key)
         asked.now += 0.1

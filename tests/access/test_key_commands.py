@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 
 from contract.access import Scope, key_id_of
 from device_registration_api.access import keys
-from device_registration_api.access.projects import create_project, new_project_key
-from device_registration_api.schema.connect import CommandError
+from device_registration_api.access.projects import new_project_key
+from servicekit.errors import Conflict, NotFound
 from servicekit.process import clock
 from tests.access.conftest import key_id
-from tests.access.key_commands import connected
+from tests.access.key_commands import connected, create_key, create_project, list_keys, revoke_key, rotate_key
 from tests.database import rows
 from tests.servers import finished_command, run_command
 
@@ -31,11 +32,11 @@ SCOPES = [Scope.INGEST, Scope.READ]
 
 def create(conn: Connection, project: str, life: timedelta | None = None, active_max: int = 10) -> str:
     expires_at = None if life is None else clock.now() + life
-    return keys.create_key(conn, project, "k", SCOPES, expires_at=expires_at, active_max=active_max)
+    return create_key(conn, project, SCOPES, expires_at=expires_at, active_max=active_max)
 
 
 def by_id(conn: Connection, project: str) -> dict[str, keys.StoredKey]:
-    return {each.key_id: each for each in keys.list_keys(conn, project)}
+    return {each.key_id: each for each in list_keys(conn, project)}
 
 
 def test_the_commands_make_list_rotate_and_revoke_a_key(database: MigratedDatabase) -> None:
@@ -70,13 +71,15 @@ def test_the_commands_make_list_rotate_and_revoke_a_key(database: MigratedDataba
     [
         (["create-project", " "], "name"),
         (["create-project", "x" * 101], "name"),
-        (["create-project", "shop", "--timezone", "Mars/Base"], "time zone"),
-        (["create-key", "nobody", "k", "--scopes", "read"], "no project"),
+        (["create-project", "shop", "--timezone", "Mars/Base"], "time zones"),
+        (["create-key", "nobody", "k", "--scopes", "read"], "Project not found"),
         (["create-key", "default", "", "--scopes", "read"], "name"),
         (["create-key", "default", "k", "--scopes", "read", "--expires-at", "2001-01-01T00:00:00Z"], "expired"),
         (["revoke-key", "default", "0" * 12], "no key"),
         (["rotate-key", "default", "0" * 12], "no key"),
-        (["list-keys", "nobody"], "no project"),
+        (["list-keys", "nobody"], "Project not found"),
+        (["deactivate-project", "nobody"], "Project not found"),
+        (["add-owner", "nobody", str(UUID(int=1))], "Project not found"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(database: MigratedDatabase, arguments: list[str], sentence: str) -> None:
@@ -113,13 +116,13 @@ def test_every_name_makes_a_project_key_of_its_own(name: str) -> None:
 
 def test_two_at_once_do_not_exceed_the_limit(database: MigratedDatabase) -> None:
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
 
     def attempt(_: int) -> bool:
         with connected(database) as own:
             try:
                 create(own, project, active_max=3)
-            except CommandError:
+            except Conflict:
                 return False
             return True
 
@@ -131,12 +134,12 @@ def test_two_at_once_do_not_exceed_the_limit(database: MigratedDatabase) -> None
 
 def test_revoked_and_expired_keys_do_not_count(database: MigratedDatabase) -> None:
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         first, second = create(conn, project), create(conn, project, timedelta(days=1))
-        with pytest.raises(CommandError, match="revoke one"):
+        with pytest.raises(Conflict, match="revoke one"):
             create(conn, project, active_max=2)
-        keys.revoke_key(conn, project, key_id(first))
-        keys.revoke_key(conn, project, key_id(first))
+        revoke_key(conn, project, key_id(first))
+        revoke_key(conn, project, key_id(first))
         create(conn, project, active_max=2)
         rows(
             database,
@@ -152,10 +155,10 @@ def test_a_rotation_keeps_name_scopes_and_length_of_life(
     database: MigratedDatabase, life: timedelta | None, overlap: timedelta
 ) -> None:
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         old_id = key_id(create(conn, project, life))
         original = by_id(conn, project)[old_id]
-        new_id = key_id(keys.rotate_key(conn, project, old_id, overlap=overlap, active_max=10))
+        new_id = key_id(rotate_key(conn, project, old_id, overlap=overlap, active_max=10))
         stored = by_id(conn, project)
         old, new = stored[old_id], stored[new_id]
         assert (new.name, new.scopes) == (old.name, old.scopes)
@@ -168,42 +171,42 @@ def test_a_rotation_keeps_name_scopes_and_length_of_life(
         now = clock.now()
         assert old.state(now) == ("active" if overlap else "revoked")
         assert old.state(now + overlap) in {"expired", "revoked"}
-        with pytest.raises(CommandError):
-            keys.rotate_key(conn, project, old_id, overlap=overlap, active_max=10)
+        with pytest.raises(Conflict):
+            rotate_key(conn, project, old_id, overlap=overlap, active_max=10)
 
 
 def test_an_overlap_does_not_prolong_a_life_and_a_full_project_rotates_at_once(database: MigratedDatabase) -> None:
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         old_id = key_id(create(conn, project, timedelta(hours=1)))
         before = by_id(conn, project)[old_id].expires_at
-        with pytest.raises(CommandError, match="revoke one"):
-            keys.rotate_key(conn, project, old_id, overlap=timedelta(hours=24), active_max=1)
+        with pytest.raises(Conflict, match="revoke one"):
+            rotate_key(conn, project, old_id, overlap=timedelta(hours=24), active_max=1)
         assert by_id(conn, project)[old_id].replaced_by is None
-        keys.rotate_key(conn, project, old_id, overlap=timedelta(hours=24), active_max=2)
+        rotate_key(conn, project, old_id, overlap=timedelta(hours=24), active_max=2)
         assert by_id(conn, project)[old_id].expires_at == before
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         old_id = key_id(create(conn, project))
-        keys.rotate_key(conn, project, old_id, overlap=timedelta(0), active_max=1)
+        rotate_key(conn, project, old_id, overlap=timedelta(0), active_max=1)
 
 
 @pytest.mark.parametrize("state", ["revoked", "expired"])
 def test_a_key_that_is_over_is_not_rotated(database: MigratedDatabase, state: str) -> None:
     with connected(database) as conn:
-        project = create_project(conn, "shop").project_key
+        project = create_project(conn, "shop")
         old_id = key_id(create(conn, project))
         column = {"revoked": "revoked_at", "expired": "expires_at"}[state]
         rows(database, f"UPDATE api_key SET {column} = now()")  # noqa: S608 - one of two names above
-        with pytest.raises(CommandError, match=state):
-            keys.rotate_key(conn, project, old_id, overlap=timedelta(0), active_max=10)
+        with pytest.raises(Conflict, match=state):
+            rotate_key(conn, project, old_id, overlap=timedelta(0), active_max=10)
         assert len(by_id(conn, project)) == 1
 
 
 def test_another_projects_key_is_unknown(database: MigratedDatabase) -> None:
     with connected(database) as conn:
-        mine, other = (create_project(conn, "shop").project_key for _ in range(2))
+        mine, other = (create_project(conn, "shop") for _ in range(2))
         old_id = key_id(create(conn, mine))
-        with pytest.raises(CommandError, match="no key"):
-            keys.revoke_key(conn, other, old_id)
+        with pytest.raises(NotFound, match="no key"):
+            revoke_key(conn, other, old_id)
         assert by_id(conn, mine)[old_id].state(clock.now()) == "active"

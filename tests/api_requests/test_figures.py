@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from random import Random
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from contract.api_requests.latency import LATENCY_BOUNDS, RESPONSE_US_MAX, latency_cell
 from statistics_api.api_requests.covers import Period, aligned, cover
-from statistics_api.api_requests.figures import CellSum, Figures
+from statistics_api.api_requests.figures import NO_REQUESTS, CellSums, Figures
 
 WIDTHS = {Period.MINUTE: 1, Period.QUARTER_HOUR: 15, Period.DAY: 1440}
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
@@ -23,8 +24,11 @@ TIMES = (
 )
 
 
-def figures(times: Sequence[int], status_class: int = 2) -> Figures:
-    return Figures.of(CellSum(status_class, latency_cell(us), 1, us, us, us) for us in times)
+def figures(times: Sequence[int]) -> Figures:
+    if not times:
+        return Figures.of(NO_REQUESTS)
+    cells = [latency_cell(us) for us in times]
+    return Figures.of(CellSums(cells, [1] * len(times), 0, 0, sum(times), min(times), max(times)))
 
 
 @given(st.lists(TIMES, min_size=1, max_size=300), st.integers(1, 100))
@@ -61,19 +65,18 @@ def test_no_requests_have_no_times() -> None:
     assert none.distribution() == []
 
 
-def test_errors_are_counted_by_their_class() -> None:
-    sums = [CellSum(each, 1, each, 0, 0, 0) for each in (1, 2, 3, 4, 5)]
-    found = Figures.of(sums)
-    assert (found.requests, found.client_errors, found.server_errors, found.error_rate) == (15, 4, 5, 60.0)
+def test_the_rate_of_errors_is_a_percentage_of_all_requests() -> None:
+    found = Figures.of(CellSums([1, 2], [7, 8], 4, 5, 0, 0, 0))
+    assert (found.requests, found.errors, found.error_rate) == (15, 9, 60.0)
 
 
-@given(st.lists(TIMES, max_size=100), st.integers(0, 100))
-def test_parts_in_any_order_are_the_whole(times: list[int], place: int) -> None:
-    later, earlier = times[place:], times[:place]
-    sums = [CellSum(2, latency_cell(us), 1, us, us, us) for us in [*later, *earlier]]
+@given(st.lists(TIMES, max_size=100), st.randoms(use_true_random=False))
+def test_the_order_of_the_entries_does_not_matter(times: list[int], random: Random) -> None:
     whole = figures(times)
-    assert Figures.of(sums) == whole
-    assert sum(each.count for each in whole.distribution()) == len(times)
+    random.shuffle(times)
+    assert figures(times) == whole
+    assert list(figures(times).by_cell) == sorted(whole.by_cell)
+    assert sum(count for _, _, count in whole.distribution()) == len(times)
 
 
 @given(st.integers(0, 6000), st.integers(0, 6000), st.sampled_from([Period.MINUTE, Period.QUARTER_HOUR]))

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 
 import httpx2
+import psycopg2
 import pytest
 
 from contract.api_requests.latency import LATENCY_BOUNDS
@@ -92,14 +94,40 @@ def test_weeks_are_moved_and_retired_with_their_extremes(client: KindClient, pro
     late, old = datetime(2031, 4, 1, tzinfo=UTC), datetime(2024, 1, 10, tzinfo=UTC)
     rows(product.database, "SELECT maintenance.create_partition('api_request', '2024-01-08')")
     for moment in (old, late):
-        envelope = forward_of(API_REQUESTS, ["x", "y" * 50, "z" * 100], received_at=moment)
+        envelope = forward_of(API_REQUESTS, ["x", "y", "z"], received_at=moment)
+        envelope["columns"] |= {"response_us": [1_500, 50_500, 100_500], "status_codes": [200, 404, 500]}
         client.forward(envelope)
     said = command(product, "maintain")
     assert "retention of api_request: week 2024-01-08 dropped, its 3 facts stay counted" in said
     assert "the default partition was hit; its 3 rows" in said
-    extremes = "SELECT min(response_us_min)::int, max(response_us_max)::int, sum(response_us_sum)::int FROM {}"
-    assert rows(product.database, extremes.format("api_request_retired")) == [(1_500, 100_500, 152_500)]
+    retired = """
+        SELECT min(response_us_min)::int, max(response_us_max)::int, sum(response_us_sum)::int,
+               sum(client_error_sum)::int, sum(server_error_sum)::int
+          FROM api_request_retired
+    """
+    assert rows(product.database, retired) == [(1_500, 100_500, 152_500, 1, 1)]
     assert_counts_are_exact(product)
+
+
+def test_the_public_login_reads_raw_rows_newest_first_by_an_index(client: KindClient, product: Product) -> None:
+    forward(client, ["/first"], 14)
+    forward(client, ["/second", "/third"], 14)
+    newest = """
+        SELECT url_path, ip_hash FROM stats.api_request
+         WHERE project_id = 14 AND occurred_at < 'infinity' AND received_at > now() - interval '1 day'
+         ORDER BY occurred_at DESC, event_id DESC LIMIT 2
+    """
+    reader = product.database.reader_env
+    with (
+        closing(
+            psycopg2.connect(product.database.admin_url, user=reader["DB_USER"], password=reader["DB_PASSWORD"])
+        ) as conn,
+        conn.cursor() as cursor,
+    ):
+        cursor.execute(newest)
+        assert cursor.fetchall() == [("/third", None), ("/second", None)]
+    plan = rows(product.database, f"SET enable_seqscan = off; EXPLAIN {newest}")
+    assert any("Index Scan Backward using" in line and "_occurred_at_idx" in line for (line,) in plan)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 
 from device_registration_api.__main__ import main
 from device_registration_api.access.settings import AccessSettings
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
-from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
 from local.settings import Settings as LauncherSettings
@@ -35,11 +35,9 @@ SETTINGS: list[type[BaseSettings]] = [
     DatabaseSettings,
     RetentionSettings,
     AccessSettings,
-    KeyringSettings,
+    AccountSettings,
 ]
 OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_PORT"}
-# The private service reads them for accounts.
-OF_ACCOUNTS = {"PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS"}
 # How kubectl may call what the manifests call by its kind.
 KINDS = {
     "deployment": "Deployment",
@@ -216,7 +214,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
                 assert "required" in default, name
             elif isinstance(field.default, int | str) and field.default != "":
                 assert str(field.default) in default, name
-    assert set(shown) <= {name.upper() for kind in SETTINGS for name in kind.model_fields} | OF_COMPOSE | OF_ACCOUNTS
+    assert set(shown) <= {name.upper() for kind in SETTINGS for name in kind.model_fields} | OF_COMPOSE
 
 
 def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

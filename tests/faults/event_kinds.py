@@ -66,21 +66,21 @@ class SingleEvents:
     async def send(
         self, client: httpx2.AsyncClient, identity: str, group: str, key: str | None, seconds_max: float
     ) -> httpx2.Response:
-        headers = {} if key is None else {"Idempotency-Key": key}
+        headers = {**self.kind.headers} if key is None else {**self.kind.headers, "Idempotency-Key": key}
         return await client.post(
             self.kind.path, json=self.kind.body(identity, group), headers=headers, timeout=seconds_max
         )
 
     async def send_refusable(self, client: httpx2.AsyncClient, identity: str, key: str) -> httpx2.Response:
         body = self.kind.body(identity, self.groups[0]) | dict(self.kind.refusable)
-        return await client.post(self.kind.path, json=body, headers={"Idempotency-Key": key})
+        return await client.post(self.kind.path, json=body, headers={**self.kind.headers, "Idempotency-Key": key})
 
     def replayed(self, answer: httpx2.Response) -> bool:
         return answer.headers.get("idempotent-replayed") == "true"
 
     async def read_count(self, client: httpx2.AsyncClient, group: str) -> httpx2.Response:
         del group
-        return await client.get(self.kind.counts_path)
+        return await client.get(self.kind.counts_path, headers=self.kind.headers)
 
     def count(self, answer: httpx2.Response, group: str) -> int:
         return self.kind.counts(answer.json()).get(group, 0)
@@ -128,7 +128,7 @@ class EventBatches(SingleEvents):
         self, client: httpx2.AsyncClient, item: dict[str, Any], seconds_max: float | None = None
     ) -> httpx2.Response:
         timeout = httpx2.USE_CLIENT_DEFAULT if seconds_max is None else seconds_max
-        return await client.post(f"{self.kind.path}/batch", json=[item], timeout=timeout)
+        return await client.post(f"{self.kind.path}/batch", json=[item], headers=self.kind.headers, timeout=timeout)
 
 
 def _with_status_of_item(answer: httpx2.Response, rejected_status: int) -> httpx2.Response:

@@ -5,12 +5,11 @@ from starlette.types import ASGIApp
 from statistics_api import app
 from statistics_api.serving import run
 from tests.kinds.parcels.router import PARCELS
-from tests.kinds.tracking import TRACKING
 
 
 def create_app() -> ASGIApp:
-    """As it is delivered, with two families more."""
-    return app.create_app(families=(*app.FAMILIES, TRACKING, PARCELS))
+    """As it is delivered, with one family more."""
+    return app.create_app(families=(*app.FAMILIES, PARCELS))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,15 @@ A new kind is one entry here. The suite of this folder and the fault rig then te
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
+from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, STORED_KEY
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
-from tests.kinds.tracking import PREFIX as TRACK_PREFIX
 from tests.servers import Programs
 
 API_REQUEST_FIELDS = (
@@ -29,7 +29,7 @@ API_REQUEST_FIELDS = (
 WITH_SAMPLE = Programs(
     public="tests.kinds.public_service",
     private="tests.kinds.private_service",
-    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text(),
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEY,
 )
 
 
@@ -64,6 +64,8 @@ class ServedKind:
     optional: str = ""
     # What a client calls the time when the event happened.
     occurred_at: str = "occurredAt"
+    # What every request of a client has to have.
+    headers: Mapping[str, str] = field(default_factory=dict)
     # The rollup that is locked or forbidden to find a writer half way.
     rollup: str = "total"
 
@@ -113,35 +115,37 @@ PARCELS = ServedKind(
 
 API_REQUESTS = ServedKind(
     API_REQUEST_TABLE,
-    TRACK_PREFIX,
+    "/api/v1/track",
     body=lambda identity, group: {
         "url_path": "/orders/{id}",
         "method": "GET",
-        "response_status_code": 100 * int(group),
-        "response_time_ms": len(identity) + 0.5,
+        "response_status_code": 200,
+        # The first cells are of one microsecond each, from 0.
+        "response_time_ms": (int(group) - 1) / 1000,
         "user_agent": "curl",
         "consumer": identity,
     },
     columns=lambda identities, group: {
         "url_paths": ["/orders/{id}"] * len(identities),
         "methods": ["GET"] * len(identities),
-        "status_codes": [100 * int(group)] * len(identities),
-        "response_us": [1000 * len(identity) + 500 for identity in identities],
+        "status_codes": [200] * len(identities),
+        "response_us": [int(group) - 1] * len(identities),
         "user_agents": ["curl"] * len(identities),
         "consumers": list(identities),
     },
-    groups=("2", "4", "5"),
+    groups=("3", "4", "51"),
     fact="api_request",
     identity_column="consumer",
-    group_column="status_class",
+    group_column="latency_cell",
     refusable={"response_time_ms": -1},
     refused_status=422,
     recorded_status=201,
-    counts_path=f"{TRACK_PREFIX}/totals",
-    counts=lambda answer: {status: each["count"] for status, each in answer.items()},
+    counts_path="/api/v1/projects/default/metrics/distribution?start_date=1970-01-01T00:00:00Z&end_date=2199-12-31T00:00:00Z",
+    counts=lambda answer: {str(round(1000 * each["from_ms"]) + 1): each["count"] for each in answer},
     returns=lambda body: {name: body.get(name) for name in API_REQUEST_FIELDS},
     optional="user_agent",
     occurred_at="timestamp",
+    headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
     rollup="endpoint_day",
 )
 

@@ -31,11 +31,11 @@ def test_an_event_is_stored_and_is_in_the_next_count_of_its_group(client: KindCl
 
 def test_a_refused_event_leaves_nothing_and_does_not_use_its_key_up(client: KindClient) -> None:
     key = str(uuid4())
-    before = client.published().content
+    before = client.published()
     assert client.send(client.refusable("refused"), key).status_code == client.kind.refused_status
     assert client.send({}, key).status_code == 422
     assert client.facts_of("refused") == 0
-    assert client.published().content == before
+    assert client.published() == before
     answer = client.send(client.event("accepted"), key)
     assert (answer.status_code, is_replayed(answer)) == (client.kind.recorded_status, False)
 
@@ -50,13 +50,13 @@ def test_a_repeat_gets_the_first_answer_and_counts_nothing(client: KindClient) -
     key = str(uuid4())
     first = client.send(client.event("once"), key)
     assert (first.status_code, is_replayed(first)) == (client.kind.recorded_status, False)
-    counted = client.published().content
+    counted = client.published()
     for instance in (1, 0):
         repeat = client.send(client.event("once"), key, instance=instance)
         assert (repeat.status_code, repeat.content) == (first.status_code, first.content)
         assert is_replayed(repeat)
     assert client.facts_of("once") == 1
-    assert client.published().content == counted
+    assert client.published() == counted
 
 
 def test_the_same_said_in_other_words_is_the_same(client: KindClient) -> None:
@@ -80,10 +80,10 @@ def test_the_same_key_with_another_body_is_409_and_counts_nothing(client: KindCl
     ):
         key = str(uuid4())
         assert client.send(client.event("conflict"), key).status_code == client.kind.recorded_status
-        counted = client.published().content
+        counted = client.published()
         answer = client.send(change, key)
         assert (answer.status_code, answer.json()["detail"]) == (409, KEY_REUSED)
-        assert client.published().content == counted
+        assert client.published() == counted
     assert client.facts_of("other") == 0
 
 
@@ -106,7 +106,7 @@ async def test_one_key_a_hundred_times_at_once_through_four_processes_is_counted
                 http.post(
                     f"{product.publics[index % 2].url}{client.kind.path}",
                     json=client.event("hundred"),
-                    headers=keyed(key),
+                    headers=keyed(key) | dict(client.kind.headers),
                 )
                 for index in range(REPEATS)
             )
@@ -130,7 +130,7 @@ async def test_many_keys_each_many_times_in_every_order_do_not_deadlock(client: 
                 http.post(
                     f"{product.publics[index % 2].url}{client.kind.path}",
                     json=client.event(f"many-{key}"),
-                    headers=keyed(key),
+                    headers=keyed(key) | dict(client.kind.headers),
                 )
                 for index in range(10)
                 for key in (keys if index % 2 else reversed(keys))
@@ -170,7 +170,7 @@ def test_after_the_window_a_key_is_new_again(client: KindClient, product: Produc
     old, young = str(uuid4()), str(uuid4())
     for key in (old, young):
         client.send(client.event(f"aged-{key}"), key)
-    for key, age in ((old, "48 hours 1 minute"), (young, "47 hours 59 minutes")):
+    for key, age in ((old, "48 hours 1 minute"), (young, "47 hours 30 minutes")):
         changed = client.rows(
             "UPDATE idempotency SET created_at = now() - %(age)s::interval WHERE key LIKE '%%' || %(key)s RETURNING 1",
             age=age,

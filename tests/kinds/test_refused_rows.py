@@ -42,7 +42,7 @@ async def test_one_refused_row_among_fifty_concurrent_harms_no_neighbour(client:
                 http.post(
                     client.kind.path,
                     json=client.event(each),
-                    headers=keyed(None) | {"X-Request-ID": f"{client.kind.name}-{each}"},
+                    headers=keyed(None) | dict(client.kind.headers) | {"X-Request-ID": f"{client.kind.name}-{each}"},
                 )
                 for each in identities
             )

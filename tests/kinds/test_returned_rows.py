@@ -19,11 +19,11 @@ ERASE = {
     """,
     "api_request": """
     WITH gone AS (DELETE FROM api_request WHERE consumer = %(identity)s
-                  RETURNING project_id, endpoint_id, status_class, latency_cell, response_us)
+                  RETURNING project_id, endpoint_id, latency_cell, client_error, server_error, response_us)
     INSERT INTO api_request_retired
-    SELECT project_id, endpoint_id, status_class, latency_cell,
-           count(*), sum(response_us), min(response_us), max(response_us)
-      FROM gone GROUP BY 1, 2, 3, 4
+    SELECT project_id, endpoint_id, latency_cell,
+           count(*), sum(client_error), sum(server_error), sum(response_us), min(response_us), max(response_us)
+      FROM gone GROUP BY 1, 2, 3
     """,
 }
 
@@ -65,13 +65,13 @@ def test_a_replay_of_an_erased_row_is_410_and_moves_no_figure(client: KindClient
     key = str(uuid4())
     client.send(client.event("erased"), key)
     client.send(client.event("stays"), f"{key} stays")
-    published = client.published().content
+    published = client.published()
     client.rows(ERASE[client.kind.fact], identity="erased")
     for instance in (0, 1):
         answer = client.send(client.event("erased"), key, instance=instance)
         assert (answer.status_code, answer.json()["code"]) == (410, "gone")
     assert is_replayed(client.send(client.event("stays"), f"{key} stays"))
-    assert client.published().content == published
+    assert client.published() == published
     assert client.facts_of("erased") == 0
     # Another body under its key is still a conflict, and an item of a batch is still a duplicate.
     assert client.send(client.event("erased", 1), key).status_code == 409

@@ -48,7 +48,15 @@ PROMISED = """
                || 'event_count'::text || ARRAY(SELECT each || '_sum' FROM unnest(sum_columns) AS each)
                || ARRAY(SELECT each || what FROM unnest(extreme_columns) AS each, unnest('{_min,_max}'::text[]) AS what)
                || CASE WHEN part IN ('total', 'retired') THEN '{}' ELSE '{bucket_start}'::text[] END
-          FROM maintenance.fact_table CROSS JOIN unnest(rollups || 'retired'::text) AS part)
+          FROM maintenance.fact_table CROSS JOIN unnest(rollups || 'retired'::text) AS part
+        UNION ALL
+        SELECT fact, fact, ARRAY[presence_column] FROM maintenance.fact_table WHERE presence_column IS NOT NULL
+        UNION ALL
+        SELECT fact, fact || part, columns
+          FROM maintenance.fact_table CROSS JOIN (VALUES
+               ('_presence', '{project_id,segment,digest,day,previous_day}'::text[]),
+               ('_distinct', '{project_id,segment,day,previous_day,present_count}')) AS of_presence(part, columns)
+         WHERE presence_column IS NOT NULL)
     SELECT name, wanted
       FROM part CROSS JOIN unnest(columns) AS wanted
      WHERE NOT EXISTS (SELECT FROM pg_attribute
@@ -64,6 +72,7 @@ UNKNOWN = """
     SELECT relname::text FROM pg_class JOIN maintenance.fact_table ON starts_with(relname, fact || '_')
      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND NOT relispartition
        AND relname <> ALL (ARRAY(SELECT fact || '_' || part FROM unnest(rollups || 'retired'::text) AS part))
+       AND (presence_column IS NULL OR relname <> ALL (ARRAY[fact || '_presence', fact || '_distinct']))
 """
 
 
@@ -142,6 +151,7 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
         "minutes of auth_event",
         "minutes of reading",
         "idempotency",
+        "deleted projects",
     ]
     assert "ALARM: the default partition was hit; its 1 rows" in lines[3]
     assert "retention of reading: week 2024-01-08 dropped, its 3 facts stay counted" in lines
@@ -167,7 +177,7 @@ def test_a_locked_table_of_keys_is_an_alarm(database: MigratedDatabase) -> None:
         cur.execute("LOCK TABLE idempotency IN ACCESS EXCLUSIVE MODE")
         ok, lines = run_round(database)
     assert not ok
-    assert "idempotency: ALARM: a long transaction is in the way" in lines[-1]
+    assert "idempotency: ALARM: a long transaction is in the way" in lines[-2]
 
 
 @pytest.mark.parametrize(

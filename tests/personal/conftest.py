@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +14,9 @@ from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.people import People
 from servicekit.database.connection_string import dsn
 from servicekit.database.pool import Database
-from tests.schema.schema_steps import LOGINS, PERSONAL_LOGIN, migrate, rows
+from tests.personal_databases import key_list
+from tests.schema.schema_steps import PERSONAL_LOGIN, rows
 from tests.servers import Cluster
-
-
-def key_list(*numbers: int) -> str:
-    return ",".join(f"{number}:{base64.b64encode(bytes([number]) * 32).decode()}" for number in numbers)
 
 
 @dataclass
@@ -56,21 +51,11 @@ class Apart:
         return People(first, second, Keeper(NumberedKeys(keks)), BlindIndex(NumberedKeys(index)))
 
 
-@pytest.fixture(scope="session")
-def apart_template(cluster: Cluster) -> Iterator[str]:
-    with ExitStack() as undo:
-        name = undo.enter_context(cluster.new_database())
-        migrate(cluster.admin_url(name), {**LOGINS, **PERSONAL_LOGIN})
-        yield name
-        for each in ("personal", "keyring"):
-            rows(cluster.admin_url(), f"DROP DATABASE {name}_{each} WITH (FORCE)")
-
-
 @pytest.fixture
 def apart(cluster: Cluster, apart_template: str) -> Iterator[Apart]:
     """The databases of the session, without a row."""
     made = Apart(cluster, apart_template)
-    made.rows("personal", "TRUNCATE person, person_index")
+    made.rows("personal", "TRUNCATE person, person_index, account")
     made.rows("keyring", "TRUNCATE person_key, key_epoch, daily_pepper")
     yield made
     for pool in made.pools:

@@ -12,7 +12,8 @@ from device_registration_api.personal.blind_index import IndexedField
 from device_registration_api.personal.people import PEOPLE_READ_MAX, Person
 from device_registration_api.personal.sealing import SealBroken
 from servicekit.errors import Conflict, NotFound, NotRecorded
-from tests.personal.conftest import Apart, key_list
+from tests.personal.conftest import Apart
+from tests.personal_databases import key_list
 
 EMAIL, USERNAME = IndexedField.EMAIL, IndexedField.USERNAME
 BOTH = (EMAIL, USERNAME)

@@ -12,7 +12,8 @@ from device_registration_api.personal.blind_index import IndexedField
 from device_registration_api.personal.people import Person
 from device_registration_api.personal.sealing import SealBroken
 from local.database import base_environment
-from tests.personal.conftest import Apart, key_list
+from tests.personal.conftest import Apart
+from tests.personal_databases import key_list
 from tests.schema.schema_steps import LOGINS, PERSONAL_LOGIN, run
 from tests.servers import WRITER
 
@@ -41,7 +42,8 @@ def dumped(apart: Apart, database: str) -> str:
 def restore(apart: Apart, database: str, dump: str) -> None:
     statements = "\n".join(line for line in dump.splitlines() if line.startswith("INSERT"))
     apart.rows(
-        database, "TRUNCATE person, person_index" if database == "personal" else "TRUNCATE person_key, key_epoch"
+        database,
+        "TRUNCATE person, person_index, account" if database == "personal" else "TRUNCATE person_key, key_epoch",
     )
     apart.rows(database, f"SET bytea_output = 'hex'; {statements}" if statements else "SELECT 1")
 
@@ -111,7 +113,7 @@ async def test_maintain_deletes_keys_without_a_person_and_old_peppers(apart: Apa
     oldest = (datetime.now(UTC) - timedelta(hours=24)).date()
     assert apart.rows("keyring", "SELECT min(day) FROM daily_pepper") == [(oldest,)]
     # A key that was seen in use stays, even when the table of people is lost.
-    apart.rows("personal", "TRUNCATE person")
+    apart.rows("personal", "TRUNCATE person CASCADE")
     assert run("maintain", environment(apart, 1))[0] == 0
     assert apart.rows("keyring", "SELECT count(*)::int FROM person_key WHERE in_use") == [(1,)]
 

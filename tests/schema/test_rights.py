@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 12
+    assert len(views) == 17
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -70,6 +70,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT * FROM auth_event_default",
         "SELECT * FROM auth_event_total",
         "SELECT * FROM idempotency",
+        "SELECT * FROM api_request_presence",
         "SELECT * FROM project",
         "SELECT * FROM api_key",
         "UPDATE stats.api_key SET is_active = true",
@@ -83,6 +84,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT maintenance.retire_week('2001-01-01')",
         "SELECT maintenance.create_partition('auth_event', '2001-01-01')",
         "SELECT maintenance.retire_partition('auth_event', '2001-01-01')",
+        "SELECT maintenance.retire_rows('auth_event', 1, 1)",
         "SELECT * FROM maintenance.fact_table",
         "SET ROLE stats_owner",
         "SET ROLE registration_writer",
@@ -108,6 +110,10 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.api_request_endpoint_quarter_hour": counting,
         "public.api_request_endpoint_day": counting,
         "public.api_request_minute": {*counting, "DELETE"},
+        "public.api_request_presence": counting,
+        "public.api_request_distinct": counting,
+        "public.dropped_event": counting,
+        "public.project_retention": counting,
         "public.auth_event": {"SELECT", "INSERT"},
         "public.auth_event_default": {"SELECT"},
         "public.auth_event_retired": {"SELECT"},
@@ -116,7 +122,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.auth_event_minute": {*counting, "DELETE"},
         "public.idempotency": {*counting, "DELETE"},
         "public.project": counting,
-        "public.api_key": counting,
+        "public.api_key": {*counting, "DELETE"},
+        "public.project_member": {"SELECT", "INSERT", "DELETE"},
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
@@ -124,6 +131,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         ("latency_bounds()",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
+        ("maintenance.retire_rows(text,integer,integer)",),
+        ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }
@@ -133,6 +142,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
     "statement",
     [
         "DELETE FROM auth_event",
+        "DELETE FROM api_request_presence",
+        "SELECT maintenance.add_to_retired(f, 'DELETE FROM public.project') FROM maintenance.fact_table AS f",
         "UPDATE auth_event SET user_key = 'other'",
         "TRUNCATE auth_event",
         "DROP TABLE auth_event",
@@ -145,7 +156,9 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "DELETE FROM project",
         "UPDATE api_key SET digest = digest",
         "UPDATE api_key SET scopes = scopes",
-        "DELETE FROM api_key",
+        "UPDATE api_key SET key_id = key_id",
+        "UPDATE project SET created_by = created_by",
+        "UPDATE project_member SET role = 'owner'",
         "CREATE TABLE public.mine (id int)",
         "SELECT maintenance.lock_with_retry('DROP TABLE public.auth_event')",
         "SET ROLE stats_owner",
@@ -189,12 +202,28 @@ def test_views_run_with_the_rights_of_an_owner_that_cannot_log_in(database: Migr
     assert not rows(database.admin_url, "SELECT FROM pg_class WHERE 'security_invoker=true' = ANY (reloptions)")
 
 
+@pytest.mark.parametrize(
+    ("statement", "refusal"),
+    [
+        ("UPDATE project SET deleted_at = now() WHERE project_id = 1", errors.CheckViolation),
+        ("SELECT maintenance.delete_project_rows(1, 1)", errors.InvalidParameterValue),
+        ("SELECT maintenance.delete_project_rows(2, 1)", errors.InvalidParameterValue),
+    ],
+)
+def test_the_writer_deletes_no_default_project_and_none_that_is_in_use(
+    database: MigratedDatabase, statement: str, refusal: type[psycopg2.Error]
+) -> None:
+    as_login(database, database.writer_env, "INSERT INTO project (name, project_key) VALUES ('shop', 'shop')")
+    with pytest.raises(refusal):
+        as_login(database, database.writer_env, statement)
+
+
 def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: MigratedDatabase) -> None:
     definers = rows(
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 2
+    assert len(definers) == 3
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

@@ -87,6 +87,7 @@ def test_the_codes_that_every_family_needs() -> None:
     assert {code: int(kind.status) for code, kind in registered().items() if kind.__module__ == errors.__name__} == {
         "bad-request": 400,
         "not-authenticated": 401,
+        "credentials-refused": 401,
         "forbidden": 403,
         "not-found": 404,
         "path-not-found": 404,
@@ -101,6 +102,7 @@ def test_the_codes_that_every_family_needs() -> None:
         "too-many-requests": 429,
         "internal": 500,
         "not-recorded": 503,
+        "not-configured": 503,
         "outcome-unknown": 503,
     }
 

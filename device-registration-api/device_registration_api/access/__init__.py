@@ -1,1 +1,1 @@
-"""Projects and their API keys: the writing side."""
+"""Projects, their members and their API keys: the writing side. Callers own the transaction."""

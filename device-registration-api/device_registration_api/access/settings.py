@@ -1,4 +1,4 @@
-"""What the commands of API keys read from the environment, beside the database."""
+"""What the service and the commands read from the environment about API keys."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict

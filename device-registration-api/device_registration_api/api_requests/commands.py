@@ -1,16 +1,19 @@
 """Writes for API requests: their columns, and the five rollups that grow with them. Callers own the transaction."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import latency_cell
+from device_registration_api.api_requests.addresses import hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minute_of
+from device_registration_api.events.presences import Presences
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
-from servicekit.database.copy_encoding import INT2, INT4, INT8, TEXT
+from servicekit.database.copy_encoding import BYTEA, INT2, INT4, INT8, TEXT
 
 _MINUTE: LiteralString = "bucket_start"
 _QUARTER_HOUR: LiteralString = "date_bin('15 minutes', bucket_start, 'epoch')"
@@ -22,7 +25,8 @@ READ_ROWS = """
     SELECT event_id::text,
            json_build_object(
                'id', event_id, 'url_path', url_path, 'method', method, 'response_status_code', status_code,
-               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent, 'ip_hash', NULL,
+               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent,
+               'ip_hash', encode(ip_hash, 'hex'),
                'consumer', consumer, 'timestamp', to_json(occurred_at))
       FROM api_request
       JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
@@ -31,19 +35,23 @@ READ_ROWS = """
 
 
 def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString) -> LiteralString:
-    keys: LiteralString = f"project_id, {endpoint}bucket_start, status_class, latency_cell"
-    groups: LiteralString = f"project_id, {endpoint}{bucket}, status_class, latency_cell"
+    keys: LiteralString = f"project_id, {endpoint}bucket_start, latency_cell"
+    groups: LiteralString = f"project_id, {endpoint}{bucket}, latency_cell"
     statement: LiteralString = f"""
     INSERT INTO {table} AS r
-           ({keys}, slot, event_count, response_us_sum, response_us_min, response_us_max)
-    SELECT {groups}, {{slot}}, sum(events), sum(us_sum), min(us_min), max(us_max)
+           ({keys}, slot, event_count, client_error_sum, server_error_sum,
+            response_us_sum, response_us_min, response_us_max)
+    SELECT {groups}, {{slot}}, sum(requests), sum(client_errors), sum(server_errors),
+           sum(us_sum), min(us_min), max(us_max)
       FROM json_to_recordset({{counted}}::json)
-        AS counted(project_id int, endpoint_id int, bucket_start timestamptz, status_class smallint,
-                   latency_cell smallint, events bigint, us_sum bigint, us_min bigint, us_max bigint)
+        AS counted(project_id int, endpoint_id int, bucket_start timestamptz, latency_cell smallint, requests bigint,
+                   client_errors bigint, server_errors bigint, us_sum bigint, us_min bigint, us_max bigint)
      GROUP BY {groups}
      ORDER BY {groups}
         ON CONFLICT ({keys}, slot)
         DO UPDATE SET event_count = r.event_count + excluded.event_count,
+                      client_error_sum = r.client_error_sum + excluded.client_error_sum,
+                      server_error_sum = r.server_error_sum + excluded.server_error_sum,
                       response_us_sum = r.response_us_sum + excluded.response_us_sum,
                       response_us_min = least(r.response_us_min, excluded.response_us_min),
                       response_us_max = greatest(r.response_us_max, excluded.response_us_max)
@@ -51,11 +59,31 @@ def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString
     return statement
 
 
+@dataclass(slots=True)
+class _Sums:
+    """What the requests of one group add to a row of a rollup."""
+
+    us_min: int
+    us_max: int
+    requests: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    us_sum: int = 0
+
+    def add(self, status_code: int, response_us: int) -> None:
+        self.requests += 1
+        self.client_errors += 400 <= status_code < 500  # noqa: PLR2004 - as the columns of the fact are generated
+        self.server_errors += 500 <= status_code < 600  # noqa: PLR2004
+        self.us_sum += response_us
+        self.us_min = min(self.us_min, response_us)
+        self.us_max = max(self.us_max, response_us)
+
+
 def count(rows: Rows[ApiRequestColumns]) -> Sequence[Counted]:
-    """Return the same groups (project, endpoint, minute, class, cell) for every rollup."""
+    """Return the same groups (project, endpoint, minute, cell) for every rollup."""
     columns = rows.columns
     assert isinstance(columns, StoredColumns)  # noqa: S101 - `complete` was called before
-    groups: dict[tuple[int, int, datetime, int, int], list[int]] = {}
+    groups: dict[tuple[int, int, datetime, int], _Sums] = {}
     for project_id, endpoint_id, at, status_code, response_us in zip(
         rows.project_ids,
         columns.endpoint_ids,
@@ -64,28 +92,25 @@ def count(rows: Rows[ApiRequestColumns]) -> Sequence[Counted]:
         columns.response_us,
         strict=True,
     ):
-        group = (project_id, endpoint_id, minute_of(at), status_code // 100, latency_cell(response_us))
-        found = groups.get(group)
-        if found is None:
-            groups[group] = [1, response_us, response_us, response_us]
-        else:
-            found[0] += 1
-            found[1] += response_us
-            found[2] = min(found[2], response_us)
-            found[3] = max(found[3], response_us)
+        group = (project_id, endpoint_id, minute_of(at), latency_cell(response_us))
+        sums = groups.get(group)
+        if sums is None:
+            sums = groups[group] = _Sums(response_us, response_us)
+        sums.add(status_code, response_us)
     counted = [
         {
             "project_id": project_id,
             "endpoint_id": endpoint_id,
             "bucket_start": minute,
-            "status_class": status_class,
             "latency_cell": cell,
-            "events": events,
-            "us_sum": us_sum,
-            "us_min": us_min,
-            "us_max": us_max,
+            "requests": sums.requests,
+            "client_errors": sums.client_errors,
+            "server_errors": sums.server_errors,
+            "us_sum": sums.us_sum,
+            "us_min": sums.us_min,
+            "us_max": sums.us_max,
         }
-        for (project_id, endpoint_id, minute, status_class, cell), (events, us_sum, us_min, us_max) in groups.items()
+        for (project_id, endpoint_id, minute, cell), sums in groups.items()
     ]
     return [counted] * len(ROLLUPS)
 
@@ -98,21 +123,30 @@ ROLLUPS = (
     Rollup("api_request_endpoint_quarter_hour", _upsert("api_request_endpoint_quarter_hour", _ENDPOINT, _QUARTER_HOUR)),
 )
 
-API_REQUESTS = EventTable(
-    "api_requests",
-    "api_request",
-    model=ApiRequestColumns,
-    columns=(
-        FactColumn("endpoint_id", INT4, "endpoint_ids"),
-        FactColumn("url_path", TEXT, "url_paths"),
-        FactColumn("method", TEXT, "methods"),
-        FactColumn("status_code", INT2, "status_codes"),
-        FactColumn("response_us", INT8, "response_us"),
-        FactColumn("user_agent", TEXT, "user_agents"),
-        FactColumn("consumer", TEXT, "consumers"),
-    ),
-    rollups=ROLLUPS,
-    count=count,
-    read_rows=READ_ROWS,
-    complete=Endpoints().complete,
-)
+
+def new_table() -> EventTable[ApiRequestColumns]:
+    """Return the declaration, with a memory of its own of endpoints and consumers."""
+    return EventTable(
+        "api_requests",
+        "api_request",
+        model=ApiRequestColumns,
+        columns=(
+            FactColumn("endpoint_id", INT4, "endpoint_ids"),
+            FactColumn("url_path", TEXT, "url_paths"),
+            FactColumn("method", TEXT, "methods"),
+            FactColumn("status_code", INT2, "status_codes"),
+            FactColumn("response_us", INT8, "response_us"),
+            FactColumn("user_agent", TEXT, "user_agents"),
+            FactColumn("consumer", TEXT, "consumers"),
+            FactColumn("ip_hash", BYTEA, "ip_hashes"),
+        ),
+        rollups=ROLLUPS,
+        count=count,
+        read_rows=READ_ROWS,
+        arrive=hash_addresses,
+        complete=Endpoints().complete,
+        presences=Presences("api_request", "consumers"),
+    )
+
+
+API_REQUESTS = new_table()

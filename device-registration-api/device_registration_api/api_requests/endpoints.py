@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from contract.api_requests.columns import ApiRequestColumns
+from device_registration_api.api_requests.addresses import HashedColumns
+from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import Rows
-from device_registration_api.events.table import as_json
 from servicekit.database.lease import Lease
 from servicekit.database.sql import execute, fetch_all
 
@@ -39,7 +40,7 @@ ASSIGN = """
 ASSIGNED = "SELECT endpoint_id, method, url_path FROM api_endpoint WHERE project_id = %(project_id)s"
 
 
-class StoredColumns(ApiRequestColumns):
+class StoredColumns(HashedColumns):
     """The fields of API requests, and the number of each one's endpoint."""
 
     endpoint_ids: list[int]
@@ -64,7 +65,7 @@ class Endpoints:
             numbers[project_id].get(endpoint, OTHER)
             for project_id, endpoint in zip(rows.project_ids, endpoints, strict=True)
         ]
-        fields = {name: getattr(rows.columns, name) for name in ApiRequestColumns.model_fields}
+        fields = {name: getattr(rows.columns, name) for name in type(rows.columns).model_fields}
         return replace(rows, columns=StoredColumns.model_construct(**fields, endpoint_ids=ids))
 
     def _numbers(self, lease: Lease, project_id: int, sent: Sequence[Endpoint]) -> dict[Endpoint, int]:

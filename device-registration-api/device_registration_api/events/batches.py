@@ -1,14 +1,16 @@
 """Records a client's batch in one transaction. If the batch has its own key, its response is stored with it."""
 
+from collections.abc import Mapping
+
 from contract.delivery import (
     Batch,
     BatchResponse,
     BatchResult,
     Columns,
     ForwardedBatchResponse,
-    IdempotencyKey,
     OutcomeStatus,
 )
+from device_registration_api.events import dropped
 from device_registration_api.events.idempotency import (
     STORE_RESPONSE,
     Claim,
@@ -31,6 +33,7 @@ from device_registration_api.events.recording import (
 from device_registration_api.events.rows import FactKey, Rows
 from device_registration_api.events.table import EventTable
 from servicekit.database.lease import Lease
+from servicekit.database.prepared import Prepared
 from servicekit.errors import IdempotencyKeyReused
 
 _OWN = -1  # the position of the batch's own key among the results of `claim_keys`
@@ -45,7 +48,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
     """
     rows = table.complete(lease, Rows.of_batch(batch))
     results: dict[int, ClaimResult] = {}
-    own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
+    own = _claim_of_batch(table, batch)
     with lease.round_trips() as trips:
         if own is not None or rows.keys:
             trips.begin()
@@ -53,7 +56,10 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
             return stored  # the claims of the items are rolled back
         response = _response(batch, outcomes_of(results))
-        more = [] if own is None else [STORE_RESPONSE.execute(trips.conn, response_parameters(own, response))]
+        more = [
+            statement.execute(trips.conn, parameters)
+            for statement, parameters in _statements_of_batch(table, batch, own, response)
+        ]
         store(trips, table, fresh(rows, results), slot, more)
     return ForwardedBatchResponse(response=response)
 
@@ -65,19 +71,35 @@ def record_batch_carefully(
     rows = table.complete(lease, Rows.of_batch(batch))
     with lease.transaction() as conn:
         run = run_plainly(conn)
-        own = None if batch.key is None else _claim_of_batch(table, batch, batch.key)
+        own = _claim_of_batch(table, batch)
         if own is not None and (stored := _stored_response(claim(run, [own])[0])) is not None:
             return stored
         outcomes = record_isolating_bad_rows(conn, table, rows, slot) if rows else {}
         response = _response(batch, outcomes)
-        if own is not None:
-            run(STORE_RESPONSE, response_parameters(own, response))
+        for statement, parameters in _statements_of_batch(table, batch, own, response):
+            run(statement, parameters)
     return ForwardedBatchResponse(response=response)
 
 
-def _claim_of_batch(table: EventTable[Columns], batch: Batch[Columns], key: IdempotencyKey) -> Claim:
+def _claim_of_batch(table: EventTable[Columns], batch: Batch[Columns]) -> Claim | None:
     """Return the claim of a batch's own key. Its kind differs from the kind of the events, so keys never collide."""
-    return claim_of(f"{table.kind}/batch", key, FactKey(batch.project_id, batch.received_at, batch.batch_id))
+    key = dropped.key_of(batch)
+    if key is None:
+        return None
+    kind = f"{table.kind}/batch" if batch.key is not None else f"{table.kind}/dropped"
+    return claim_of(kind, key, FactKey(batch.project_id, batch.received_at, batch.batch_id))
+
+
+def _statements_of_batch(
+    table: EventTable[Columns], batch: Batch[Columns], own: Claim | None, response: BatchResponse
+) -> list[tuple[Prepared, Mapping[str, object]]]:
+    """Return what is stored once for a batch, beside its events."""
+    statements: list[tuple[Prepared, Mapping[str, object]]] = []
+    if batch.dropped:
+        statements.append((table.count_dropped, dropped.parameters(table.kind, batch)))
+    if own is not None:
+        statements.append((STORE_RESPONSE, response_parameters(own, response.model_dump_json(by_alias=True))))
+    return statements
 
 
 def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
@@ -90,7 +112,8 @@ def _stored_response(result: ClaimResult) -> ForwardedBatchResponse | None:
         raise IdempotencyKeyReused(KEY_REUSED)
     if result.response is None:
         return None
-    return ForwardedBatchResponse(response=result.response, replayed=result.status is ClaimStatus.REPLAY)
+    response = BatchResponse.model_validate_json(result.response)
+    return ForwardedBatchResponse(response=response, replayed=result.status is ClaimStatus.REPLAY)
 
 
 def _response(batch: Batch[Columns], outcomes: Outcomes) -> BatchResponse:

@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple, TypeAlias
 
-from contract.delivery import BatchResponse, IdempotencyKey
+from contract.delivery import IdempotencyKey
+from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import FactKey
-from device_registration_api.events.table import as_json
 from servicekit.database import Connection
 from servicekit.database.lease import Contention
 from servicekit.database.prepared import Prepared
@@ -86,11 +86,11 @@ class ClaimStatus(Enum):
 
 
 class ClaimResult(NamedTuple):
-    """A status; for a key that was used before, also the fact that owns it, and the stored response of a batch."""
+    """A status; for a key that was used before, also the fact that owns it, and the stored response as JSON."""
 
     status: ClaimStatus
     owner: FactKey | None = None
-    response: BatchResponse | None = None
+    response: str | None = None
 
 
 class _StoredKey(NamedTuple):
@@ -129,9 +129,9 @@ def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
     return [_NEW if (each.project_id, each.key, each.event_id) in won else _resolve(each, owners) for each in claims]
 
 
-def response_parameters(claim: Claim, response: BatchResponse) -> dict[str, object]:
-    """The parameters of STORE_RESPONSE, so that a repeat of this batch gets `response`."""
-    return {"project_id": claim.project_id, "key": claim.key, "response": response.model_dump_json(by_alias=True)}
+def response_parameters(claim: Claim, response: str) -> dict[str, object]:
+    """The parameters of STORE_RESPONSE, so that a repeat of this request gets `response`, which is JSON."""
+    return {"project_id": claim.project_id, "key": claim.key, "response": response}
 
 
 def run_plainly(conn: Connection) -> Run:
@@ -161,10 +161,9 @@ def _resolve(claim: Claim, owners: Mapping[tuple[int, str], _StoredKey]) -> Clai
     owner = owners.get((claim.project_id, claim.key))
     if owner is None:
         raise Contention("an idempotency key expired just now")
-    response = None if owner.response is None else BatchResponse.model_validate_json(owner.response)
     fact = FactKey(owner.project_id, owner.received_at, owner.event_id)
     if owner.event_id == claim.event_id:
-        return ClaimResult(ClaimStatus.OWN, fact, response)
+        return ClaimResult(ClaimStatus.OWN, fact, owner.response)
     # If the stored fingerprint is NULL, every request under the key counts as a repeat.
     is_replay = owner.fingerprint in (None, claim.fingerprint)
-    return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, fact, response)
+    return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, fact, owner.response)

@@ -20,8 +20,9 @@ from device_registration_api.events.idempotency import (
     claim_of,
     run_plainly,
 )
+from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import FactKey, Rows
-from device_registration_api.events.table import EventTable, as_json
+from device_registration_api.events.table import EventTable
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.round_trips import RoundTrips
@@ -114,9 +115,10 @@ def store(
     """Copy and count rows that are new, execute `more`, and commit."""
     if rows:
         # The counts follow the copy, so that other writers of the slot wait only for the counts and the commit.
-        trips.copy_and_commit(
-            table.copy(trips.conn), table.copy_data(rows), [*table.counts(trips.conn, rows, slot), *more]
-        )
+        presences = table.new_presences(rows)
+        counts = table.counts(trips.conn, rows, presences, slot)
+        trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), [*counts, *more])
+        table.remember(presences)
     elif more:
         trips.commit(more)
 

@@ -1,8 +1,8 @@
 """The events of one transaction, in columns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from itertools import chain
 from typing import Generic, NamedTuple, Self, TypeVar
 
@@ -27,6 +27,13 @@ class FactKey(NamedTuple):
     event_id: str
 
 
+class ProjectSettings(NamedTuple):
+    """The time zone of a project's days, and the key of its digests."""
+
+    zone: tzinfo
+    presence_key: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[Columns]):
     """The rows to store, one for each event; a sparse column maps the position of a row to its value.
@@ -42,6 +49,8 @@ class Rows(Generic[Columns]):
     columns: Columns
     occurred_at: Mapping[int, datetime]
     keys: Mapping[int, IdempotencyKey]
+    # By the number of the project; a kind that counts who is present adds them (`EventTable.complete`).
+    projects: Mapping[int, ProjectSettings] = field(default_factory=dict)
 
     @classmethod
     def of_forwards(cls, forwards: Sequence[Forward[Columns]]) -> Self:
@@ -101,6 +110,7 @@ class Rows(Generic[Columns]):
             self.columns.select(positions),
             select_sparse(self.occurred_at, positions),
             select_sparse(self.keys, positions),
+            self.projects,
         )
 
     def in_key_order(self) -> Self:

@@ -1,14 +1,17 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
-from pydantic_core import to_json
 
 from contract.delivery import Batch, Columns, Forward
+from device_registration_api.events.dropped import count_dropped
+from device_registration_api.events.json_parameter import as_json
+from device_registration_api.events.presences import Presence, Presences
 from device_registration_api.events.rows import Rows
+from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
     INT4,
@@ -82,18 +85,26 @@ class EventTable(Generic[Columns]):
         rollups: Sequence[Rollup],
         count: Callable[[Rows[Columns]], Sequence[Counted]],
         read_rows: LiteralString | None = None,
+        arrive: Callable[[Columns, Sequence[int], DailyPeppers], Awaitable[Columns]] | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
+        presences: Presences | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
         A kind that returns stored rows to its clients has `read_rows`: a SELECT of (event_id::text, the row as json)
         for the elements of the JSON array {keys}: project_id, received_at, event_id.
 
+        `arrive` replaces, before anything else, values that must not be kept; it also gets the project of each event.
+
         `complete` adds to the rows, before their transaction, values that the database assigns. What it returns for a
         row is the same in every repeat. It opens transactions of its own, which change no count.
+
+        A kind with `presences` has its different ones counted, by day.
         """
         self.kind = kind
+        self._arrive = arrive
         self._complete = complete
+        self._presences = presences
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns
@@ -112,12 +123,14 @@ class EventTable(Generic[Columns]):
         self._counts = [
             Prepared(f"count_{rollup.table}", rollup.upsert, {"counted": "json", "slot": "int2"}) for rollup in rollups
         ]
+        self.count_dropped = count_dropped(kind)
         self.read = None if read_rows is None else Prepared(f"read_{fact}", read_rows, {"keys": "json"})
         self._copy_text: bytes | None = None
 
     def prepared(self) -> list[Prepared]:
         """Return the statements that a connection prepares to record events of this kind."""
-        return [*self._counts, *([] if self.read is None else [self.read])]
+        presences = [] if self._presences is None else self._presences.prepared()
+        return [*self._counts, *presences, self.count_dropped, *([] if self.read is None else [self.read])]
 
     def copy(self, conn: Connection) -> bytes:
         """Return the COPY statement that reads `copy_data`."""
@@ -133,22 +146,38 @@ class EventTable(Generic[Columns]):
         """
         return encode_copy([Column(codec, values) for _, codec, values in self._values(rows.in_key_order())])
 
+    async def arrived(self, columns: Columns, project_ids: Sequence[int], peppers: DailyPeppers) -> Columns:
+        """Return the columns of an envelope without what must not be kept."""
+        return columns if self._arrive is None else await self._arrive(columns, project_ids, peppers)
+
     def complete(self, lease: Lease, rows: Rows[Columns]) -> Rows[Columns]:
         """Return the rows with all values that are stored. Call it outside of a transaction.
 
         Raises:
             NotRecorded: a value could not be assigned; none of the rows is stored by this attempt.
         """
-        if self._complete is None or not rows:
+        if not rows:
             return rows
         try:
-            return self._complete(lease, rows)
+            if self._presences is not None:
+                rows = self._presences.complete(lease, rows)
+            return rows if self._complete is None else self._complete(lease, rows)
         except OutcomeUnknown as error:  # of an assignment, which is no event
             raise NotRecorded(str(error)) from error
 
-    def counts(self, conn: Connection, rows: Rows[Columns], slot: int) -> list[bytes]:
-        """Return the EXECUTE statements that add these rows to the rollups."""
-        return [statement.execute(conn, parameters) for statement, parameters in self._count_parameters(rows, slot)]
+    def counts(self, conn: Connection, rows: Rows[Columns], presences: Collection[Presence], slot: int) -> list[bytes]:
+        """Return the EXECUTE statements that add these rows to the rollups, and count those of their `presences`."""
+        statements = self._count_parameters(rows, presences, slot)
+        return [statement.execute(conn, parameters) for statement, parameters in statements]
+
+    def new_presences(self, rows: Rows[Columns]) -> Collection[Presence]:
+        """Return who is present in these rows, without those that this process has committed before."""
+        return () if self._presences is None else self._presences.unknown(rows)
+
+    def remember(self, presences: Collection[Presence]) -> None:
+        """Leave these out of `new_presences` from now on: they are committed."""
+        if self._presences is not None:
+            self._presences.remember(presences)
 
     def insert(self, conn: Connection, rows: Rows[Columns]) -> list[int]:
         """Store the rows that are not stored yet, and return their positions. Needs no prepared statement.
@@ -168,7 +197,7 @@ class EventTable(Generic[Columns]):
     def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int) -> None:
         """Add rows that were inserted, never rows that were only sent. Needs no prepared statement."""
         with conn.cursor() as cursor:
-            for statement, parameters in self._count_parameters(rows, slot):
+            for statement, parameters in self._count_parameters(rows, self.new_presences(rows), slot):
                 cursor.execute(statement.plain, parameters)
 
     def _values(self, rows: Rows[Columns]) -> list[tuple[str, Codec[Any], Sequence[Any]]]:
@@ -179,25 +208,17 @@ class EventTable(Generic[Columns]):
         ]
         return [(name, codec, values) for (name, codec), values in zip(_SHARED.items(), shared, strict=True)] + own
 
-    def _count_parameters(self, rows: Rows[Columns], slot: int) -> list[tuple[Prepared, Mapping[str, object]]]:
+    def _count_parameters(
+        self, rows: Rows[Columns], presences: Collection[Presence], slot: int
+    ) -> list[tuple[Prepared, Mapping[str, object]]]:
         counted = self._count(rows)
         texts = {id(each): as_json(each) for each in counted}  # several rollups may have the same increments
-        return [
+        rollups: list[tuple[Prepared, Mapping[str, object]]] = [
             (statement, {"counted": texts[id(each)], "slot": slot})
             for statement, each in zip(self._counts, counted, strict=True)
         ]
-
-
-def as_json(value: object) -> str:
-    """The text of a `json` parameter.
-
-    Raises:
-        Unencodable: JSON cannot hold it.
-    """
-    try:
-        return to_json(value).decode()
-    except ValueError as error:
-        raise Unencodable("not a value that JSON can hold") from error
+        # Presences come last, because their locks are for more than one row.
+        return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column

@@ -19,8 +19,10 @@ from device_registration_api.events.batches import record_batch, record_batch_ca
 from device_registration_api.events.recording import Outcomes, record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
+from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.database.commit import repeat_until_known
+from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 
@@ -44,8 +46,9 @@ class EventWriter(Generic[Columns]):
     one for each client's batch.
     """
 
-    def __init__(self, database: Database, table: EventTable[Columns], slot: int) -> None:
+    def __init__(self, database: Database, table: EventTable[Columns], slot: int, peppers: DailyPeppers) -> None:
         self.table = table
+        self._peppers = peppers
         self._database = database
         self._slot = slot
         self._coalescer: Coalescer[Forward[Columns], ForwardResponse] = Coalescer(
@@ -63,10 +66,16 @@ class EventWriter(Generic[Columns]):
             NotRecorded: none of the events is stored.
             OutcomeUnknown: it is unknown whether the events are stored.
         """
+        columns = await self.table.arrived(forward.columns, forward.project_ids, self._peppers)
+        if columns is not forward.columns:
+            forward = forward.model_copy(update={"columns": columns})
         return await self._coalescer.submit(forward, deadline)
 
     async def record_batch(self, batch: Batch[Columns], deadline: float) -> ForwardedBatchResponse:
         """Returns after COMMIT of a transaction of its own. Raises as `record`, and IdempotencyKeyReused."""
+        project_ids = Repeated(batch.project_id, len(batch.columns))
+        columns = await self.table.arrived(batch.columns, project_ids, self._peppers)
+        batch = batch.model_copy(update={"columns": columns})
         attempt = partial(record_batch, table=self.table, batch=batch, slot=self._slot)
         fallback = partial(record_batch_carefully, table=self.table, batch=batch, slot=self._slot)
         return await self._run(attempt, fallback, deadline)

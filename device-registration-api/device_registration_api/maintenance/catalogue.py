@@ -10,7 +10,7 @@ from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
 FACT_TABLES = """
-    SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns
+    SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns, presence_column
       FROM maintenance.fact_table
      ORDER BY fact
 """
@@ -41,6 +41,7 @@ class FactTable(NamedTuple):
     rollups: list[str]
     extreme_columns: list[str]
     rollup_group_columns: Mapping[str, list[str]]
+    presence_column: str | None
 
     @property
     def measures(self) -> list[Measure]:

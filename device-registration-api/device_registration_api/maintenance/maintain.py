@@ -10,6 +10,7 @@ from psycopg2 import errors
 from contract.time_series import MINUTES_KEPT
 from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
 from device_registration_api.maintenance.connect import connect
+from device_registration_api.maintenance.deletion import delete_projects
 from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
 from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
 from device_registration_api.maintenance.retention import retire_partitions
@@ -72,6 +73,8 @@ def _steps(
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
     yield "idempotency", partial(_keys, conn, now, stopping)
+    # The last, because it may take long.
+    yield "deleted projects", partial(_projects, conn, stopping)
 
 
 def _run_step(name: str, report: Report, work: Step) -> bool:
@@ -127,4 +130,15 @@ def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callab
 def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
     deleted = delete_old_keys(conn, now, stopping)
     report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
+    return True
+
+
+def _projects(conn: Connection, stopping: Callable[[], bool], report: Report) -> bool:
+    found = False
+    for deletion in delete_projects(conn, stopping):
+        found = True
+        state = "nothing is left of it" if deletion.is_complete else "the next run goes on"
+        report(f"project {deletion.project_id}, deleted {deletion.deleted_at}: {deletion.rows} rows removed, {state}")
+    if not found:
+        report("none")
     return True

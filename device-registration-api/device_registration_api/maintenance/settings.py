@@ -3,6 +3,8 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from servicekit.service.settings import ServiceSettings
+
 
 class DatabaseSettings(BaseSettings):
     """The private service's database and login; DB_HOST may be the folder of a Unix socket."""
@@ -14,6 +16,11 @@ class DatabaseSettings(BaseSettings):
     db_name: str
     db_user: str
     db_password: SecretStr
+
+    @classmethod
+    def of(cls, service: ServiceSettings) -> "DatabaseSettings":
+        """Return the same settings of the running service."""
+        return cls.model_validate(service.model_dump(include={*cls.model_fields}))
 
 
 class RetentionSettings(BaseSettings):

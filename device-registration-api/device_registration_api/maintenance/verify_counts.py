@@ -11,6 +11,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from contract.time_series import MINUTES_KEPT
 from device_registration_api.maintenance.catalogue import FACT_TABLES, Aggregate, FactTable, Measure, columns
+from device_registration_api.maintenance.verify_presences import presence_drifts
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
@@ -27,10 +28,12 @@ LABELS = {
     "endpoint_day": "endpoints' days",
 }
 
-# One row for each group, with each measure in the order of the sources.
+# One row for each group, with each measure in the order of the sources. The rows of a deleted project are removed table
+# by table, so its counts do not agree meanwhile.
 COUNTS = sql.SQL("""
     SELECT ARRAY[{group_texts}], {sums}
       FROM ({sources}) AS counted
+     WHERE project_id NOT IN (SELECT project_id FROM project WHERE deleted_at IS NOT NULL)
      GROUP BY {group_columns}
      ORDER BY {group_columns}
 """)
@@ -46,6 +49,7 @@ DAYS_THAT_DIFFER = sql.SQL("""
             SELECT {group_columns}, bucket_start, 'quarter_hour' AS source, {measures} FROM {quarter_hours}) AS counted
      WHERE bucket_start >= date_trunc('day', now(), 'UTC') - %(days)s * interval '1 day'
        AND bucket_start < date_trunc('day', now(), 'UTC')
+       AND project_id NOT IN (SELECT project_id FROM project WHERE deleted_at IS NOT NULL)
      GROUP BY {group_columns}, day
     HAVING {differ}
      ORDER BY {group_columns}, day
@@ -105,7 +109,7 @@ class Verdict(NamedTuple):
 
 
 def verify_counts(conn: Connection) -> Verdict:
-    """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours.
+    """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours; who was present.
 
     It reads every fact, so it takes a while on a large database. It delays only the creation and the removal of
     partitions. On a single server the snapshot is sufficient: a fact and its counts are committed together, so the
@@ -120,13 +124,16 @@ def verify_counts(conn: Connection) -> Verdict:
     conn.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
     counts: list[Counts] = []
     days: list[Day] = []
+    presences: list[str] = []
     with conn:
         for table in tables:
             execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
         for table in tables:
             counts += _counts(conn, table)
             days += _days_that_differ(conn, table)
-    return Verdict([each.fact for each in tables], counts, [*_count_drifts(counts), *map(_day_drift, days)])
+            presences += presence_drifts(conn, table)
+    drifts = [*_count_drifts(counts), *map(_day_drift, days), *presences]
+    return Verdict([each.fact for each in tables], counts, drifts)
 
 
 def printed(counts: Sequence[Counts]) -> str:

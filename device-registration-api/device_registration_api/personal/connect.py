@@ -1,4 +1,4 @@
-"""One connection of a command to `personal` or `keyring`, with the login of personal data."""
+"""Where `personal` and `keyring` are, with the login of personal data."""
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -11,14 +11,11 @@ from device_registration_api.schema.schemas import KEYRING, Schema, named_beside
 from servicekit.database import Connection
 
 
-def connect_apart(
-    schema: Schema, database: DatabaseSettings, settings: KeyringSettings, *, statement_seconds_max: int
-) -> Connection:
-    """Connect to the place that the schema's URL names, or else beside the first database.
+def place_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSettings) -> DatabaseSettings:
+    """Return the place that the schema's URL names, or else the one beside the first database.
 
     Raises:
         CommandError: there is no login of personal data, or the URL is invalid.
-        psycopg2.OperationalError: the server cannot be reached, or refuses the login.
     """
     if settings.personal_db_user is None or settings.personal_db_password is None:
         raise CommandError("set PERSONAL_DB_USER and PERSONAL_DB_PASSWORD in the environment")
@@ -30,13 +27,22 @@ def connect_apart(
         message = f"{schema.name.upper()}_DATABASE_URL is not a PostgreSQL connection URL"
         raise CommandError(message) from error
     # The URL may be the administrator's: only its place is used.
-    return connect(
-        DatabaseSettings(
-            db_host=place.get("host", database.db_host),
-            db_port=place.get("port", database.db_port),
-            db_name=place.get("dbname", named_beside(database.db_name, schema)),
-            db_user=settings.personal_db_user,
-            db_password=settings.personal_db_password,
-        ),
-        statement_seconds_max=statement_seconds_max,
+    return DatabaseSettings(
+        db_host=place.get("host", database.db_host),
+        db_port=place.get("port", database.db_port),
+        db_name=place.get("dbname", named_beside(database.db_name, schema)),
+        db_user=settings.personal_db_user,
+        db_password=settings.personal_db_password,
     )
+
+
+def connect_apart(
+    schema: Schema, database: DatabaseSettings, settings: KeyringSettings, *, statement_seconds_max: int
+) -> Connection:
+    """Open one connection of a command.
+
+    Raises:
+        CommandError: as `place_apart`.
+        psycopg2.OperationalError: the server cannot be reached, or refuses the login.
+    """
+    return connect(place_apart(schema, database, settings), statement_seconds_max=statement_seconds_max)

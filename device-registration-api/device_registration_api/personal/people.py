@@ -4,7 +4,7 @@ A key is stored before its person and deleted after it, because two databases ha
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -100,9 +100,16 @@ class People:
         self._index = index
 
     async def create(
-        self, project_id: int, fields: Fields, found_by: Collection[IndexedField], seconds_max: float
+        self,
+        project_id: int,
+        fields: Fields,
+        found_by: Collection[IndexedField],
+        seconds_max: float,
+        beside: Callable[[Connection, UUID], None] = lambda _conn, _person_id: None,
     ) -> UUID:
         """Store a new person, who can be found by some of the fields (`email`, `username`), and return the person's id.
+
+        `beside` stores in the transaction of the person what belongs to the person.
 
         Raises:
             Conflict: another person of the project has the same value in a field of `found_by`.
@@ -125,6 +132,7 @@ class People:
                 # The id is new, so a person who is there already is ours, of a commit whose answer was lost.
                 if execute(conn, INSERT_PERSON, {**named, "sealed": sealed}):
                     _insert_index(conn, named, digests)
+                    beside(conn, person_id)
 
         await self._keyring.run(lambda lease: repeat_until_known(lease, store_key), seconds_max)
         await self._personal.run(lambda lease: repeat_until_known(lease, store_person), deadline - time.monotonic())

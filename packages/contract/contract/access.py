@@ -6,10 +6,16 @@ Secret scanners recognise the form as a whole.
 
 import re
 import secrets
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 from zlib import crc32
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from contract.projects import ProjectId, ProjectName, not_null
+from contract.text import Instant
 
 _PREFIX = "ds_live_"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -31,12 +37,107 @@ class Scope(StrEnum):
     MANAGE = "manage"
 
 
+LIFE_DEFAULT = timedelta(days=60)
+OVERLAP_DEFAULT = timedelta(hours=24)
+OVERLAP_MAX = timedelta(days=30)
+USES_MAX = 10_000
+KEY_ID_PATTERN = f"^[0-9A-Za-z]{{{_ID_CHARACTERS}}}$"
+
+# As the public service reads RATE_LIMIT, in its plain form: a number of requests in a period.
+RateLimitText: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}/(second|minute|hour|day)$")]
+Scopes: TypeAlias = Annotated[
+    list[Scope], Field(min_length=1, max_length=10), AfterValidator(lambda scopes: sorted(set(scopes)))
+]
+
+
+class ApiKeyDraft(BaseModel):
+    """The fields of a new key. Without `expires_at` it lives 60 days; null means that it never expires."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={"examples": [{"name": "till 4", "scopes": ["ingest"], "rate_limit": "600/minute"}]},
+    )
+
+    name: ProjectName
+    scopes: Scopes = [Scope.INGEST, Scope.READ]
+    expires_at: Instant | None = None
+    rate_limit: RateLimitText | None = None
+
+
+class ApiKeyChange(BaseModel):
+    """The fields of a key that change. A field that is absent stays; null clears a rate limit."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"is_active": False}]})
+
+    name: ProjectName | None = None
+    is_active: Annotated[bool, Field(strict=True)] | None = None
+    rate_limit: RateLimitText | None = None
+
+    @field_validator("name", "is_active", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the client sent
+        return not_null(value)
+
+
+class Rotation(BaseModel):
+    """For how long the old key stays valid, beside its successor."""
+
+    model_config = ConfigDict(frozen=True)
+
+    overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=int(OVERLAP_MAX.total_seconds()))] = int(
+        OVERLAP_DEFAULT.total_seconds()
+    )
+
+
+class ApiKey(BaseModel):
+    """A key without its secret; `is_active` is false for one that was revoked or has expired."""
+
+    id: str
+    prefix: str
+    name: str
+    scopes: list[Scope]
+    is_active: bool
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    total_requests: int
+    rate_limit: str | None
+    replaced_by: str | None
+
+
+class ApiKeyWithSecret(ApiKey):
+    """A key that was just made. The repeat of a request with the same idempotency key has null: nothing stores it."""
+
+    key: str | None
+    warning: str
+
+
+class KeyUse(BaseModel):
+    """The requests with one key that a process has served since its last report."""
+
+    project_id: ProjectId
+    key_id: Annotated[str, Field(pattern=KEY_ID_PATTERN)]
+    requests: Annotated[int, Field(ge=1, lt=2**53)]
+    last_used_at: Instant
+
+
+class KeyUses(BaseModel):
+    """The use of many keys, each at most once."""
+
+    uses: Annotated[list[KeyUse], Field(max_length=USES_MAX)]
+
+
 class NewKey(NamedTuple):
     """A key that was just made: `text` is for its owner alone, `digest` (32 bytes) is what is stored."""
 
     key_id: str
     text: str
     digest: bytes
+
+
+def key_prefix(key_id: str) -> str:
+    """Return the part of a key that is not secret, by which its owner recognises it."""
+    return _PREFIX + key_id
 
 
 def new_key() -> NewKey:

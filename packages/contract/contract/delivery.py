@@ -26,6 +26,7 @@ from contract.text import CAMEL_CASE, Instant, ShortText
 
 BATCH_ITEMS_MAX = 10_000
 FORWARD_EVENTS_MAX = 5_000
+DROPPED_MAX = 1_000_000_000
 
 # Minute buckets are kept five days longer than this, so every accepted event is in the time that they cover.
 OCCURRED_PAST_MAX = timedelta(days=30)
@@ -43,6 +44,8 @@ class Event(BaseModel):
 
     # The first value of the fingerprint, so that equal fields of two kinds have different fingerprints.
     fingerprint_name: ClassVar[str]
+    # Fields that no trace may be left of: a repeat is not compared by them.
+    not_compared: ClassVar[frozenset[str]] = frozenset()
 
     occurred_at: Instant | None = Field(
         default=None,
@@ -55,7 +58,11 @@ class Event(BaseModel):
 
     def idempotency_fields(self) -> tuple[object, ...]:
         """Return the fields that a repeat is compared by: those that the client set, without those of the server."""
-        own = (getattr(self, name) for name in type(self).model_fields if name not in Event.model_fields)
+        own = (
+            getattr(self, name)
+            for name in type(self).model_fields
+            if name not in Event.model_fields and name not in self.not_compared
+        )
         return (self.fingerprint_name, *own, self.occurred_at.isoformat() if self.occurred_at else "")
 
     def key_beside(self, header_key: str | None) -> str | None:
@@ -208,6 +215,8 @@ class Batch(_Envelope[Columns], Generic[Columns]):
     # The key of the batch itself; its events may have keys, too.
     key: IdempotencyKey | None = None
     rejected: list[BatchResult] = []
+    # How many events the client dropped before them.
+    dropped: int = Field(default=0, ge=0, le=DROPPED_MAX)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -99,6 +99,17 @@ class NotAuthenticated(DomainError):
         return super().headers() | {"WWW-Authenticate": "Bearer"}
 
 
+class CredentialsRefused(DomainError):
+    """The credentials in the body are wrong. Unlike `NotAuthenticated`, it is relayed: they are the client's own."""
+
+    code = "credentials-refused"
+    status = HTTPStatus.UNAUTHORIZED
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, section 11.6.1: a 401 names the accepted authentication scheme."""
+        return super().headers() | {"WWW-Authenticate": "Bearer"}
+
+
 class Forbidden(DomainError):
     """The caller is known, and is not allowed to do this."""
 
@@ -251,6 +262,14 @@ class NotRecorded(DomainError):
 
 class Overloaded(NotRecorded):
     """More work is waiting than can be done in time, so the request was refused before any work on it."""
+
+
+class NotConfigured(DomainError):
+    """The operator has not configured what the request needs. It is found at once when that is done."""
+
+    code = "not-configured"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after_seconds = 60
 
 
 class OutcomeUnknown(DomainError):

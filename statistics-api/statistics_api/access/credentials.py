@@ -1,4 +1,4 @@
-"""Reads the credential of a request: an API key in `X-API-Key` or `Authorization: Bearer`, or none."""
+"""What a request may do with the credential that it presents, or without one."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,24 +6,24 @@ from hmac import compare_digest
 from typing import NamedTuple
 
 from fastapi import Request
-from starlette.types import Scope as RequestScope
 
 from contract.access import Scope, key_digest, key_id_of
 from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.database.pool import Database
-from servicekit.errors import Forbidden, NotAuthenticated
-from servicekit.http.headers import headers
+from servicekit.errors import Forbidden, NotAuthenticated, NotConfigured
 from servicekit.process import clock
 from statistics_api.access import queries
 from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
+from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
+from statistics_api.access.tokens import Tokens
 
 READ_SECONDS_MAX = 3.0
-_KEY_HEADER = b"x-api-key"
-_AUTHORIZATION = b"authorization"
-_CREDENTIAL_HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION})
+_CREDENTIAL_HEADERS = frozenset({KEY_HEADER, AUTHORIZATION})
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
+_MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
 
 
 class Credential(NamedTuple):
@@ -42,7 +42,7 @@ def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
     return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
 
 
-def new_key_cache(database: Database) -> KeyCache:
+def new_key_cache(database: Database) -> KeyCache[StoredKey]:
     """Return the cache of a process, which `credential_of` finds in `request.state.keys`."""
 
     async def read(key_id: str) -> tuple[StoredKey, ...]:
@@ -55,20 +55,46 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
     """Return the credential of a request that needs this scope; without a key, that of the default project.
 
     Raises:
-        NotAuthenticated: the key is malformed, unknown, revoked or expired, its project is inactive, or there are two.
+        NotAuthenticated: the key is malformed, unknown, revoked or expired, its project is inactive, or there are two;
+            or the token is not valid.
+        NeedsProjectCredential: the token is an account's.
         Forbidden: the key does not have the scope.
         NotRecorded: the key is not remembered, and the database cannot be asked.
     """
-    text = _presented(request.scope)
-    if text is None:
+    found = presented(request.scope)
+    if found is None:
         return _WITHOUT_KEY
+    if found.form is Form.TOKEN:
+        credential = await _credential_of_token(request, found.text)
+    else:
+        credential = await _credential_of_key(request, found.text)
+    if scope not in credential.scopes:
+        raise Forbidden(f"the API key does not have the scope {scope}")
+    return credential
+
+
+async def _credential_of_key(request: Request, text: str) -> Credential:
     key_id = key_id_of(text)
     if key_id is None:
         raise NotAuthenticated(_NOT_VALID)
-    cache: KeyCache = request.state.keys
-    credential = _credential(text, key_id, await cache.get(key_id))
-    if scope not in credential.scopes:
-        raise Forbidden(f"the API key does not have the scope {scope}")
+    cache: KeyCache[StoredKey] = request.state.keys
+    return _credential(text, key_id, await cache.get(key_id))
+
+
+async def _credential_of_token(request: Request, text: str) -> Credential:
+    tokens: Tokens = request.state.tokens
+    try:
+        await tokens.verify(text)
+    except NotConfigured as error:
+        raise NotAuthenticated(TOKEN_NOT_VALID) from error
+    raise NeedsProjectCredential("a credential of a project is needed here, and not an account's token")
+
+
+async def required_credential_of(request: Request, scope: Scope) -> Credential:
+    """The same for a route that nobody uses without a key. Raises as `credential_of`."""
+    credential = await credential_of(request, scope)
+    if credential.key_id is None:
+        raise NotAuthenticated(_MISSING)
     return credential
 
 
@@ -80,16 +106,3 @@ def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Creden
                 return Credential(each.project_id, each.scopes, key_id)
             break
     raise NotAuthenticated(_NOT_VALID)
-
-
-def _presented(scope: RequestScope) -> str | None:
-    """Return the one key of a request, as it was sent, or None if it has none."""
-    sent = {value.strip() for value in headers(scope, _KEY_HEADER)}
-    for value in headers(scope, _AUTHORIZATION):
-        scheme, _, token = value.strip().partition(" ")
-        if scheme.lower() != "bearer":
-            raise NotAuthenticated("the scheme of Authorization must be Bearer, followed by an API key")
-        sent.add(token.strip())
-    if len(sent) > 1:
-        raise NotAuthenticated("the request has two different API keys")
-    return sent.pop() if sent else None

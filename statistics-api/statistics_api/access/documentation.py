@@ -1,11 +1,11 @@
-"""What responses and their documentation say about API keys."""
+"""What responses and their documentation say about API keys and tokens."""
 
 from typing import Any
 
 from contract.access import KEY_PATTERN
 from servicekit.http.openapi import Schema
 
-_SCHEMES: dict[str, Schema] = {
+_KEY_SCHEMES: dict[str, Schema] = {
     "apiKey": {
         "type": "apiKey",
         "in": "header",
@@ -14,12 +14,33 @@ _SCHEMES: dict[str, Schema] = {
     },
     "bearerKey": {"type": "http", "scheme": "bearer", "description": "The same key in `Authorization`."},
 }
+_TOKEN_SCHEMES: dict[str, Schema] = {
+    "accountToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An account's token, from `POST /api/v1/auth/login`.",
+    },
+}
 # A response depends on the key: a cache must not give it to a client with another one.
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route that works with a key, and without one for the default project.
-OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _SCHEMES)]}
+OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _KEY_SCHEMES)]}
+# The same of a route that works with a key alone.
+REQUIRED_KEY: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]}
+# The parameter of a path below a project; the example is the project that every installation has.
+PROJECT_KEY: Schema = {
+    "name": "project_key",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "default",
+    "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
+}
+# That of a route for accounts.
+ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
 
 
 def add_security_schemes(document: dict[str, Any]) -> None:
-    """Describe the ways to send a key in an OpenAPI document."""
-    document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    """Describe the ways to send a credential in an OpenAPI document."""
+    document.setdefault("components", {})["securitySchemes"] = _KEY_SCHEMES | _TOKEN_SCHEMES

@@ -1,4 +1,4 @@
-"""Reads of API keys: SELECT from the `stats` schema and nothing else."""
+"""Reads of API keys and projects: SELECT from the `stats` schema and nothing else."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +12,12 @@ KEYS = """
      WHERE key_id = %(key_id)s
 """
 
+PROJECTS = """
+    SELECT project_id, project_key, timezone, apdex_threshold_ms
+      FROM stats.project
+     WHERE project_key = %(project_key)s
+"""
+
 
 class StoredKey(NamedTuple):
     """A key as it is stored; `expires_at` is None for a key that never expires."""
@@ -23,10 +29,25 @@ class StoredKey(NamedTuple):
     is_active: bool
 
 
+class Project(NamedTuple):
+    """A project as it is stored; `timezone` is an IANA name."""
+
+    project_id: int
+    project_key: str
+    timezone: str
+    apdex_threshold_ms: int
+
+
 def keys(lease: Lease, key_id: str) -> tuple[StoredKey, ...]:
     """Return the keys with this id: none, one, or by a rare chance several."""
     with lease.transaction() as conn:
         return tuple(fetch_all(conn, KEYS, {"key_id": key_id}, _stored_key))
+
+
+def projects(lease: Lease, project_key: str) -> tuple[Project, ...]:
+    """Return the project with this key, or none."""
+    with lease.transaction() as conn:
+        return tuple(fetch_all(conn, PROJECTS, {"project_key": project_key}, Project))
 
 
 def _stored_key(

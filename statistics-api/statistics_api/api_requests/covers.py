@@ -60,3 +60,12 @@ def _parts(start: datetime, end: datetime, period: Period, shortest: Period) -> 
         yield from _parts(start, first, _SHORTER[period], shortest)
         yield Part(period, first, last)
         yield from _parts(last, end, _SHORTER[period], shortest)
+
+
+def extended(start: datetime, end: datetime, minutes_since: datetime) -> tuple[datetime, datetime]:
+    """Return the least range that contains [start, end) and can be covered: whole minutes, and before `minutes_since`
+    whole quarters of an hour.
+    """
+    first, _ = aligned(start, start, Period.MINUTE if start >= minutes_since else Period.QUARTER_HOUR)
+    _, last = aligned(end, end, Period.MINUTE if end >= minutes_since else Period.QUARTER_HOUR)
+    return first, last

@@ -1,95 +1,85 @@
 """Figures of API requests, made of sums over cells of response time: counts, errors, averages, percentiles."""
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from contract.api_requests.events import MICROSECONDS
 from contract.api_requests.latency import cell_range
 
-_CLIENT_ERROR = 4
-_SERVER_ERROR = 5
 _TOLERATED = 4  # times the threshold: up to there, a slow request counts half
 
 
-class CellSum(NamedTuple):
-    """The requests of one class of status in one cell; times are in microseconds."""
+class CellSums(NamedTuple):
+    """Some requests: `requests` has the number in each of `cells`. Times are in microseconds."""
 
-    status_class: int
-    cell: int
-    requests: int
+    cells: Sequence[int]
+    requests: Sequence[int]
+    client_errors: int
+    server_errors: int
     us_sum: int
     us_min: int
     us_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class CellCount:
-    """The requests whose time was from `from_ms` to `to_ms`, both included."""
-
-    from_ms: float
-    to_ms: float
-    count: int
+NO_REQUESTS = CellSums((), (), 0, 0, 0, 0, 0)
 
 
 class Figures(NamedTuple):
-    """What is known of some requests. Times are None where there are no requests."""
+    """What is known of some requests. Times are None where there are no requests.
 
-    by_class: Counter[int]
-    by_cell: Counter[int]
+    `client_errors` have a status from 400 to 499, `server_errors` one from 500 to 599.
+    """
+
+    requests: int
+    client_errors: int
+    server_errors: int
+    # In the order of the cells.
+    by_cell: dict[int, int]
     us_sum: int
     us_min: int
     us_max: int
 
     @classmethod
-    def of(cls, sums: Iterable[CellSum]) -> Self:
-        """Put sums of any ranges and classes together."""
-        by_class: Counter[int] = Counter()
-        by_cell: Counter[int] = Counter()
-        found = list(sums)
-        for each in found:
-            by_class[each.status_class] += each.requests
-            by_cell[each.cell] += each.requests
-        return cls(
-            by_class,
-            by_cell,
-            sum(each.us_sum for each in found),
-            min((each.us_min for each in found), default=0),
-            max((each.us_max for each in found), default=0),
-        )
+    def of(cls, sums: CellSums) -> Self:
+        """Put the entries together; they may be in any order."""
+        by_cell: dict[int, int] = dict.fromkeys(sorted(set(sums.cells)), 0)
+        for cell, requests in zip(sums.cells, sums.requests, strict=True):
+            by_cell[cell] += requests
+        total = sum(sums.requests)
+        return cls(total, sums.client_errors, sums.server_errors, by_cell, sums.us_sum, sums.us_min, sums.us_max)
 
     @property
-    def requests(self) -> int:
-        """The number of requests."""
-        return self.by_class.total()
-
-    @property
-    def client_errors(self) -> int:
-        """The requests with a status from 400 to 499."""
-        return self.by_class[_CLIENT_ERROR]
-
-    @property
-    def server_errors(self) -> int:
-        """The requests with a status from 500 to 599."""
-        return self.by_class[_SERVER_ERROR]
+    def errors(self) -> int:
+        """The requests with a status of 400 or more."""
+        return self.client_errors + self.server_errors
 
     @property
     def error_rate(self) -> float:
         """The percentage of requests with a status of 400 or more; 0 without requests."""
-        errors = self.client_errors + self.server_errors
-        return 100 * errors / self.requests if self.requests else 0.0
+        return 100 * self.errors / self.requests if self.requests else 0.0
 
     @property
     def average_ms(self) -> float | None:
         """The exact average."""
         return self.us_sum / (self.requests * MICROSECONDS) if self.requests else None
 
+    @property
+    def fastest_ms(self) -> float | None:
+        """The least time."""
+        return self.us_min / MICROSECONDS if self.requests else None
+
+    @property
+    def slowest_ms(self) -> float | None:
+        """The greatest time."""
+        return self.us_max / MICROSECONDS if self.requests else None
+
     def percentile_ms(self, percent: int) -> float | None:
-        """Return a value within 1 % of the time at rank ceil(percent / 100 * requests)."""
+        """Return a value within 1 % of the time at rank ceil(percent / 100 * requests); the last one is exact."""
         rank = -(-percent * self.requests // 100)
-        for cell in sorted(self.by_cell):
-            rank -= self.by_cell[cell]
+        if rank == self.requests:
+            return self.slowest_ms
+        for cell, count in self.by_cell.items():
+            rank -= count
             if rank <= 0:
                 return self._value(cell) / MICROSECONDS
         return None
@@ -106,10 +96,10 @@ class Figures(NamedTuple):
         tolerating = sum(count for value, count in values if threshold < value <= _TOLERATED * threshold)
         return (satisfied + tolerating / 2) / self.requests
 
-    def distribution(self) -> list[CellCount]:
-        """Return the cells that have requests, the fastest first."""
-        ranges = ((cell_range(cell), count) for cell, count in sorted(self.by_cell.items()) if count)
-        return [CellCount(first / MICROSECONDS, last / MICROSECONDS, count) for (first, last), count in ranges]
+    def distribution(self) -> list[tuple[float, float, int]]:
+        """Return the cells that have requests, the fastest first: both ends, which are included, and the number."""
+        ranges = ((cell_range(cell), count) for cell, count in self.by_cell.items() if count)
+        return [(first / MICROSECONDS, last / MICROSECONDS, count) for (first, last), count in ranges]
 
     def _value(self, cell: int) -> float:
         """Return the value, in microseconds, that is equally near to both ends of a cell; never beyond the extremes."""

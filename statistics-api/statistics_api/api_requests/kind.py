@@ -10,6 +10,6 @@ API_REQUESTS = EventKind(
     name="api_requests",
     event=ApiRequest,
     columns=ApiRequestColumns,
-    values=attrgetter("url_path", "method", "response_status_code", "response_us", "user_agent", "consumer"),
+    values=attrgetter("url_path", "method", "response_status_code", "response_us", "user_agent", "consumer", "ip"),
     respond=row_response,
 )

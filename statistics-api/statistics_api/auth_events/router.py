@@ -23,7 +23,6 @@ from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
-from servicekit.http.etag import is_current
 from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
@@ -36,6 +35,7 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
+from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
 from statistics_api.time_series.formats import (
     CSV_RESPONSE,
     FORMAT_PARAMETER,
@@ -55,7 +55,6 @@ _BATCH = [
     {"userKey": "user-456", "deviceType": "Android"},
     {"userKey": "user-789", "deviceType": "iOS", "eventId": "sign-in-1"},
 ]
-_ETAG_HEADER = {"ETag": {"description": "It changes whenever the response changes.", "schema": {"type": "string"}}}
 _RANGE = RangeParameters(
     default_ranges={
         "hour": timedelta(days=1),
@@ -142,8 +141,7 @@ async def log_auth_batch(request: Request) -> Response:
     "/statistics",
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
-    responses=refusals(400, 401, 403, 422, 429, 503)
-    | {200: {"headers": _ETAG_HEADER}, 304: {"description": "The response that you have is current"}},
+    responses=refusals(400, 401, 403, 422, 429, 503) | {200: {"headers": ETAG_HEADER}} | NOT_MODIFIED,
     openapi_extra=OPTIONAL_KEY
     | {
         "parameters": [
@@ -160,8 +158,7 @@ async def statistics(request: Request) -> Response:
     credential = await credential_of(request, Scope.READ)
     device_type = _device_type(request)
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
-    answer = (await reader.totals.get(credential.project_id)).answer(device_type)
-    return answer.not_modified if is_current(request.scope, answer.etag) else answer.found
+    return (await reader.totals.get(credential.project_id)).answer(device_type).respond(request)
 
 
 @router.get(

@@ -50,6 +50,8 @@ class AcceptedBatch:
     # The reason for each rejected item, by its index.
     rejected: dict[int, str] = field(default_factory=dict)
     key: AcceptedKey | None = None
+    # The events that the client dropped before these.
+    dropped: int = 0
     _reason_characters: int = 0
 
     def reject(self, reason: str) -> None:
@@ -69,11 +71,11 @@ class AcceptedBatch:
         """The number of items read so far."""
         return len(self.columns[0]) + len(self.rejected)
 
-    def fingerprint(self, kind_name: str) -> str:
+    def fingerprint(self, kind: EventKind[EventModel]) -> str:
         """Return the fingerprint of the validated values, so it does not depend on how the client wrote them."""
         occurred_at = {position: at.isoformat() for position, at in self.occurred_at.items()}
         keys = {position: each.key for position, each in self.keys.items()}
-        return fingerprint([kind_name, self.columns, occurred_at, keys, list(self.rejected)])
+        return fingerprint([kind.name, kind.compared_columns(self.columns), occurred_at, keys, list(self.rejected)])
 
 
 async def read_batch(
@@ -99,7 +101,7 @@ async def read_batch(
     if batch.next_index == 1 and batch.rejected == {0: SEVERAL_VALUES}:
         raise MalformedJson(SEVERAL_VALUES)  # this is no bad line among others: the file has lost its line ends
     if key is not None:
-        batch.key = AcceptedKey(key, batch.fingerprint(kind.name))
+        batch.key = AcceptedKey(key, batch.fingerprint(kind))
     return batch
 
 
@@ -118,6 +120,7 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
                 {"index": index, "status": "rejected", "detail": reason} for index, reason in batch.rejected.items()
             ),
             "key": None if batch.key is None else batch.key._asdict(),
+            "dropped": batch.dropped,
         }
     )
 

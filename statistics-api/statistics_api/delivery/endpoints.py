@@ -14,6 +14,7 @@ from servicekit.http.openapi import json_body
 from servicekit.process import clock
 from statistics_api.delivery.accepting import accept
 from statistics_api.delivery.batches import NDJSON, NDJSON_TYPES, read_batch
+from statistics_api.delivery.dropped import DROPPED_PARAMETER, read_dropped
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, replayed_headers
 
@@ -34,6 +35,7 @@ async def record_event(request: Request, kind: EventKind[EventModel], project_id
 async def record_batch(request: Request, kind: EventKind[EventModel], project_id: int) -> Response:
     """Record the batch in the body: each item is recorded or rejected."""
     key = read_idempotency_key(request)
+    dropped = read_dropped(request)
     batch = await read_batch(
         kind,
         await read_bytes(request),
@@ -42,6 +44,7 @@ async def record_batch(request: Request, kind: EventKind[EventModel], project_id
         project_id=project_id,
         received_at=clock.now(),
     )
+    batch.dropped = dropped
     recorded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
     headers = replayed_headers() if recorded.is_replay else None
     return Response(recorded.response, headers=headers, media_type="application/json")
@@ -68,8 +71,9 @@ def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, objec
             "examples": ["\n".join(map(json.dumps, example))],
         }
     }
-    return json_body(
+    body = json_body(
         Annotated[list[kind.event], Field(max_length=BATCH_ITEMS_MAX, examples=[example])],  # type: ignore[name-defined] # the type is a value here
         headers=(KEY_HEADER,),
         extra_content={NDJSON: lines},
     )
+    return body | {"parameters": [*body["parameters"], DROPPED_PARAMETER]}

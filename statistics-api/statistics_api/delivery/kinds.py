@@ -83,6 +83,12 @@ class EventKind(Generic[EventModel]):
             for name, column in zip(self.columns.model_fields, columns, strict=True)
         }
 
+    def compared_columns(self, columns: Columns) -> Columns:
+        """Return the columns that a repeat of a batch is compared by."""
+        left_out = self.event.not_compared
+        own = (name for name in self.event.model_fields if name not in Event.model_fields)
+        return [column for name, column in zip(own, columns, strict=True) if name not in left_out]
+
     def _event_or_reason(self, value: object) -> EventModel | str:
         if isinstance(value, Malformed):
             return value.sentence

@@ -41,6 +41,12 @@ def bucket_edges(
     raise TooManyBucketsError
 
 
+def day_of(instant: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return the beginning and the end, in UTC, of the day of `zone` that contains `instant`."""
+    begin = _floor(instant, "day", zone)
+    return begin, _next(begin, "day", zone)
+
+
 def _edges(start: datetime, interval: Interval, zone: ZoneInfo) -> Iterator[datetime]:
     edge = _floor(start, interval, zone)
     while True:

@@ -1,4 +1,4 @@
-"""A series as JSON or as CSV: `?format=`, or else what `Accept` prefers."""
+"""A series or a list as JSON or as CSV: `?format=`, or else what `Accept` prefers."""
 
 import csv
 import io
@@ -16,9 +16,10 @@ from statistics_api.access.documentation import VARY
 
 CSV = "text/csv"
 JSON = "application/json"
+CSV_WITH_HEADER = f"{CSV}; header=present"  # Starlette adds the charset
 _MEDIA_TYPES: Mapping[str, str] = {"json": JSON, "csv": CSV}
 # A cache must not send the stored format to a client that prefers the other one, nor one project's series to another.
-_VARY = {"Vary": f"Accept, {VARY['Vary']}"}
+FORMATS_VARY = {"Vary": f"Accept, {VARY['Vary']}"}
 
 FORMAT_PARAMETER = query("format", Literal["json", "csv"], "Default: what `Accept` prefers, and JSON.", example="json")
 CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
@@ -42,18 +43,26 @@ def wants_csv(request: Request) -> bool:
 
 def json_series(body: bytes) -> Response:
     """Return the response with a series in JSON."""
-    return Response(body, headers=_VARY, media_type=JSON)
+    return Response(body, headers=FORMATS_VARY, media_type=JSON)
 
 
 def csv_series(header: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) -> Response:
-    """Return the response with a series in CSV (RFC 4180), which browsers save as the file `name`."""
+    """Return the response with a series in CSV, which browsers save as the file `name`."""
+    return Response(csv_text(header, rows), headers=csv_headers(name), media_type=CSV_WITH_HEADER)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows in CSV (RFC 4180); None is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows(rows)
-    # Starlette adds the charset.
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text.getvalue(), headers=_VARY | disposition, media_type=f"{CSV}; header=present")
+    return text.getvalue()
+
+
+def csv_headers(name: str) -> dict[str, str]:
+    """Return the headers of a response in CSV, which browsers save as the file `name`."""
+    return FORMATS_VARY | {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def local_times(instants: Iterable[datetime], zone: ZoneInfo) -> list[str]:

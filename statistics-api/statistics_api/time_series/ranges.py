@@ -1,6 +1,6 @@
 """Reads the requested range of time: query parameters in, edges of buckets out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -53,20 +53,15 @@ class RangeParameters:
             Invalid: a parameter is malformed.
             BadRequest: the range has too many points, or it begins before the oldest minutes that are kept.
         """
-        interval = self._interval(parameters)
-        zone = self._zone(parameters)
-        end = _instant(parameters, self.end)
-        start = _instant(parameters, self.start) or (end or now) - self.default_ranges[interval]
+        interval = read_interval(parameters, self.interval, self.default_ranges)
+        zone = read_zone(parameters, self.zone, "UTC")
+        end = read_instant(parameters, self.end)
+        start = read_instant(parameters, self.start) or (end or now) - self.default_ranges[interval]
         if end is not None and start >= end:
             raise Invalid.single(f"must be before `{self.end}`", "query", self.start)
         if interval == "minute" and start < now - self.minutes_kept:
-            sentence = f"{self.interval}=minute reaches back {self.minutes_kept.days} days; use hour before that"
-            raise BadRequest(sentence)
-        try:
-            edges = bucket_edges(start, end or max(start, now), interval, zone, buckets_max=POINTS_MAX)
-        except TooManyBucketsError:
-            hint = f"shorten it or use a wider interval than {interval}"
-            raise BadRequest(f"The range has more than {POINTS_MAX} points; {hint}") from None
+            raise too_old_for_minutes(self.interval, self.minutes_kept)
+        edges = read_edges(start, end or max(start, now), interval, zone)
         is_ahead = end is None and start >= now
         return Range(interval, zone, tuple(edges[:1] if is_ahead else edges))
 
@@ -87,21 +82,30 @@ class RangeParameters:
             ),
         ]
 
-    def _interval(self, parameters: Mapping[str, str]) -> Interval:
-        value = parameters.get(self.interval)
-        for interval in self.default_ranges:
-            if value in (interval, None):
-                return interval
-        raise Invalid.single(f"must be one of {', '.join(self.default_ranges)}", "query", self.interval)
 
-    def _zone(self, parameters: Mapping[str, str]) -> ZoneInfo:
-        name = parameters.get(self.zone, "UTC")
-        if name not in _ZONES:  # ZoneInfo must never open a path that a client chose
-            raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", self.zone)
-        return ZoneInfo(name)
+def read_interval(parameters: Mapping[str, str], name: str, intervals: Iterable[Interval]) -> Interval:
+    """Return the width of a bucket; without the parameter, the first of `intervals`.
+
+    Raises:
+        Invalid: it is none of them.
+    """
+    value = parameters.get(name)
+    for interval in intervals:
+        if value in (interval, None):
+            return interval
+    raise Invalid.single(f"must be one of {', '.join(intervals)}", "query", name)
 
 
-def _instant(parameters: Mapping[str, str], name: str) -> datetime | None:
+def read_zone(parameters: Mapping[str, str], name: str, default: str) -> ZoneInfo:
+    """Return the time zone. Raises Invalid if it is none of IANA's."""
+    zone = parameters.get(name, default)
+    if zone not in _ZONES:  # ZoneInfo must never open a path that a client chose
+        raise Invalid.single("must be an IANA time zone, like Europe/Berlin", "query", name)
+    return ZoneInfo(zone)
+
+
+def read_instant(parameters: Mapping[str, str], name: str) -> datetime | None:
+    """Return a time, in UTC. Raises Invalid if it is malformed, or of another age."""
     text = parameters.get(name)
     if text is None:
         return None
@@ -112,6 +116,20 @@ def _instant(parameters: Mapping[str, str], name: str) -> datetime | None:
     if not _EARLIEST <= instant <= _LATEST:
         raise Invalid.single(f"must be between {_EARLIEST.year} and {_LATEST.year}", "query", name)
     return instant
+
+
+def read_edges(start: datetime, end: datetime, interval: Interval, zone: ZoneInfo) -> list[datetime]:
+    """Return the edges of the buckets that cover [start, end). Raises BadRequest if they are too many."""
+    try:
+        return bucket_edges(start, end, interval, zone, buckets_max=POINTS_MAX)
+    except TooManyBucketsError:
+        hint = f"shorten it or use a wider interval than {interval}"
+        raise BadRequest(f"The range has more than {POINTS_MAX} points; {hint}") from None
+
+
+def too_old_for_minutes(name: str, minutes_kept: timedelta) -> BadRequest:
+    """Return the refusal of a range that begins before the oldest minutes that are kept."""
+    return BadRequest(f"{name}=minute reaches back {minutes_kept.days} days; use hour before that")
 
 
 def _words(length: timedelta) -> str:

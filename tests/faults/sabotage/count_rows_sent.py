@@ -23,7 +23,7 @@ def _remember_all(rows: Rows[Any], results: recording.Results) -> Rows[Any]:
 def _count_all(
     trips: RoundTrips, table: EventTable[Any], rows: Rows[Any], slot: int, more: Sequence[bytes] = ()
 ) -> None:
-    counts = [*table.counts(trips.conn, _sent.rows, slot), *more]
+    counts = [*table.counts(trips.conn, _sent.rows, (), slot), *more]
     if rows:
         trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), counts)
     else:

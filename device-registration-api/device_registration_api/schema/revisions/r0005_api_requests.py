@@ -149,7 +149,7 @@ CREATE FUNCTION latency_bounds() RETURNS bigint[]
     RETURN ARRAY[{bounds}]::bigint[];
     """)
     op.execute(r"""
--- Requests that a client's own API answered. The class and the cell are computed here and nowhere else, so that
+-- Requests that a client's own API answered. Errors and the cell are computed here and nowhere else, so that
 -- `verify-counts` compares what the service counted with what the database itself says of each fact.
 CREATE TABLE api_request (
     project_id    int         NOT NULL,
@@ -163,7 +163,8 @@ CREATE TABLE api_request (
     response_us   bigint      NOT NULL CHECK (response_us BETWEEN 0 AND 3600000000),
     user_agent    text        CHECK (char_length(user_agent) BETWEEN 1 AND 512),
     consumer      text        CHECK (char_length(consumer) BETWEEN 1 AND 128),
-    status_class  smallint    NOT NULL GENERATED ALWAYS AS (status_code / 100) STORED,
+    client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
+    server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     PRIMARY KEY (project_id, received_at, event_id)
@@ -181,119 +182,125 @@ CREATE TABLE api_endpoint (
     PRIMARY KEY (project_id, endpoint_id)
 );
 
--- Each figure of API requests is a sum over such rows: counts, errors by class, averages, percentiles, the index of
+-- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
 -- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
 CREATE TABLE api_request_minute (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, status_class, latency_cell, slot)
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id      int         NOT NULL,
-    bucket_start    timestamptz NOT NULL
+    project_id       int         NOT NULL,
+    bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id     int         NOT NULL,
-    status_class    smallint    NOT NULL,
-    latency_cell    smallint    NOT NULL,
-    slot            smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count     bigint      NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric     NOT NULL,
-    response_us_min bigint      NOT NULL,
-    response_us_max bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, status_class, latency_cell, slot)
+    endpoint_id      int         NOT NULL,
+    latency_cell     smallint    NOT NULL,
+    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count      bigint      NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint      NOT NULL,
+    server_error_sum bigint      NOT NULL,
+    response_us_sum  numeric     NOT NULL,
+    response_us_min  bigint      NOT NULL,
+    response_us_max  bigint      NOT NULL,
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
-    project_id      int      NOT NULL,
-    endpoint_id     int      NOT NULL,
-    status_class    smallint NOT NULL,
-    latency_cell    smallint NOT NULL,
-    event_count     bigint   NOT NULL CHECK (event_count >= 0),
-    response_us_sum numeric  NOT NULL,
-    response_us_min bigint   NOT NULL,
-    response_us_max bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, status_class, latency_cell)
+    project_id       int      NOT NULL,
+    endpoint_id      int      NOT NULL,
+    latency_cell     smallint NOT NULL,
+    event_count      bigint   NOT NULL CHECK (event_count >= 0),
+    client_error_sum bigint   NOT NULL,
+    server_error_sum bigint   NOT NULL,
+    response_us_sum  numeric  NOT NULL,
+    response_us_min  bigint   NOT NULL,
+    response_us_max  bigint   NOT NULL,
+    PRIMARY KEY (project_id, endpoint_id, latency_cell)
 );
 
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, status_class, latency_cell,
-           event_count, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_cell,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
 
 INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,status_class,latency_cell}', '{response_us}',
+    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
      '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}',
-     '{"quarter_hour": ["project_id", "status_class", "latency_cell"],
-       "day": ["project_id", "status_class", "latency_cell"],
-       "minute": ["project_id", "status_class", "latency_cell"]}');
+     '{"quarter_hour": ["project_id", "latency_cell"],
+       "day": ["project_id", "latency_cell"],
+       "minute": ["project_id", "latency_cell"]}');
 
 GRANT SELECT ON
     stats.api_request_minute, stats.api_request_quarter_hour, stats.api_request_day,

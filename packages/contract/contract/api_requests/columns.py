@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, StringConstraints
 
+from contract.api_requests.addresses import ClientAddress
 from contract.api_requests.events import (
     CONSUMER_CHARACTERS_MAX,
     URL_PATH_CHARACTERS_MAX,
@@ -31,3 +32,4 @@ class ApiRequestColumns(EventColumns):
     response_us: list[Annotated[int, Field(ge=0, le=RESPONSE_US_MAX, strict=True)]]
     user_agents: list[_UserAgent | None]
     consumers: list[_Consumer | None]
+    ips: dict[int, ClientAddress] = Field(default_factory=dict)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from contract.api_requests.addresses import ClientAddress
 from contract.api_requests.latency import RESPONSE_US_MAX
 from contract.delivery import Event
 from contract.text import Instant, ShortText, readable
@@ -77,6 +78,8 @@ class ApiRequest(Event):
         },
     )
     fingerprint_name: ClassVar = "api-request"
+    # The fingerprint is stored, and who has it and the rest of the event could try every address.
+    not_compared: ClassVar = frozenset({"ip"})
 
     url_path: UrlPath = Field(
         description="The template of the route, like /orders/{id}. A query string, a fragment and slashes at the end "
@@ -90,6 +93,11 @@ class ApiRequest(Event):
     user_agent: UserAgent | None = Field(default=None, description=f"Cut after {USER_AGENT_CHARACTERS_MAX} characters.")
     consumer: Annotated[ShortText, StringConstraints(max_length=CONSUMER_CHARACTERS_MAX)] | None = Field(
         default=None, description="Who called the API, in the client's own words; not a person's name or address."
+    )
+    ip: ClientAddress | None = Field(
+        default=None,
+        description="The address that the request came from. It is hashed with a key that is forgotten after 48 hours, "
+        "and stored nowhere.",
     )
     occurred_at: Instant | None = Field(
         default=None,

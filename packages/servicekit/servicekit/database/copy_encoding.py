@@ -259,5 +259,7 @@ BOOL: Codec[bool] = Codec("bool", {False: b"\0", True: b"\1"}.__getitem__)  # st
 UUID: Codec[str] = Codec("uuid", _uuid, _uuids)
 TIMESTAMPTZ: Codec[datetime] = Codec("timestamptz", lambda at: struct.pack("!q", _microseconds(at)), _times)
 TEXT: Codec[str] = Codec("text", str.encode, _texts)
+# Values are in the server's own hexadecimal form, which JSON can carry, too: \\x0a.
+BYTEA: Codec[str] = Codec("bytea", lambda value: bytes.fromhex(value.removeprefix("\\x")))
 # Its first byte is the version of the format. A Python None is NULL, not JSON's null.
 JSONB: Codec[Any] = Codec("jsonb", lambda value: b"\x01" + to_json(value))

@@ -1,0 +1,1 @@
+"""Accounts: registration, log-in, and the tokens that prove who is logged in."""

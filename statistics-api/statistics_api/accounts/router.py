@@ -1,0 +1,84 @@
+"""The public routes of accounts. Everything personal is kept and checked by the private service."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+from starlette.types import Scope
+
+from contract.accounts import AccessToken, AccountResponse, Login, LoginAttempt, Registration
+from servicekit.errors import NotAuthenticated, NotFound
+from servicekit.http.bodies import read_json, validated
+from servicekit.http.openapi import json_body, refusals
+from statistics_api.access.documentation import ACCOUNT_TOKEN
+from statistics_api.access.tokens import NOT_VALID, account_of
+from statistics_api.administration.client import call
+
+# Neither a token nor personal data may stay in a cache.
+_NO_STORE = {"Cache-Control": "no-store"}
+
+router = APIRouter(prefix="/api/v1", tags=["accounts"])
+
+
+@router.post(
+    "/auth/register",
+    status_code=HTTPStatus.CREATED,
+    response_model=AccountResponse,
+    summary="Register an account",
+    responses=refusals(409, 413, 422, 429, 503, as_problem=True),
+    openapi_extra=json_body(Registration),
+)
+async def register(request: Request) -> Response:
+    """The e-mail address is unique whatever its case, and is shown as it was written first. A password that is too
+    easy to guess is refused with advice.
+    """
+    registration = validated(Registration, await read_json(request), "body")
+    created = await call(request, "POST", "accounts", body=registration)
+    return _json(created.content, HTTPStatus.CREATED)
+
+
+@router.post(
+    "/auth/login",
+    response_model=AccessToken,
+    summary="Log in",
+    responses=refusals(401, 413, 422, 429, 503, as_problem=True),
+    openapi_extra=json_body(Login),
+)
+async def login(request: Request) -> Response:
+    """Returns a token for `Authorization: Bearer`. A wrong password, an unknown e-mail address and an inactive account
+    have one and the same response. After repeated failures, the next attempt has to wait: 429 with `Retry-After`.
+    """
+    login = validated(Login, await read_json(request), "body")
+    client_of: Callable[[Scope], str] = request.state.client_of
+    attempt = LoginAttempt(email=login.email, password=login.password, client=client_of(request.scope))
+    return _json((await call(request, "POST", "logins", body=attempt)).content)
+
+
+async def me(request: Request) -> Response:
+    """The account of the token."""
+    account = await account_of(request)
+    try:
+        content = (await call(request, "GET", "accounts", str(account.account_id))).content
+    except NotFound as error:
+        raise NotAuthenticated(NOT_VALID) from error
+    # What `account_of` knows may be some seconds old.
+    if not AccountResponse.model_validate_json(content).is_active:
+        raise NotAuthenticated(NOT_VALID)
+    return _json(content)
+
+
+for path in ("/auth/me", "/users/me"):
+    router.add_api_route(
+        path,
+        me,
+        methods=["GET"],
+        response_model=AccountResponse,
+        summary="Read your own account",
+        responses=refusals(401, 403, 422, 503, as_problem=True),
+        openapi_extra=ACCOUNT_TOKEN,
+        operation_id=f"me{path.replace('/', '_')}",
+    )
+
+
+def _json(content: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(content, status, _NO_STORE, media_type="application/json")

@@ -1,0 +1,1 @@
+"""Calls of the private service that administer accounts, projects and keys; one call is one attempt."""

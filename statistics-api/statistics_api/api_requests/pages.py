@@ -1,0 +1,98 @@
+"""Reads which requests a page of raw rows has, and tells where the next page begins."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from servicekit.errors import Invalid
+from statistics_api.access.queries import Project
+from statistics_api.api_requests.queries import RawRow
+from statistics_api.api_requests.questions import RANGE
+
+PAGE = "page"
+PAGE_SIZE = "page_size"
+CURSOR = "cursor"
+PAGE_SIZE_DEFAULT = 1_000
+PAGE_SIZE_MAX = 10_000
+# A page is found by reading all before it; the header Link leads farther at no cost.
+OFFSET_MAX = 100_000
+
+_BETWEEN = "~"
+
+
+class RowsQuestion(NamedTuple):
+    """The rows of [start, end) on one page, in one form; `before` is the last row of the page before it."""
+
+    project: Project
+    start: datetime
+    end: datetime
+    page_size: int
+    offset: int
+    before: tuple[datetime, str] | None
+    # The parameters of the next page but its cursor, and its path.
+    path: str
+    as_csv: bool
+
+    def link(self, rows: Sequence[RawRow]) -> str:
+        """Return the value of the header Link that leads to the rows after these."""
+        last = rows[-1]
+        parameters = {
+            RANGE.start: _written(self.start),
+            RANGE.end: _written(self.end - RANGE.smallest),
+            PAGE_SIZE: self.page_size,
+            CURSOR: f"{_written(last.occurred_at)}{_BETWEEN}{last.event_id}",
+            **({"format": "csv"} if self.as_csv else {}),
+        }
+        return f'<{self.path}?{urlencode(parameters)}>; rel="next"'
+
+
+def rows_question(
+    project: Project, path: str, parameters: Mapping[str, str], now: datetime, *, as_csv: bool
+) -> RowsQuestion:
+    """Return the question of a request for raw rows.
+
+    Raises:
+        Invalid: a parameter is malformed, or the page is too far from the first one.
+    """
+    start, end = RANGE.read(parameters, now, ZoneInfo(project.timezone))
+    page_size = _number(parameters, PAGE_SIZE, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    page = _number(parameters, PAGE, 1, OFFSET_MAX + 1)
+    before = _cursor(parameters)
+    if before is not None and PAGE in parameters:
+        raise Invalid.single(f"must not be sent together with `{CURSOR}`", "query", PAGE)
+    offset = (page - 1) * page_size
+    if offset > OFFSET_MAX:
+        sentence = f"reaches {OFFSET_MAX} rows; follow the header Link from page to page, or shorten the range"
+        raise Invalid.single(sentence, "query", PAGE)
+    return RowsQuestion(project, start, end, page_size, offset, before, path, as_csv)
+
+
+def _number(parameters: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(largest)) else 0
+    if not 1 <= number <= largest:
+        raise Invalid.single(f"must be a number from 1 to {largest}", "query", name)
+    return number
+
+
+def _cursor(parameters: Mapping[str, str]) -> tuple[datetime, str] | None:
+    text = parameters.get(CURSOR)
+    if text is None:
+        return None
+    instant, _, event_id = text.partition(_BETWEEN)
+    try:
+        before = datetime.fromisoformat(instant), str(UUID(event_id))
+    except ValueError:
+        before = None
+    if before is None or before[0].tzinfo is not UTC:
+        raise Invalid.single("must be that of a header Link", "query", CURSOR)
+    return before
+
+
+def _written(instant: datetime) -> str:
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
