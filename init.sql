@@ -55,7 +55,7 @@ CREATE TABLE api_key (
     expires_at     timestamptz,
     revoked_at     timestamptz,
     replaced_by    text,
-    rate_limit     text,
+    rate_limit     text        CHECK (rate_limit ~ '^[1-9][0-9]{0,6}/(second|minute|hour|day)$'),
     last_used_at   timestamptz,
     total_requests bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (project_id, key_id)
@@ -424,7 +424,7 @@ CREATE TABLE dropped_event (
     PRIMARY KEY (project_id, kind, bucket_start)
 );
 
--- What `maintain` did with the raw rows of a project that has a retention of its own, and what is left.
+-- What `maintain` did last with the raw rows of a project, and what is left of them.
 CREATE TABLE project_retention (
     project_id         int         NOT NULL,
     fact               text        NOT NULL,
@@ -435,7 +435,9 @@ CREATE TABLE project_retention (
     oldest_received_at timestamptz,
     PRIMARY KEY (project_id, fact)
 );
-COMMENT ON COLUMN project_retention.deleted_rows IS 'Since the project has a retention, all runs together.';
+COMMENT ON COLUMN project_retention.deleted_rows IS 'By the retention of the project itself, all runs together.';
+COMMENT ON COLUMN project_retention.retention_days IS
+    'The shorter one of the project''s and RETENTION_DAYS; NULL: for ever.';
 COMMENT ON COLUMN project_retention.oldest_received_at IS 'NULL: there is no row.';
 
 -- 4. Views: all that the public service can read
@@ -715,7 +717,8 @@ END
 $$;
 
 -- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
--- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts.
+-- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts. Three days are
+-- kept at least: a repeat within 48 hours gets the stored row of its first request.
 CREATE FUNCTION maintenance.retire_rows(fact text, project_id int, rows_max int) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -724,8 +727,9 @@ AS $$
 DECLARE
     known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
     -- By the server's own clock and the project's own setting: the login chooses neither.
-    bound CONSTANT timestamptz := (SELECT now() - p.retention_days * interval '1 day'
-                                     FROM public.project AS p WHERE p.project_id = retire_rows.project_id);
+    bound CONSTANT timestamptz := (SELECT now() - greatest(p.retention_days, 3) * interval '1 day'
+                                     FROM public.project AS p
+                                    WHERE p.project_id = retire_rows.project_id AND p.retention_days IS NOT NULL);
 BEGIN
     IF bound IS NULL THEN
         RETURN NULL;

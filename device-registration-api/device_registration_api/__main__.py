@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
+from device_registration_api.accounts import commands as account_commands
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
@@ -123,6 +124,8 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
             ):
                 upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
+                with personal:
+                    account_commands.delete_old_keys(personal, clock.now())
         return ok
 
     if chosen.every is None:

@@ -37,6 +37,8 @@ from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
+from statistics_api.projects import router as projects
+from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
 
@@ -59,6 +61,7 @@ FAMILIES: Sequence[Family] = (
         new_reader=MetricsReader,
     ),
     Family("accounts", accounts.router),
+    Family(projects.NAME, projects.router, new_reader=ProjectReader),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -79,7 +78,6 @@ def test_the_commands_make_list_rotate_and_revoke_a_key(database: MigratedDataba
         (["rotate-key", "default", "0" * 12], "no key"),
         (["list-keys", "nobody"], "Project not found"),
         (["deactivate-project", "nobody"], "Project not found"),
-        (["add-owner", "nobody", str(UUID(int=1))], "Project not found"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(database: MigratedDatabase, arguments: list[str], sentence: str) -> None:

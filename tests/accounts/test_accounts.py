@@ -1,14 +1,26 @@
 """Register, log in, and who one is: over HTTP, with both services and three databases."""
 
+import base64
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 from tests.accounts.conftest import PHRASE, bearer, login, new_email, register
 from tests.personal_databases import PersonalDatabases
+from tests.servers import Product, run_command
 
 AUTH = "/api/v1/auth"
+
+
+def own_id(token: str) -> str:
+    """The account's id, as the token has it."""
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return str(UUID(claims["sub"]))
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -29,7 +41,7 @@ def test_a_person_registers_logs_in_and_reads_the_account(public: httpx2.Client,
 
     for path in ("auth/me", "users/me"):
         seen = public.get(f"/api/v1/{path}{slash}", headers=bearer(entered.json()["access_token"]))
-        assert (seen.status_code, seen.json()) == (200, account)
+        assert (seen.status_code, seen.json()) == (200, account | {"id": own_id(entered.json()["access_token"])})
         assert seen.headers["Cache-Control"] == "no-store"
     assert made.headers["Cache-Control"] == entered.headers["Cache-Control"] == "no-store"
 
@@ -128,3 +140,78 @@ def test_the_hash_is_argon2id_with_the_stated_parameters(
     assert login(public, email).status_code == 200
     for (password_hash,) in personal_databases.rows("SELECT password_hash FROM account"):
         assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def keyed(
+    public: httpx2.Client, key: str, email: str, phrase: str = PHRASE, name: str | None = None
+) -> httpx2.Response:
+    body = {"email": email, "password": phrase, "full_name": name}
+    return public.post(f"{AUTH}/register", json=body, headers={"Idempotency-Key": key})
+
+
+def test_a_repeat_under_its_key_gets_the_first_answer_and_another_body_is_refused(public: httpx2.Client) -> None:
+    email, key = new_email(), str(uuid4())
+    first = keyed(public, key, email, name="Ana")
+    assert (first.status_code, "Idempotent-Replayed" in first.headers) == (201, False)
+    repeat = keyed(public, key, email, name="Ana")
+    assert (repeat.status_code, repeat.content) == (201, first.content)
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+
+    for other in (
+        keyed(public, key, email.lower(), name="Ana"),
+        keyed(public, key, email, name="Ben"),
+        keyed(public, key, email, "another-strong-passphrase-7", name="Ana"),
+        keyed(public, key, new_email()),
+    ):
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency-key-reused")
+    assert keyed(public, str(uuid4()), email, name="Ana").json()["code"] == "conflict"
+    assert register(public, email).json()["code"] == "conflict"
+
+
+def test_guessing_a_password_by_repeats_is_slowed_down(public: httpx2.Client) -> None:
+    email, key = new_email(), str(uuid4())
+    assert keyed(public, key, email).status_code == 201
+    answers = [keyed(public, key, email, f"another-strong-passphrase-{number}").status_code for number in range(6)]
+    assert answers == [409] * 5 + [429]
+    assert login(public, email).status_code == 200
+
+
+def test_of_the_same_registration_sent_many_times_at_once_one_is_stored(product: Product) -> None:
+    email, key = new_email(), str(uuid4())
+
+    def send(_: int) -> httpx2.Response:
+        with httpx2.Client(base_url=product.public_url, timeout=30, trust_env=False) as client:
+            return keyed(client, key, email)
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(send, range(4)))
+    assert {(answer.status_code, answer.content) for answer in answers} == {(201, answers[0].content)}
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+
+
+def test_of_twenty_at_once_in_different_case_one_is_stored(product: Product) -> None:
+    email = new_email()
+
+    def send(number: int) -> int:
+        written = email.lower() if number % 2 else email.upper()
+        with httpx2.Client(base_url=product.public_url, timeout=30, trust_env=False) as client:
+            while (answer := register(client, written)).status_code == 503:  # too many passwords at once
+                time.sleep(float(answer.headers["Retry-After"]) / 10)
+            return answer.status_code
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sorted(threads.map(send, range(20))) == [201] + [409] * 19
+
+
+def test_an_old_key_is_forgotten(
+    product: Product, public: httpx2.Client, personal_databases: PersonalDatabases
+) -> None:
+    key, emails = str(uuid4()), [new_email(), new_email()]
+    assert keyed(public, key, emails[0]).status_code == 201
+    personal_databases.rows("UPDATE registration_key SET created_at = created_at - interval '48 hours'")
+    assert keyed(public, key, emails[1]).status_code == 201
+    assert keyed(public, key, emails[1]).headers["Idempotent-Replayed"] == "true"
+
+    personal_databases.rows("UPDATE registration_key SET created_at = created_at - interval '48 hours'")
+    run_command(product.database.writer_env | personal_databases.environment, "maintain")
+    assert personal_databases.rows("SELECT count(*) FROM registration_key") == [(0,)]

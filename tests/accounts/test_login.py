@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from argon2 import PasswordHasher
 
-from contract.accounts import LoginAttempt, Registration
+from contract.accounts import LoginAttempt, RegistrationAttempt
 from device_registration_api.accounts.accounts import Accounts, new_accounts
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
@@ -111,7 +111,7 @@ async def test_each_refusal_compares_one_hash_with_the_same_parameters(
 ) -> None:
     email, stopped = new_email(), new_email()
     for each in (email, stopped):
-        await accounts.register(Registration(email=each, password=PHRASE), ends())
+        await accounts.register(RegistrationAttempt(email=each, password=PHRASE), ends())
     deactivate(product, personal_databases, stopped)
 
     for each, phrase in ((email, WRONG), (new_email(), PHRASE), (stopped, PHRASE)):
@@ -126,7 +126,7 @@ async def test_a_hash_with_other_parameters_is_replaced_at_the_log_in(
     public: httpx2.Client, accounts: Accounts, personal_databases: PersonalDatabases, network: str
 ) -> None:
     email = new_email()
-    await accounts.register(Registration(email=email, password=PHRASE), ends())
+    await accounts.register(RegistrationAttempt(email=email, password=PHRASE), ends())
     older = {"older": PasswordHasher(time_cost=3, memory_cost=32 * 1024, parallelism=4).hash(PHRASE)}
     personal_databases.rows(STORE_OLDER, older)
 

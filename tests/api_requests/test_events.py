@@ -62,7 +62,7 @@ def test_what_is_refused_names_its_field(field: str, value: object) -> None:
 
 
 def test_a_long_user_agent_is_cut_and_unread_fields_may_hold_anything() -> None:
-    event = read(user_agent="u" * 600, ip={"any": [None]}, occurredAt="never", response_us=-1)
+    event = read(user_agent="u" * 600, address={"any": [None]}, occurredAt="never", response_us=-1)
     assert event.user_agent == "u" * 512
     assert event == read(user_agent="u" * 512)
     assert event.idempotency_fields() == read(user_agent="u" * 512, response_time_ms=12.500).idempotency_fields()

@@ -16,6 +16,7 @@ from tests.deploy.rendering import INSTALLATIONS, Document, environment, of_kind
 
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
+    # `rotate-keys` runs in its pods; AccountSettings has its settings.
     "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],

@@ -69,10 +69,12 @@ class Writer:
     def write(self, project_id: int, steps: Sequence[tuple[bool, Sequence[tuple[str | None, datetime]]]]) -> None:
         """Record each step in a transaction: in the exact way, or first in the fast one."""
         for carefully, events in steps:
-            rows = rows_of(project_id, events)
-            attempts = [partial(way, table=self.table, rows=rows, slot=self.slot) for way in (record, record_carefully)]
-            first = attempts[1] if carefully else attempts[0]
-            repeat_until_known(Lease(self.database), first, attempts[1])
+            self.write_rows(rows_of(project_id, events), carefully=carefully)
+
+    def write_rows(self, rows: Rows[ApiRequestColumns], *, carefully: bool = False) -> None:
+        """Record rows in one transaction."""
+        attempts = [partial(way, table=self.table, rows=rows, slot=self.slot) for way in (record, record_carefully)]
+        repeat_until_known(Lease(self.database), attempts[carefully], attempts[1])
 
 
 class World(NamedTuple):

@@ -43,7 +43,9 @@ def restore(apart: Apart, database: str, dump: str) -> None:
     statements = "\n".join(line for line in dump.splitlines() if line.startswith("INSERT"))
     apart.rows(
         database,
-        "TRUNCATE person, person_index, account" if database == "personal" else "TRUNCATE person_key, key_epoch",
+        "TRUNCATE person, person_index, account, registration_key"
+        if database == "personal"
+        else "TRUNCATE person_key, key_epoch",
     )
     apart.rows(database, f"SET bytea_output = 'hex'; {statements}" if statements else "SELECT 1")
 

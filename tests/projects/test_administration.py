@@ -11,7 +11,8 @@ import pytest
 
 from contract.access import key_id_of
 from tests.database import command, rows
-from tests.servers import Product, finished_command
+from tests.projects.conftest import created, refused
+from tests.servers import Product
 
 if TYPE_CHECKING:
     import httpx2
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 PROJECTS = "/administration/projects"
 
 
-class Account:
-    """An account, as the public service speaks for it."""
+class Speaker:
+    """The public service, which speaks for one account."""
 
     def __init__(self, private: httpx2.Client) -> None:
         self.id = str(uuid4())
@@ -40,29 +41,17 @@ class Account:
         return created(self.create(f"/{project['project_key']}/api-keys", {"name": "till", **fields}))
 
 
-def created(answer: httpx2.Response) -> dict[str, Any]:
-    assert answer.status_code == 201, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def refused(answer: httpx2.Response, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    return str(answer.json()["detail"])
+@pytest.fixture
+def owner(private: httpx2.Client) -> Speaker:
+    return Speaker(private)
 
 
 @pytest.fixture
-def owner(private: httpx2.Client) -> Account:
-    return Account(private)
+def member(private: httpx2.Client) -> Speaker:
+    return Speaker(private)
 
 
-@pytest.fixture
-def member(private: httpx2.Client) -> Account:
-    return Account(private)
-
-
-def test_a_project_is_created_changed_and_deleted(product: Product, owner: Account) -> None:
+def test_a_project_is_created_changed_and_deleted(product: Product, owner: Speaker) -> None:
     project = owner.project("  Café  ", timezone="Europe/Berlin", retention_days=30)
     assert project["project_key"].startswith("cafe-")
     assert (project["name"], project["role"], project["is_active"]) == ("Café", "owner", True)
@@ -85,7 +74,7 @@ def test_a_project_is_created_changed_and_deleted(product: Product, owner: Accou
     ]
 
 
-def test_a_name_is_unique_for_one_account_alone(owner: Account, member: Account) -> None:
+def test_a_name_is_unique_for_one_account_alone(owner: Speaker, member: Speaker) -> None:
     owner.project("Shop")
     member.project("Shop")
     other = owner.project("Other")
@@ -113,7 +102,7 @@ def test_a_name_is_unique_for_one_account_alone(owner: Account, member: Account)
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_is_wrong_with_a_project_is_named(owner: Account, field: str, value: object) -> None:
+def test_what_is_wrong_with_a_project_is_named(owner: Speaker, field: str, value: object) -> None:
     drafted = owner.create("", {"name": "Shop", field: value})
     changed = owner.ask("PATCH", f"/{owner.project('Good')['project_key']}", {field: value})
     for answer in (drafted, changed):
@@ -121,15 +110,14 @@ def test_what_is_wrong_with_a_project_is_named(owner: Account, field: str, value
         assert {error["field"].split(".")[-1] for error in answer.json()["errors"]} == {field}
 
 
-def test_the_default_project_is_never_deleted(product: Product, owner: Account) -> None:
-    command(product, "add-owner", "default", owner.id)
+def test_the_default_project_is_never_deleted(product: Product, owner: Speaker) -> None:
+    rows(product.database, "INSERT INTO project_member VALUES (1, %(a)s, 'owner', now())", {"a": owner.id})
     assert "default" in refused(owner.ask("DELETE", "/default"), 409)
 
 
 CHANGES: list[tuple[str, str, object]] = [
     ("PATCH", "", {"name": "Mine"}),
     ("DELETE", "", None),
-    ("POST", "/members", {"draft": {"account_id": str(uuid4())}}),
     ("POST", "/api-keys", {"draft": {"name": "k"}}),
     ("PATCH", "/api-keys/{key}", {"is_active": False}),
     ("DELETE", "/api-keys/{key}", None),
@@ -139,40 +127,22 @@ CHANGES: list[tuple[str, str, object]] = [
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES, ids=[f"{method} {path}" for method, path, _ in CHANGES])
 def test_only_an_owner_changes_a_project(
-    product: Product, owner: Account, member: Account, private: httpx2.Client, method: str, path: str, body: object
+    product: Product, owner: Speaker, member: Speaker, private: httpx2.Client, method: str, path: str, body: object
 ) -> None:
     project = owner.project()
     key = owner.key(project)
     path = f"/{project['project_key']}{path.format(key=key['id'])}"
-    owner.create(f"/{project['project_key']}/members", {"account_id": member.id})
+    joined = "INSERT INTO project_member VALUES (%(p)s, %(a)s, 'member', now())"
+    rows(product.database, joined, {"p": project["id"], "a": member.id})
     before = rows(product.database, "SELECT * FROM api_key ORDER BY created_at")
 
-    assert refused(Account(private).ask(method, path, body), 404) == "Project not found"
+    assert refused(Speaker(private).ask(method, path, body), 404) == "Project not found"
     refused(member.ask(method, path, body), 403)
     assert rows(product.database, "SELECT * FROM api_key ORDER BY created_at") == before
     assert owner.ask(method, path, body).is_success
 
 
-def test_members_come_and_go_and_an_owner_stays(owner: Account, member: Account, private: httpx2.Client) -> None:
-    path = f"/{owner.project()['project_key']}/members"
-    assert created(owner.create(path, {"account_id": member.id}))["role"] == "member"
-    refused(owner.create(path, {"account_id": member.id, "role": "owner"}), 409)
-    refused(owner.create(path, {"account_id": "nobody"}), 422)
-    refused(owner.create(path, {"account_id": str(uuid4()), "role": "king"}), 422)
-
-    refused(member.ask("DELETE", f"{path}/{owner.id}"), 403)
-    assert "owner" in refused(owner.ask("DELETE", f"{path}/{owner.id}"), 409)
-    refused(owner.ask("DELETE", f"{path}/{uuid4()}"), 404)
-    assert member.ask("DELETE", f"{path}/{member.id}").status_code == 204
-    refused(member.ask("DELETE", f"{path}/{member.id}"), 404)
-
-    second = Account(private)
-    created(owner.create(path, {"account_id": second.id, "role": "owner"}))
-    assert second.ask("DELETE", f"{path}/{owner.id}").status_code == 204
-    refused(owner.create(path, {"account_id": member.id}), 404)
-
-
-def test_a_key_is_created_changed_rotated_and_deleted(product: Product, owner: Account) -> None:
+def test_a_key_is_created_changed_rotated_and_deleted(product: Product, owner: Speaker) -> None:
     project = owner.project()
     path = f"/{project['project_key']}/api-keys"
     key = owner.key(project, scopes=["read", "ingest", "read"], rate_limit="600/minute")
@@ -218,7 +188,7 @@ def test_a_key_is_created_changed_rotated_and_deleted(product: Product, owner: A
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_key_is_named(owner: Account, field: str, value: object) -> None:
+def test_what_is_wrong_with_a_key_is_named(owner: Speaker, field: str, value: object) -> None:
     path = f"/{owner.project()['project_key']}/api-keys"
     answer = owner.create(path, {"name": "till", field: value})
     refused(answer, 422)
@@ -226,13 +196,13 @@ def test_what_is_wrong_with_a_key_is_named(owner: Account, field: str, value: ob
 
 
 @pytest.mark.parametrize("seconds", [-1, 30 * 86_400 + 1, 1.5, "60", True])
-def test_an_overlap_is_whole_seconds_of_at_most_30_days(owner: Account, seconds: object) -> None:
+def test_an_overlap_is_whole_seconds_of_at_most_30_days(owner: Speaker, seconds: object) -> None:
     project = owner.project()
     path = f"/{project['project_key']}/api-keys/{owner.key(project)['id']}/rotate"
     refused(owner.create(path, {"overlap_seconds": seconds}), 422)
 
 
-def test_an_expired_key_is_neither_activated_nor_rotated(product: Product, owner: Account) -> None:
+def test_an_expired_key_is_neither_activated_nor_rotated(product: Product, owner: Speaker) -> None:
     project = owner.project()
     key = owner.key(project)
     rows(product.database, "UPDATE api_key SET expires_at = now() WHERE key_id = %(id)s", {"id": key["id"]})
@@ -242,7 +212,7 @@ def test_an_expired_key_is_neither_activated_nor_rotated(product: Product, owner
     assert owner.ask("PATCH", path, {"name": "old"}).json()["is_active"] is False
 
 
-def test_ten_keys_are_active_and_two_at_once_do_not_make_eleven(owner: Account) -> None:
+def test_ten_keys_are_active_and_two_at_once_do_not_make_eleven(owner: Speaker) -> None:
     project = owner.project()
     made = [owner.key(project) for _ in range(9)]
     with ThreadPoolExecutor(6) as threads:
@@ -254,7 +224,7 @@ def test_ten_keys_are_active_and_two_at_once_do_not_make_eleven(owner: Account) 
     assert "at most 10" in refused(owner.ask("PATCH", f"{path}/{made[0]['id']}", {"is_active": True}), 409)
 
 
-def test_a_repeat_creates_nothing_and_shows_no_secret_again(product: Product, owner: Account, member: Account) -> None:
+def test_a_repeat_creates_nothing_and_shows_no_secret_again(product: Product, owner: Speaker, member: Speaker) -> None:
     first = owner.create("", {"name": "Shop"}, key="once")
     repeat = owner.create("", {"name": "Shop"}, key="once")
     assert repeat.json() == first.json()
@@ -280,7 +250,7 @@ def test_a_repeat_creates_nothing_and_shows_no_secret_again(product: Product, ow
     assert successor["key"] not in texts
 
 
-def test_the_use_of_keys_adds_up(product: Product, owner: Account, private: httpx2.Client) -> None:
+def test_the_use_of_keys_adds_up(product: Product, owner: Speaker, private: httpx2.Client) -> None:
     project = owner.project()
     first, second = owner.key(project), owner.key(project)
     late, early = datetime(2026, 11, 30, 12, tzinfo=UTC), datetime(2026, 11, 30, 11, tzinfo=UTC)
@@ -309,12 +279,11 @@ def test_every_route_needs_the_service_token_and_an_account(private: httpx2.Clie
     refused(private.post(PROJECTS, params={"account_id": "me"}, json={"draft": {"name": "Shop"}}), 422)
 
 
-def test_an_operator_ends_and_revives_a_project_and_names_its_owner(product: Product, owner: Account) -> None:
+def test_an_operator_ends_and_revives_a_project(product: Product, owner: Speaker) -> None:
     project = command(product, "create-project", "shop").strip()
     refused(owner.ask("PATCH", f"/{project}", {"name": "Mine"}), 404)
-    command(product, "add-owner", project, owner.id)
-    assert command(product, "deactivate-project", project) == f"project {project} is inactive\n"
-    assert owner.ask("PATCH", f"/{project}", {"name": "Mine"}).json()["is_active"] is False
-    assert command(product, "activate-project", project) == f"project {project} is active\n"
-    finished = finished_command(product.database.writer_env, "add-owner", project, "nobody")
-    assert finished.returncode == 2
+    active = "SELECT is_active FROM project WHERE project_key = %(key)s"
+    for verb, state in (("deactivate", False), ("activate", True)):
+        printed = command(product, f"{verb}-project", project)
+        assert printed == f"project {project} is {'active' if state else 'inactive'}\n"
+        assert rows(product.database, active, {"key": project}) == [(state,)]

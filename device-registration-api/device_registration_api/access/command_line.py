@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TypeAlias
-from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
 from contract.access import LIFE_DEFAULT, OVERLAP_DEFAULT, OVERLAP_MAX, ApiKeyDraft, Scope
-from contract.projects import MemberDraft, ProjectChange, ProjectDraft, ProjectRole
+from contract.projects import ProjectChange, ProjectDraft, ProjectRole
 from contract.text import Instant
 from device_registration_api.access import keys, members, projects
 from device_registration_api.access.settings import AccessSettings
+from device_registration_api.accounts.accounts import Accounts
+from device_registration_api.accounts.command_line import report
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
@@ -40,9 +42,10 @@ def add_commands(add: Add, service: str) -> None:
         added = add(name, _activate_project, f"{explanation} (reads {service})")
         added.add_argument("project_key", metavar="PROJECT-KEY")
         added.set_defaults(is_active=is_active)
-    added = add("add-owner", _add_owner, f"make an account an owner of a project (reads {service})")
+    reads = f"(reads {service}, {', '.join(AccountSettings.names())})"
+    added = add("add-owner", _add_owner, f"make an account an owner of a project {reads}")
     added.add_argument("project_key", metavar="PROJECT-KEY")
-    added.add_argument("account_id", type=UUID, metavar="ACCOUNT-ID")
+    added.add_argument("email", metavar="EMAIL")
     added = add("create-key", _create_key, f"create an API key and print it, once (reads {service}, API_KEYS_MAX)")
     added.add_argument("project_key", metavar="PROJECT-KEY")
     added.add_argument("key_name", metavar="NAME")
@@ -95,11 +98,13 @@ def _activate_project(chosen: argparse.Namespace) -> bool:
 
 
 def _add_owner(chosen: argparse.Namespace) -> bool:
-    draft = MemberDraft(account_id=chosen.account_id, role=ProjectRole.OWNER)
-    with _transaction() as conn:
-        members.add_member(conn, chosen.project_key, draft, None)
-    _print(f"account {chosen.account_id} is an owner of project {chosen.project_key}")
-    return True
+    async def add(accounts: Accounts, ends: float) -> str:
+        account_id = await accounts.find(chosen.email, ends)
+        with _transaction() as conn:
+            members.add_member(conn, chosen.project_key, account_id, ProjectRole.OWNER, None)
+        return f"{chosen.email} is an owner of project {chosen.project_key}"
+
+    return report(add)
 
 
 def _create_key(chosen: argparse.Namespace) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg2 import errors
 
-from contract.projects import Member, MemberDraft, ProjectRole
+from contract.projects import Member, ProjectRole
 from device_registration_api.access.authorization import lock_project, lock_project_of_member
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
@@ -26,7 +26,9 @@ MEMBERS = "SELECT account_id::text, role FROM project_member WHERE project_id = 
 PROJECTS_OF_ACCOUNT = "SELECT count(*) FROM project_member WHERE account_id = %(account_id)s::uuid"
 
 
-def add_member(conn: Connection, project_key: str, draft: MemberDraft, account_id: UUID | None) -> Member:
+def add_member(
+    conn: Connection, project_key: str, member_id: UUID, role: ProjectRole, account_id: UUID | None
+) -> Member:
     """Make an account a member of a project.
 
     Raises:
@@ -36,7 +38,7 @@ def add_member(conn: Connection, project_key: str, draft: MemberDraft, account_i
     project_id = lock_project(conn, project_key, account_id)
     if len(_members(conn, project_id)) >= MEMBERS_MAX:
         raise Conflict(f"a project has at most {MEMBERS_MAX} members")
-    return insert_member(conn, project_id, draft.account_id, draft.role)
+    return insert_member(conn, project_id, member_id, role)
 
 
 def insert_member(conn: Connection, project_id: int, account_id: UUID, role: ProjectRole) -> Member:

@@ -20,12 +20,13 @@ from contract.projects import DEFAULT_PROJECT_ID, Member, MemberDraft, Project, 
 from device_registration_api.access import keys, members, projects, usage
 from device_registration_api.access.authorization import lock_project
 from device_registration_api.access.creations import Created, Representation, create_once
+from device_registration_api.accounts.router import accounts_of
 from device_registration_api.events.router import read_deadline, read_envelope
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.http import deadline
-from servicekit.http.bodies import read_bytes
+from servicekit.http.bodies import fingerprint, read_bytes
 from servicekit.http.openapi import json_body, refusals
 
 Result = TypeVar("Result")
@@ -99,14 +100,21 @@ async def delete_project(request: Request, project_key: str, account_id: UUID) -
 async def add_member(request: Request, project_key: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
     wanted = await _read(request, Creation[MemberDraft])
+    # Whether an e-mail address has an account is told to owners only.
+    await _in_transaction(request, lambda conn: lock_project(conn, project_key, account_id))
+    member_id = await accounts_of(request).find(wanted.draft.email, read_deadline(request))
+    key = wanted.idempotency_key
+    if key is not None:
+        # Of an e-mail address not even a digest may be in this database.
+        key = key.model_copy(update={"fingerprint": fingerprint([str(member_id), wanted.draft.role])})
 
     def work(conn: Connection) -> Created:
         def create() -> Representation:
-            text = members.add_member(conn, project_key, wanted.draft, account_id).model_dump_json()
+            added = members.add_member(conn, project_key, member_id, wanted.draft.role, account_id)
+            text = added.model_dump_json()
             return Representation(text, text)
 
-        project_id = lock_project(conn, project_key, account_id)
-        return create_once(conn, project_id, "members", wanted.idempotency_key, create)
+        return create_once(conn, lock_project(conn, project_key, account_id), "members", key, create)
 
     return _created(await _in_transaction(request, work))
 
@@ -205,7 +213,7 @@ async def add_uses(request: Request) -> Response:
 
 
 async def _read(request: Request, model: type[Body]) -> Body:
-    return read_envelope(model, await read_bytes(request), strict=False)
+    return read_envelope(model, await read_bytes(request), strict=None)
 
 
 async def _in_transaction(request: Request, work: Callable[[Connection], Result]) -> Result:

@@ -5,7 +5,8 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from hashlib import sha256
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
@@ -16,7 +17,8 @@ from contract.accounts import (
     AccountResponse,
     AccountState,
     LoginAttempt,
-    Registration,
+    OwnAccount,
+    RegistrationAttempt,
     TokenKeys,
 )
 from device_registration_api.accounts import commands, lookups
@@ -25,18 +27,35 @@ from device_registration_api.accounts.passwords import Passwords
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.accounts.throttling import LoginThrottle
 from device_registration_api.accounts.tokens import SigningKeys
+from device_registration_api.events.recording import KEY_REUSED
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.personal.blind_index import Digest, IndexedField
 from device_registration_api.personal.pools import PersonalData
 from servicekit.database import Connection
 from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
-from servicekit.errors import Conflict, CredentialsRefused, DomainError, Invalid, NotFound, NotRecorded, OutcomeUnknown
+from servicekit.errors import (
+    Conflict,
+    CredentialsRefused,
+    DomainError,
+    IdempotencyKeyReused,
+    Invalid,
+    NotFound,
+    NotRecorded,
+    OutcomeUnknown,
+)
 from servicekit.process import clock
 
 Result = TypeVar("Result")
 
 _FOUND_BY = (IndexedField.EMAIL,)
+
+
+class Registered(NamedTuple):
+    """An account as it was registered, and whether that was an earlier request with the same idempotency key."""
+
+    account: AccountResponse
+    is_replay: bool
 
 
 class Accounts:
@@ -57,34 +76,70 @@ class Accounts:
         return self._signing_keys.published()
 
     async def register(
-        self, registration: Registration, deadline: float, *, is_operator: bool = False
-    ) -> AccountResponse:
-        """Store a new account, which may log in at once.
+        self, registration: RegistrationAttempt, deadline: float, *, is_operator: bool = False
+    ) -> Registered:
+        """Store a new account, which may log in at once; a repeat under the same idempotency key gets the same answer.
 
         Raises:
             Invalid: the e-mail address is none, or the password is too easy to guess.
             Conflict: there is an account with the e-mail address.
+            IdempotencyKeyReused: the key was used for another registration.
+            TooManyRequests: too many repeats had another password.
         """
         email, full_name = registration.email, registration.full_name
         _check_email(email)
-        # What an attacker would try: the address, the name, and their words.
-        known = [email, *re.findall(r"\w+", f"{email} {full_name or ''}")]
+        repeated = await self._repeated(registration, deadline)
+        if repeated is not None:
+            return repeated
+        # What an attacker would try: the address, the name, and their parts.
+        written = [email, email.partition("@")[0], full_name or ""]
+        known = [each for part in written for each in (part, *re.findall(r"\w+", part)) if each]
         weakness = await self._passwords.weakness(registration.password, known)
         if weakness is not None:
             raise Invalid.single(weakness, "body", "password")
         password_hash = await self._passwords.hash(registration.password)
-        now = clock.now()
+        now, digest = clock.now(), _key_digest(registration)
 
         def insert(conn: Connection, person_id: UUID) -> None:
             commands.insert(conn, person_id, password_hash, now, is_operator=is_operator)
+            if digest is not None and not commands.insert_key(conn, person_id, digest, now):
+                raise IdempotencyKeyReused(KEY_REUSED)
 
         try:
             await self._data.people.create(
                 INSTALLATION, {"email": email, "full_name": full_name}, _FOUND_BY, _left(deadline), insert
             )
         except Conflict as error:
+            # The same request, sent twice at once, may have won.
+            repeated = await self._repeated(registration, deadline)
+            if repeated is not None:
+                return repeated
             raise Conflict("there is an account with this e-mail address") from error
-        return AccountResponse(email=email, full_name=full_name, is_active=True, created_at=now)
+        account = AccountResponse(email=email, full_name=full_name, is_active=True, created_at=now)
+        return Registered(account, is_replay=False)
+
+    async def _repeated(self, registration: RegistrationAttempt, deadline: float) -> Registered | None:
+        """Return the first answer to a registration under this key; None if there was none."""
+        digest = _key_digest(registration)
+        if digest is None:
+            return None
+        now = clock.now()
+        found = await self._in_transaction(partial(lookups.registered_under, digest=digest, now=now), deadline)
+        if found is None:
+            return None
+        # The stored password is no fingerprint that may be compared quickly, and a key is no way around the throttle.
+        attempt = self._throttle.begin(digest, "")
+        try:
+            account = await self.account(found.account_id, deadline)
+            verified = await self._passwords.verify(registration.password, found.password_hash)
+        except DomainError:
+            self._throttle.withdraw(attempt)
+            raise
+        if not verified.is_right or (account.email, account.full_name) != (registration.email, registration.full_name):
+            raise IdempotencyKeyReused(KEY_REUSED)
+        self._throttle.withdraw(attempt)
+        shown = account.model_dump(include={*AccountResponse.model_fields}) | {"is_active": True}
+        return Registered(AccountResponse.model_validate(shown), is_replay=True)
 
     async def login(self, login: LoginAttempt, deadline: float) -> AccessToken:
         """Return a token for the account with these credentials.
@@ -109,19 +164,27 @@ class Accounts:
             await self._replace_hash(found, verified.new_hash, deadline)
         return self._signing_keys.sign(found.account_id, ACCOUNT_AUDIENCE)
 
-    async def account(self, account_id: UUID, deadline: float) -> AccountResponse:
+    async def account(self, account_id: UUID, deadline: float) -> OwnAccount:
         """Return an account as its owner sees it. Raises NotFound."""
         stored = await self._stored(account_id, deadline)
         people = await self._data.people.read(INSTALLATION, [account_id], _left(deadline))
         if not people:
             raise NotFound("there is no such account")
         fields = people[0].fields
-        return AccountResponse.model_validate({**fields, **stored._asdict()})
+        return OwnAccount.model_validate({**fields, **stored._asdict(), "id": account_id})
 
     async def state(self, account_id: UUID, deadline: float) -> AccountState:
         """Return what an account may do now. Raises NotFound."""
         stored = await self._stored(account_id, deadline)
         return AccountState(is_active=stored.is_active, is_operator=stored.is_operator)
+
+    async def find(self, email: str, deadline: float) -> UUID:
+        """Return the id of the active account with this e-mail address. Raises NotFound."""
+        digests = [each.digest for each in self._digests(email)]
+        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
+        if found is None or not found.is_active:
+            raise NotFound("no account has this e-mail address")
+        return found.account_id
 
     async def make_operator(self, email: str, deadline: float) -> bool:
         """Make the account with this e-mail address an operator; False if there is none."""
@@ -189,6 +252,11 @@ def new_accounts(settings: AccountSettings, beside: DatabaseSettings, applicatio
 
 def _left(deadline: float) -> float:
     return deadline - time.monotonic()
+
+
+def _key_digest(registration: RegistrationAttempt) -> bytes | None:
+    key = registration.idempotency_key
+    return None if key is None else sha256(key.encode()).digest()
 
 
 def _check_email(email: str) -> None:

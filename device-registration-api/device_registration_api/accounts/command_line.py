@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from contract.accounts import Registration
+from contract.accounts import RegistrationAttempt
 from device_registration_api.accounts.accounts import Accounts, new_accounts
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
@@ -49,7 +49,7 @@ def _create_operator(chosen: argparse.Namespace) -> bool:
         await accounts.register(registration, time.monotonic() + _SECONDS_MAX, is_operator=True)
         return f"{chosen.email} is an operator"
 
-    return _report(create)
+    return report(create)
 
 
 def _deactivate(chosen: argparse.Namespace) -> bool:
@@ -66,10 +66,11 @@ def _set_active(email: str, *, is_active: bool) -> bool:
             raise CommandError(f"no account has the e-mail address {email}")
         return f"{email} is {'active' if is_active else 'inactive; its tokens end within 30 s'}"
 
-    return _report(change)
+    return report(change)
 
 
-def _report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
+def report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
+    """Print the line that `work` returns for the accounts of the installation. Raises CommandError."""
     settings = AccountSettings()
     accounts = new_accounts(settings, DatabaseSettings(), "accounts")
     if accounts is None:
@@ -89,9 +90,11 @@ def _report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
     return True
 
 
-def _registration(chosen: argparse.Namespace) -> Registration:
+def _registration(chosen: argparse.Namespace) -> RegistrationAttempt:
     try:
-        return Registration(email=chosen.email, password=ask_password(chosen.password_file), full_name=chosen.full_name)
+        return RegistrationAttempt(
+            email=chosen.email, password=ask_password(chosen.password_file), full_name=chosen.full_name
+        )
     except ValidationError as error:
         # Without the input: it is a password.
         raise CommandError(str(invalid(error))) from None

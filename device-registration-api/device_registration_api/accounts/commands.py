@@ -3,12 +3,20 @@
 from datetime import datetime
 from uuid import UUID
 
+from device_registration_api.accounts.lookups import REGISTRATION_KEYS_KEPT
 from servicekit.database import Connection
 from servicekit.database.sql import execute
 
 INSERT = """
     INSERT INTO account (account_id, password_hash, is_operator, created_at, updated_at)
     VALUES (%(account_id)s::uuid, %(password_hash)s, %(is_operator)s, %(now)s, %(now)s)
+"""
+DELETE_OLD_KEY = "DELETE FROM registration_key WHERE digest = %(digest)s AND created_at < %(bound)s"
+DELETE_OLD_KEYS = "DELETE FROM registration_key WHERE created_at < %(bound)s"
+INSERT_KEY = """
+    INSERT INTO registration_key (digest, account_id, created_at)
+    VALUES (%(digest)s, %(account_id)s::uuid, %(now)s)
+        ON CONFLICT (digest) DO NOTHING
 """
 REPLACE_HASH = """
     UPDATE account
@@ -31,6 +39,17 @@ def insert(conn: Connection, account_id: UUID, password_hash: str, now: datetime
     """Store an account beside its person, who has the same id."""
     named = {"account_id": str(account_id), "password_hash": password_hash, "is_operator": is_operator, "now": now}
     execute(conn, INSERT, named)
+
+
+def insert_key(conn: Connection, account_id: UUID, digest: bytes, now: datetime) -> bool:
+    """Store the idempotency key of a registration; False if another registration has the same key."""
+    execute(conn, DELETE_OLD_KEY, {"digest": digest, "bound": now - REGISTRATION_KEYS_KEPT})
+    return execute(conn, INSERT_KEY, {"digest": digest, "account_id": str(account_id), "now": now}) > 0
+
+
+def delete_old_keys(conn: Connection, now: datetime) -> None:
+    """Delete the idempotency keys of registrations that are no longer compared."""
+    execute(conn, DELETE_OLD_KEYS, {"bound": now - REGISTRATION_KEYS_KEPT})
 
 
 def replace_hash(conn: Connection, account_id: UUID, old_hash: str, new_hash: str) -> None:

@@ -1,7 +1,7 @@
 """Reads of accounts."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from servicekit.database.sql import fetch_all
 
 # Accounts are people of the installation, which is no project.
 INSTALLATION = 0
+# For this time, a repeat of a registration under its idempotency key gets the first answer.
+REGISTRATION_KEYS_KEPT = timedelta(hours=48)
 
 BY_EMAIL = """
     SELECT account.account_id::text, account.password_hash, account.is_active
@@ -20,6 +22,12 @@ BY_EMAIL = """
        AND person_index.field = %(field)s
        AND person_index.digest = ANY(%(digests)s::bytea[])
      LIMIT 1
+"""
+BY_REGISTRATION_KEY = """
+    SELECT account.account_id::text, account.password_hash, account.is_active
+      FROM registration_key
+      JOIN account USING (account_id)
+     WHERE registration_key.digest = %(digest)s AND registration_key.created_at >= %(bound)s
 """
 BY_ID = """
     SELECT is_active, is_operator, created_at
@@ -48,6 +56,12 @@ def login_of(conn: Connection, digests: Sequence[bytes]) -> StoredLogin | None:
     """Return the account whose e-mail address has one of these digests."""
     named = {"project_id": INSTALLATION, "field": int(IndexedField.EMAIL), "digests": list(digests)}
     return next(iter(fetch_all(conn, BY_EMAIL, named, _stored_login)), None)
+
+
+def registered_under(conn: Connection, digest: bytes, now: datetime) -> StoredLogin | None:
+    """Return the account that was registered under the idempotency key of this digest."""
+    named = {"digest": digest, "bound": now - REGISTRATION_KEYS_KEPT}
+    return next(iter(fetch_all(conn, BY_REGISTRATION_KEY, named, _stored_login)), None)
 
 
 def account_of(conn: Connection, account_id: UUID) -> StoredAccount | None:

@@ -6,7 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from contract.accounts import AccessToken, AccountResponse, AccountState, LoginAttempt, Registration, TokenKeys
+from contract.accounts import (
+    AccessToken,
+    AccountResponse,
+    AccountState,
+    LoginAttempt,
+    OwnAccount,
+    RegistrationAttempt,
+    TokenKeys,
+)
 from device_registration_api.accounts.accounts import Accounts
 from device_registration_api.events.router import read_deadline, read_envelope
 from servicekit.errors import NotConfigured, NotFound
@@ -23,13 +31,19 @@ router = APIRouter(prefix="/administration", tags=["accounts"])
     response_model=AccountResponse,
     summary="Register an account",
     responses=refusals(401, 409, 413, 422, 503, as_problem=True),
-    openapi_extra=json_body(Registration, headers=(deadline.HEADER,)),
+    openapi_extra=json_body(RegistrationAttempt, headers=(deadline.HEADER,)),
 )
 async def register(request: Request) -> Response:
-    """The e-mail address is unique whatever its case; the password must be hard to guess."""
+    """The e-mail address is unique whatever its case; the password must be hard to guess. A repeat under the same
+    idempotency key gets the first response.
+    """
     ends = read_deadline(request)
-    registration = read_envelope(Registration, await read_bytes(request))
-    return _json(await accounts_of(request).register(registration, ends), HTTPStatus.CREATED)
+    registration = read_envelope(RegistrationAttempt, await read_bytes(request))
+    registered = await accounts_of(request).register(registration, ends)
+    response = _json(registered.account, HTTPStatus.CREATED)
+    if registered.is_replay:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 @router.post(
@@ -48,7 +62,7 @@ async def login(request: Request) -> Response:
 
 @router.get(
     "/accounts/{account_id}",
-    response_model=AccountResponse,
+    response_model=OwnAccount,
     summary="Read an account",
     responses=refusals(401, 404, 422, 503, as_problem=True),
 )

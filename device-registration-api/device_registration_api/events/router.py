@@ -91,10 +91,10 @@ def read_deadline(request: Request) -> float:
     return deadline.from_header(request.headers.get(deadline.HEADER), seconds_max=SECONDS_MAX)
 
 
-def read_envelope(model: type[Model], body: bytes, *, strict: bool = True) -> Model:
+def read_envelope(model: type[Model], body: bytes, *, strict: bool | None = True) -> Model:
     """Parse an envelope with pydantic's own, faster parser: statistics-api has parsed the client's JSON strictly.
 
-    A model that parses its times itself, as a client's, is not read strictly as a whole.
+    A model that parses its times itself, as a client's, is strict by its fields alone: `strict` is None.
 
     Raises:
         Invalid: the body does not fit the model.

@@ -15,6 +15,9 @@ FACT_TABLES = """
      ORDER BY fact
 """
 
+# The rollups that have all events of a project, those with the fewest rows first.
+_SOONEST_FIRST = ("total", "day", "quarter_hour")
+
 
 class Aggregate(StrEnum):
     """How the values of one measure are put together, as SQL calls it."""
@@ -53,6 +56,11 @@ class FactTable(NamedTuple):
             for aggregate in (Aggregate.MIN, Aggregate.MAX)
         ]
         return [Measure("event_count", Aggregate.SUM), *sums, *extremes]
+
+    @property
+    def shortest(self) -> str:
+        """The rollup from which all events are summed soonest."""
+        return next(each for each in _SOONEST_FIRST if each in self.rollups)
 
     def groups_of(self, rollup: str) -> list[str]:
         """The columns that a rollup is counted by."""

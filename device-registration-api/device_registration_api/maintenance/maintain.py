@@ -13,6 +13,7 @@ from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
 from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
 from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
+from device_registration_api.maintenance.project_retention import retain_projects
 from device_registration_api.maintenance.retention import retire_partitions
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
@@ -68,7 +69,7 @@ def _steps(
     for table in tables:
         yield f"partitions of {table.fact}", partial(_partitions, conn, table, now)
     for table in tables:
-        yield f"retention of {table.fact}", partial(_retention, conn, table, now, retention_days)
+        yield f"retention of {table.fact}", partial(_retention, conn, table, now, retention_days, stopping)
     for table in tables:
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
@@ -108,16 +109,28 @@ def _partitions(conn: Connection, table: FactTable, now: datetime, report: Repor
     return ok
 
 
-def _retention(conn: Connection, table: FactTable, now: datetime, retention_days: int, report: Report) -> bool:
-    if retention_days == 0:
-        report("facts are kept for ever")
-        return True
+def _retention(
+    conn: Connection,
+    table: FactTable,
+    now: datetime,
+    retention_days: int,
+    stopping: Callable[[], bool],
+    report: Report,
+) -> bool:
     weeks = 0
     for retired in retire_partitions(conn, table, now, retention_days):
         weeks += 1
         report(f"week {retired.week} dropped, its {retired.rows} facts stay counted")
-    if not weeks:
+    if retention_days == 0:
+        report("facts are kept for ever")
+    elif not weeks:
         report(f"no week is wholly older than {retention_days} days")
+    for project in retain_projects(conn, table, now, retention_days, stopping):
+        if project.deleted:
+            report(
+                f"project {project.project_id}: {project.deleted} facts older than {project.days} days deleted, "
+                "they stay counted"
+            )
     return True
 
 

@@ -63,6 +63,8 @@ _TOGETHER: Mapping[Aggregate, Callable[[Sequence[Decimal]], Decimal]] = {
     Aggregate.MIN: min,
     Aggregate.MAX: max,
 }
+# The project, and one more.
+GROUP_COLUMNS_MAX = 2
 
 
 class Counts(NamedTuple):
@@ -85,8 +87,7 @@ class Counts(NamedTuple):
     @property
     def expected(self) -> Decimal | None:
         """What each rollup should have: facts and retired together."""
-        parts = [value for source, value in self.by_source.items() if source in _TRUTH and value is not None]
-        return _TOGETHER[self.measure.aggregate](parts) if parts else None
+        return _together(self.measure, (value for source, value in self.by_source.items() if source in _TRUTH))
 
 
 class Day(NamedTuple):
@@ -137,11 +138,18 @@ def verify_counts(conn: Connection) -> Verdict:
 
 
 def printed(counts: Sequence[Counts]) -> str:
-    """Return the counts as text for a terminal: one aligned table for each fact table and measure."""
+    """Return the counts as text for a terminal: one aligned table for each fact table and measure.
+
+    Facts that are counted by several columns have very many groups: a line is the total of a project then. A drift
+    names its group.
+    """
+    tables: dict[tuple[str, tuple[str, ...]], list[Counts]] = {}
+    for each in counts:  # the measures of a group follow each other
+        tables.setdefault((each.title, tuple(each.group_columns)), []).append(each)
     return "\n".join(
         line
-        for (title, _), rows in groupby(counts, lambda each: (each.title, each.group_columns))
-        for line in (title, *_aligned(list(rows)))
+        for (title, group_columns), rows in tables.items()
+        for line in (title, *_aligned(rows if len(group_columns) <= GROUP_COLUMNS_MAX else _by_project(rows)))
     )
 
 
@@ -200,6 +208,24 @@ def _days_that_differ(conn: Connection, table: FactTable) -> Iterator[Day]:
         for measure, (minutes, quarter_hours) in zip(table.measures, values, strict=True):
             if minutes != quarter_hours:
                 yield Day(table, tuple(group), measure, day, minutes, quarter_hours)
+
+
+def _by_project(counts: Iterable[Counts]) -> list[Counts]:
+    """Return one total for each project: the groups are ordered by it."""
+    totals = []
+    for project, groups in groupby(counts, lambda each: each.group[0]):
+        first, *others = groups
+        by_source = {
+            source: _together(first.measure, [each.by_source[source] for each in (first, *others)])
+            for source in first.by_source
+        }
+        totals.append(first._replace(group_columns=first.group_columns[:1], group=(project,), by_source=by_source))
+    return totals
+
+
+def _together(measure: Measure, parts: Iterable[Decimal | None]) -> Decimal | None:
+    known = [part for part in parts if part is not None]
+    return _TOGETHER[measure.aggregate](known) if known else None
 
 
 def _cells(*cells: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays and dates, as the statement lists them

@@ -115,9 +115,9 @@ class ApiKeyWithSecret(ApiKey):
 class KeyUse(BaseModel):
     """The requests with one key that a process has served since its last report."""
 
-    project_id: ProjectId
+    project_id: Annotated[ProjectId, Field(strict=True)]
     key_id: Annotated[str, Field(pattern=KEY_ID_PATTERN)]
-    requests: Annotated[int, Field(ge=1, lt=2**53)]
+    requests: Annotated[int, Field(strict=True, ge=1, lt=2**53)]
     last_used_at: Instant
 
 

@@ -41,6 +41,12 @@ class Registration(BaseModel):
     full_name: ShortText | None = Field(default=None, repr=False)
 
 
+class RegistrationAttempt(Registration):
+    """The same between the services, with the client's idempotency key."""
+
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+
+
 class Login(BaseModel):
     """The credentials of an account."""
 
@@ -86,6 +92,12 @@ class AccountResponse(BaseModel):
     full_name: str | None
     is_active: bool
     created_at: datetime
+
+
+class OwnAccount(AccountResponse):
+    """An account with its id, by which an owner of a project adds it as a member."""
+
+    id: UUID
 
 
 class AccountState(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from contract.delivery import IdempotencyKey
 
@@ -14,5 +14,5 @@ class Creation(BaseModel, Generic[Draft]):
 
     model_config = ConfigDict(frozen=True)
 
-    draft: Draft
+    draft: SerializeAsAny[Draft]
     idempotency_key: IdempotencyKey | None = None

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from contract.accounts import Email
 from contract.text import ShortText, readable
 
 DEFAULT_PROJECT_ID = 1  # `/Log/*` without a key records to it and reads from it
@@ -97,11 +98,13 @@ class Project(BaseModel):
 
 
 class MemberDraft(BaseModel):
-    """An account that becomes a member."""
+    """An account that becomes a member, by its e-mail address in any case."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True, json_schema_extra={"examples": [{"email": "ana.test@example.com", "role": "member"}]}
+    )
 
-    account_id: UUID
+    email: Email = Field(repr=False)
     role: ProjectRole = ProjectRole.MEMBER
 
 

@@ -6,13 +6,23 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from starlette.types import Scope
 
-from contract.accounts import AccessToken, AccountResponse, Login, LoginAttempt, Registration
+from contract.accounts import (
+    AccessToken,
+    AccountResponse,
+    Login,
+    LoginAttempt,
+    OwnAccount,
+    Registration,
+    RegistrationAttempt,
+)
 from servicekit.errors import NotAuthenticated, NotFound
-from servicekit.http.bodies import read_json, validated
+from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json, validated
 from servicekit.http.openapi import json_body, refusals
 from statistics_api.access.documentation import ACCOUNT_TOKEN
 from statistics_api.access.tokens import NOT_VALID, account_of
 from statistics_api.administration.client import call
+from statistics_api.delivery.endpoints import REPLAYED_HEADER
+from statistics_api.delivery.kinds import replayed_headers
 
 # Neither a token nor personal data may stay in a cache.
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -25,16 +35,21 @@ router = APIRouter(prefix="/api/v1", tags=["accounts"])
     status_code=HTTPStatus.CREATED,
     response_model=AccountResponse,
     summary="Register an account",
-    responses=refusals(409, 413, 422, 429, 503, as_problem=True),
-    openapi_extra=json_body(Registration),
+    responses={201: {"headers": REPLAYED_HEADER}, **refusals(409, 413, 422, 429, 503, as_problem=True)},
+    openapi_extra=json_body(Registration, headers=(KEY_HEADER,)),
 )
 async def register(request: Request) -> Response:
     """The e-mail address is unique whatever its case, and is shown as it was written first. A password that is too
     easy to guess is refused with advice.
     """
+    key = read_idempotency_key(request)
     registration = validated(Registration, await read_json(request), "body")
-    created = await call(request, "POST", "accounts", body=registration)
-    return _json(created.content, HTTPStatus.CREATED)
+    attempt = RegistrationAttempt(**registration.model_dump(), idempotency_key=key)
+    created = await call(request, "POST", "accounts", body=attempt)
+    response = _json(created.content, HTTPStatus.CREATED)
+    if "Idempotent-Replayed" in created.headers:
+        response.headers.update(replayed_headers())
+    return response
 
 
 @router.post(
@@ -62,7 +77,7 @@ async def me(request: Request) -> Response:
     except NotFound as error:
         raise NotAuthenticated(NOT_VALID) from error
     # What `account_of` knows may be some seconds old.
-    if not AccountResponse.model_validate_json(content).is_active:
+    if not OwnAccount.model_validate_json(content).is_active:
         raise NotAuthenticated(NOT_VALID)
     return _json(content)
 
@@ -72,7 +87,7 @@ for path in ("/auth/me", "/users/me"):
         path,
         me,
         methods=["GET"],
-        response_model=AccountResponse,
+        response_model=OwnAccount,
         summary="Read your own account",
         responses=refusals(401, 403, 422, 503, as_problem=True),
         openapi_extra=ACCOUNT_TOKEN,

@@ -17,6 +17,8 @@ ALTER TABLE project
     ADD COLUMN created_by uuid,
     ADD COLUMN deleted_at timestamptz,
     ADD CONSTRAINT project_default_stays CHECK (project_id <> 1 OR deleted_at IS NULL);
+ALTER TABLE api_key ADD CONSTRAINT api_key_rate_limit_check
+    CHECK (rate_limit ~ '^[1-9][0-9]{0,6}/(second|minute|hour|day)$');
 CREATE UNIQUE INDEX project_created_by_name ON project (created_by, name) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_member (
@@ -123,12 +125,13 @@ DROP VIEW stats.project_member, stats.project, stats.api_key;
 DROP TABLE project_member;
 REVOKE UPDATE (name, description, timezone, apdex_threshold_ms, retention_days) ON project FROM registration_writer;
 REVOKE DELETE, UPDATE (name, rate_limit, last_used_at, total_requests) ON api_key FROM registration_writer;
+ALTER TABLE api_key DROP CONSTRAINT api_key_rate_limit_check;
 ALTER TABLE project
     DROP COLUMN created_by,
     DROP COLUMN deleted_at;
 
 CREATE VIEW stats.project AS
-    SELECT project_id, project_key, name, timezone, is_active FROM project;
+    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms FROM project;
 CREATE VIEW stats.api_key AS
     SELECT k.key_id, k.digest, k.project_id, k.scopes, k.expires_at,
            k.revoked_at IS NULL AS is_active, p.is_active AS project_is_active
