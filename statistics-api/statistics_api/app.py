@@ -26,7 +26,7 @@ from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.notifications import new_listener
-from statistics_api.access.projects import new_project_cache
+from statistics_api.access.projects import new_project_caches
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration, report_key_usage
@@ -99,8 +99,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         administration = Administration(device_api)
-        keys, projects = new_key_cache(database), new_project_cache(database)
-        listener = new_listener(settings.dsn(SERVICE), keys, projects)
+        keys, known_projects = new_key_cache(database), new_project_caches(database)
+        listener = new_listener(settings.dsn(SERVICE), keys, known_projects)
         listener.start()
         usage = KeyUsage(partial(report_key_usage, administration))
         reporting = asyncio.create_task(usage.report_forever())
@@ -113,7 +113,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
-                "projects": projects,
+                "projects": known_projects,
             }
         finally:
             listener.stop()

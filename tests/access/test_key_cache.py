@@ -113,13 +113,13 @@ async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(datab
         with connected(database) as conn:
             revoke_key(conn, project, key_id(key))
         for other in ("key " + "0" * 12, "project 1 default", "key", "", "account 7", "project x y"):
-            forget_changed(other, keys=asked.cache, projects=asked.cache)
+            forget_changed(other, keys=asked.cache, projects=[])
         await asked.ask(key)
         assert asked.queries == 1
-        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=asked.cache)
+        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=[])
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
-        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=asked.cache)
+        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=[])
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
         assert asked.queries == 3
@@ -135,7 +135,7 @@ async def test_what_was_read_before_a_notification_is_not_remembered_after_it(da
             found = await read(wanted)
             with connected(database) as conn:
                 revoke_key(conn, project, key_id(key))
-            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=asked.cache)
+            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=[])
             return found
 
         asked.read = overtaken

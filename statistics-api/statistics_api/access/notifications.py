@@ -5,29 +5,30 @@ lost at any time, and does no harm.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from servicekit.database.listener import Listener
 from statistics_api.access.key_cache import KeyCache
-from statistics_api.access.queries import StoredKey
+from statistics_api.access.queries import Project, StoredKey
 
-# The triggers of schema 0008 send `key ID` or `project NUMBER KEY`.
+# The triggers of schema 0007 send `key ID` or `project NUMBER KEY`.
 CHANNEL = "access_changed"
 
 
-def new_listener(dsn: str, keys: KeyCache[StoredKey], projects: KeyCache[Any]) -> Listener:
+def new_listener(dsn: str, keys: KeyCache[StoredKey], projects: Sequence[KeyCache[Project]]) -> Listener:
     """Return a listener that is not started; what it receives is handled in the running event loop."""
     loop = asyncio.get_running_loop()
     forget = partial(forget_changed, keys=keys, projects=projects)
     return Listener(dsn, CHANNEL, lambda payload: loop.call_soon_threadsafe(forget, payload))
 
 
-def forget_changed(payload: str, *, keys: KeyCache[StoredKey], projects: KeyCache[Any]) -> None:
+def forget_changed(payload: str, *, keys: KeyCache[StoredKey], projects: Sequence[KeyCache[Project]]) -> None:
     """Forget what a notification names. One that a later release sends means nothing here."""
     match payload.split(" "):
         case ["key", key_id]:
             keys.forget(key_id)
         case ["project", number, project_key]:
-            projects.forget(project_key)
+            for cache in projects:
+                cache.forget_where(lambda project: project.project_key == project_key)
             keys.forget_where(lambda key: str(key.project_id) == number)

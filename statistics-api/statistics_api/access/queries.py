@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from limits import RateLimitItem, parse
 
@@ -18,6 +19,14 @@ PROJECTS = """
     SELECT project_id, project_key, timezone, apdex_threshold_ms
       FROM stats.project
      WHERE project_key = %(project_key)s
+"""
+
+PROJECTS_OF_MEMBER = """
+    SELECT project_id, project_key, timezone, apdex_threshold_ms
+      FROM stats.project
+      JOIN stats.project_member USING (project_id)
+     WHERE project_key = %(project_key)s
+       AND account_id = %(account_id)s
 """
 
 
@@ -51,6 +60,13 @@ def projects(lease: Lease, project_key: str) -> tuple[Project, ...]:
     """Return the project with this key, or none."""
     with lease.transaction() as conn:
         return tuple(fetch_all(conn, PROJECTS, {"project_key": project_key}, Project))
+
+
+def projects_of_member(lease: Lease, project_key: str, account_id: UUID) -> tuple[Project, ...]:
+    """Return the project with this key if the account is a member of it, or none."""
+    parameters = {"project_key": project_key, "account_id": str(account_id)}
+    with lease.transaction() as conn:
+        return tuple(fetch_all(conn, PROJECTS_OF_MEMBER, parameters, Project))
 
 
 def _stored_key(
