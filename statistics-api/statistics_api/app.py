@@ -61,6 +61,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(API_REQUESTS,),
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
+        direct_routes=api_requests.DIRECT_ROUTES,
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
@@ -99,8 +100,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         administration = Administration(device_api)
-        keys, known_projects = new_key_cache(database), new_project_caches(database)
-        listener = new_listener(settings.dsn(SERVICE), keys, known_projects)
+        keys, projects = new_key_cache(database), new_project_caches(database)
+        listener = new_listener(settings.dsn(SERVICE), keys, projects)
         listener.start()
         usage = KeyUsage(partial(report_key_usage, administration))
         reporting = asyncio.create_task(usage.report_forever())
@@ -113,7 +114,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
-                "projects": known_projects,
+                "projects": projects,
             }
         finally:
             listener.stop()

@@ -20,12 +20,13 @@ from statistics_api.access.credentials import Credential, credential_of
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.notifications import forget_changed
+from statistics_api.access.projects import ProjectCaches
 from tests.access.conftest import key_id
 from tests.access.key_commands import connected, create_key, create_project, revoke_key
 from tests.database import rows
 
 if TYPE_CHECKING:
-    from statistics_api.access.queries import StoredKey
+    from statistics_api.access.queries import Project, StoredKey
     from tests.servers import MigratedDatabase
 
 
@@ -106,6 +107,13 @@ async def test_a_key_is_read_once_in_30_seconds_and_revoked_within_them(database
     assert key_cache.KEPT_SECONDS == 30
 
 
+async def no_project(_: str) -> tuple[Project, ...]:
+    return ()
+
+
+NO_PROJECTS = ProjectCaches(KeyCache(no_project), KeyCache(no_project))
+
+
 async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(database: MigratedDatabase) -> None:
     project, key = make(database)
     async with world(database) as asked:
@@ -113,13 +121,13 @@ async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(datab
         with connected(database) as conn:
             revoke_key(conn, project, key_id(key))
         for other in ("key " + "0" * 12, "project 1 default", "key", "", "account 7", "project x y"):
-            forget_changed(other, keys=asked.cache, projects=[])
+            forget_changed(other, keys=asked.cache, projects=NO_PROJECTS)
         await asked.ask(key)
         assert asked.queries == 1
-        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=[])
+        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
-        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=[])
+        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=NO_PROJECTS)
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
         assert asked.queries == 3
@@ -135,7 +143,7 @@ async def test_what_was_read_before_a_notification_is_not_remembered_after_it(da
             found = await read(wanted)
             with connected(database) as conn:
                 revoke_key(conn, project, key_id(key))
-            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=[])
+            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
             return found
 
         asked.read = overtaken

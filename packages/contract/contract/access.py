@@ -67,7 +67,7 @@ class ApiKeyDraft(BaseModel):
 class ApiKeyChange(BaseModel):
     """The fields of a key that change. A field that is absent stays; null clears a rate limit."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"is_active": False}]})
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"name": "till 5"}]})
 
     name: ProjectName | None = None
     is_active: Annotated[bool, Field(strict=True)] | None = None
@@ -82,7 +82,7 @@ class ApiKeyChange(BaseModel):
 class Rotation(BaseModel):
     """For how long the old key stays valid, beside its successor."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"overlap_seconds": 3_600}]})
 
     overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=int(OVERLAP_MAX.total_seconds()))] = int(
         OVERLAP_DEFAULT.total_seconds()

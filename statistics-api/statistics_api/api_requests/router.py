@@ -45,11 +45,14 @@ from statistics_api.api_requests.questions import (
     series_question,
 )
 from statistics_api.api_requests.reader import MetricsReader
+from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
 from statistics_api.time_series.formats import CSV_RESPONSE, FORMAT_PARAMETER, wants_csv
 
 LARGE_BODIES = {"/api/v1/track/batch": BATCH_BYTES_MAX}
+# The direct route, which answers the ordinary requests of one of the routes below.
+DIRECT_ROUTES = (DirectRecording(API_REQUESTS, b"/api/v1/track", needs_key=True),)
 
 _METRICS = "/projects/{project_key}/metrics"
 _BATCH = [
