@@ -134,6 +134,7 @@ def test_every_body_example_can_be_posted(
         ("/api/v1/projects/{project_key}/members", "application/json"),
         ("/api/v1/projects/{project_key}/api-keys", "application/json"),
         ("/api/v1/projects/{project_key}/api-keys/{key_id}", "application/json"),
+        ("/api/v1/projects/{project_key}/api-keys/{key_id}/rotate", "application/json"),
         ("/administration/projects/{project_key}", "application/json"),
         ("/administration/projects/{project_key}/api-keys/{key_id}", "application/json"),
         ("/Log/auth", "application/json"),

@@ -83,6 +83,27 @@ def test_every_process_refuses_a_key_at_once(
     assert statuses(clients, other["key"]) == [200, 200]
 
 
+def test_every_process_forgets_a_member_at_once(
+    product: Product, clients: list[httpx2.Client], owner: Account, member: Account
+) -> None:
+    path = f"/{owner.project('Members')['project_key']}"
+    joined = created(owner.ask("POST", f"{path}/members", {"email": member.email}))
+
+    def figures() -> list[int]:
+        token = {"Authorization": f"Bearer {member.token}"}
+        return [each.get(f"/api/v1/projects{path}/metrics/summary", headers=token).status_code for each in clients]
+
+    assert figures() == [200, 200]
+    assert owner.ask("DELETE", f"{path}/members/{joined['account_id']}").status_code == 204
+    begun = time.monotonic()
+    while figures() != [404, 404]:
+        assert time.monotonic() < begun + AT_ONCE_SECONDS
+        time.sleep(0.05)
+    assert rows(
+        product.database, "SELECT count(*) FROM project_member WHERE account_id = %(a)s", {"a": joined["account_id"]}
+    ) == [(0,)]
+
+
 def test_a_lost_connection_that_listens_is_made_again(
     product: Product, clients: list[httpx2.Client], owner: Account
 ) -> None:

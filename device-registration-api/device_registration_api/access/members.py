@@ -21,7 +21,13 @@ INSERT = """
     VALUES (%(project_id)s, %(account_id)s::uuid, %(role)s, %(added_at)s)
     RETURNING added_at
 """
-DELETE = "DELETE FROM project_member WHERE project_id = %(project_id)s AND account_id = %(account_id)s::uuid"
+# The change of the project tells the public service's processes (NOTIFY), which remember members, too.
+DELETE = """
+    WITH removed AS (
+        DELETE FROM project_member
+         WHERE project_id = %(project_id)s AND account_id = %(account_id)s::uuid)
+    UPDATE project SET updated_at = %(now)s WHERE project_id = %(project_id)s
+"""
 MEMBERS = "SELECT account_id::text, role FROM project_member WHERE project_id = %(project_id)s"
 PROJECTS_OF_ACCOUNT = "SELECT count(*) FROM project_member WHERE account_id = %(account_id)s::uuid"
 
@@ -70,7 +76,7 @@ def remove_member(conn: Connection, project_key: str, member_id: UUID, account_i
         raise NotFound("Member not found")
     if not any(each is ProjectRole.OWNER for other, each in found.items() if other != member_id):
         raise Conflict("a project needs an owner: add another one first")
-    execute(conn, DELETE, {"project_id": project_id, "account_id": str(member_id)})
+    execute(conn, DELETE, {"project_id": project_id, "account_id": str(member_id), "now": clock.now()})
 
 
 def _members(conn: Connection, project_id: int) -> dict[UUID, ProjectRole]:

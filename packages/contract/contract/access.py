@@ -67,7 +67,7 @@ class ApiKeyDraft(BaseModel):
 class ApiKeyChange(BaseModel):
     """The fields of a key that change. A field that is absent stays; null clears a rate limit."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"is_active": False}]})
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"name": "till 5"}]})
 
     name: ProjectName | None = None
     is_active: Annotated[bool, Field(strict=True)] | None = None
