@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.settings import KeyringSettings
@@ -23,7 +24,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml
 EXAMPLES = {name: value or "" for name, value in dotenv_values(ROOT / ".env.example").items()}
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
-    "device-registration-api": [PrivateSettings, KeyringSettings],
+    "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
 }
@@ -48,7 +49,7 @@ def test_a_program_reads_every_variable_and_misses_none(service: str) -> None:
     fields = {name.upper(): field for each in READ_BY[service] for name, field in each.model_fields.items()}
     needed = {name for name, field in fields.items() if field.is_required()} - {"PORT"}
     assert needed <= set(environment(service))
-    assert set(environment(service)) <= {*fields, *PERSONAL.get(service, ())}
+    assert set(environment(service)) <= set(fields)
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -86,9 +87,10 @@ def test_an_example_is_refused_in_any_place_of_a_list_and_a_key_of_ones_own_is_n
         refuse_example_secrets("production", {"PERSONAL_KEKS": SecretStr(f"{own},{EXAMPLES['PERSONAL_KEKS']}")})
 
 
-def test_the_commands_of_personal_data_refuse_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERSONAL_KEKS", EXAMPLES["PERSONAL_KEKS"])
-    assert KeyringSettings().personal_keks is not None
+@pytest.mark.parametrize("name", ["PERSONAL_DB_PASSWORD", *KEYS])
+def test_the_private_service_refuses_each_example(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, EXAMPLES[name])
+    assert getattr(AccountSettings(), name.lower()) is not None
     monkeypatch.setenv("ENVIRONMENT", "production")
-    with pytest.raises(ValueError, match="PERSONAL_KEKS still has its example value"):
-        KeyringSettings()
+    with pytest.raises(ValueError, match=f"{name} still has its example value"):
+        AccountSettings()

@@ -38,8 +38,6 @@ SETTINGS: list[type[BaseSettings]] = [
     AccountSettings,
 ]
 OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_PORT"}
-# The private service reads them for accounts.
-OF_ACCOUNTS = {"PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS"}
 # How kubectl may call what the manifests call by its kind.
 KINDS = {
     "deployment": "Deployment",
@@ -216,7 +214,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
                 assert "required" in default, name
             elif isinstance(field.default, int | str) and field.default != "":
                 assert str(field.default) in default, name
-    assert set(shown) <= {name.upper() for kind in SETTINGS for name in kind.model_fields} | OF_COMPOSE | OF_ACCOUNTS
+    assert set(shown) <= {name.upper() for kind in SETTINGS for name in kind.model_fields} | OF_COMPOSE
 
 
 def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

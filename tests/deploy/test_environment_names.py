@@ -16,21 +16,19 @@ from tests.deploy.rendering import INSTALLATIONS, Document, environment, of_kind
 
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
-    # `rotate-keys` runs in its pods.
-    "device-registration-api": [PrivateSettings, AccountSettings, KeyringSettings],
+    # `rotate-keys` runs in its pods; AccountSettings has its settings.
+    "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
 }
 # For libpq, and inputs of kustomize that travel with the rest.
 NOT_OURS = {"PGSSLMODE", "DB_EGRESS_CIDR", "DB_MAX_CONNECTIONS"}
 LOGIN_OF_PERSONAL_DATA = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}
-# The private service reads them for accounts.
-OF_ACCOUNTS = {"PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS"}
 # Who gets what of personal data; URLs of databases that are elsewhere may be missing.
 PERSONAL = {
     "statistics-api": set[str](),
     "postgres": set[str](),
-    "device-registration-api": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS", *OF_ACCOUNTS},
+    "device-registration-api": {*AccountSettings.names()},
     "migrate": LOGIN_OF_PERSONAL_DATA,
     "maintain": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS"},
     "backup": {"PERSONAL_DB_USER", "PERSONAL_DATABASE_URL"},
@@ -63,7 +61,7 @@ def test_the_programs_read_every_variable_and_miss_none(installation: str, rende
         fields = dict(_fields(classes))
         needed = {each for each, field in fields.items() if field.is_required()}
         assert needed <= found[name], f"{name} would not start"
-        assert found[name] - NOT_OURS - (OF_ACCOUNTS & PERSONAL[name]) <= set(fields), f"{name} does not read them"
+        assert found[name] - NOT_OURS <= set(fields), f"{name} does not read them"
 
 
 @pytest.mark.parametrize("installation", INSTALLATIONS)

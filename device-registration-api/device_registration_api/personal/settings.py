@@ -29,10 +29,9 @@ class KeyringSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_example_secrets_in_production(self) -> Self:
-        refuse_example_secrets(
-            self.environment,
-            {"PERSONAL_DB_PASSWORD": self.personal_db_password, "PERSONAL_KEKS": self.personal_keks},
-        )
+        # Those of the classes below, too.
+        secrets = {name.upper(): value for name, value in self if isinstance(value, SecretStr)}
+        refuse_example_secrets(self.environment, secrets)
         return self
 
     def is_complete(self) -> bool:
