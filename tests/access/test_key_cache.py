@@ -111,6 +111,10 @@ async def no_project(_: str) -> tuple[Project, ...]:
     return ()
 
 
+async def no_key(_: str) -> tuple[StoredKey, ...]:
+    return ()
+
+
 NO_PROJECTS = ProjectCaches(KeyCache(no_project), KeyCache(no_project))
 
 
@@ -243,3 +247,21 @@ async def test_without_the_database_a_remembered_key_works_until_its_end_and_the
             await unreachable.ask(key)
         with pytest.raises(NotAuthenticated):
             await unreachable.ask("garbage")
+
+
+async def test_a_notification_ends_what_is_remembered_of_a_project_for_keys_and_for_members() -> None:
+    queries_of: list[str] = []
+
+    async def read(key: str) -> tuple[Project, ...]:
+        queries_of.append(key)
+        return (queries.Project(7, "shop-1", "UTC", 500),)
+
+    projects = ProjectCaches(KeyCache(read), KeyCache(read))
+    keys: KeyCache[StoredKey] = KeyCache(no_key)
+    for payload, queries_after in (("project 8 shop-2", 2), ("project 7 shop-1", 4)):
+        await projects.by_key.get("shop-1")
+        await projects.by_member.get("shop-1/an-account")
+        forget_changed(payload, keys=keys, projects=projects)
+        await projects.by_key.get("shop-1")
+        await projects.by_member.get("shop-1/an-account")
+        assert len(queries_of) == queries_after
