@@ -24,10 +24,12 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
-from statistics_api.access.projects import new_project_cache
+from statistics_api.access.key_usage import KeyUsage
+from statistics_api.access.notifications import new_listener
+from statistics_api.access.projects import new_project_caches
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
-from statistics_api.administration.client import Administration
+from statistics_api.administration.client import Administration, report_key_usage
 from statistics_api.api_requests import router as api_requests
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.reader import MetricsReader
@@ -59,6 +61,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(API_REQUESTS,),
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
+        direct_routes=api_requests.DIRECT_ROUTES,
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
@@ -91,32 +94,39 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
     kinds = [kind for family in families for kind in family.kinds]
     limit = _rate_limit(settings)
-    # The parser's callback cannot wait for the store of a shared limit: then every request passes the middleware.
-    is_direct = limit is None or not limit.is_shared
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         administration = Administration(device_api)
+        keys, projects = new_key_cache(database), new_project_caches(database)
+        listener = new_listener(settings.dsn(SERVICE), keys, projects)
+        listener.start()
+        usage = KeyUsage(partial(report_key_usage, administration))
+        reporting = asyncio.create_task(usage.report_forever())
         try:
             yield {
                 "gateways": gateways,
                 "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
-                "keys": new_key_cache(database),
+                "keys": keys,
+                "key_usage": usage,
                 "administration": administration,
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
-                "projects": new_project_cache(database),
+                "projects": projects,
             }
         finally:
+            listener.stop()
+            reporting.cancel()
             await asyncio.gather(
-                administration.close(), *(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values())
+                usage.report(),
+                administration.close(),
+                *(gateway.close(FLUSH_SECONDS_MAX) for gateway in gateways.values()),
             )
             await device_api.close()
             database.close()
-            if limit is not None:
-                await limit.close()
+            await limit.close()
 
     app = new_application(
         "Device statistics",
@@ -142,15 +152,14 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         log=RequestLog(SERVICE, as_json=log_format == "json"),
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
-            direct_routes=[route for family in families for route in family.direct_routes] if is_direct else [],
-            admit=None if limit is None else limit.admit,
+            # The parser's callback cannot wait for the store of a shared limit.
+            direct_routes=[route for family in families for route in family.direct_routes] if limit.is_direct else [],
+            admit=None if settings.rate_limit is None else limit.admit,
         ),
     )
 
 
-def _rate_limit(settings: Settings) -> RateLimit | None:
-    if settings.rate_limit is None:
-        return None
+def _rate_limit(settings: Settings) -> RateLimit:
     shared = None
     if settings.redis_url is not None:
         # All replicas have the same token; a digest of it has the length of a key.
@@ -159,10 +168,8 @@ def _rate_limit(settings: Settings) -> RateLimit | None:
     return RateLimit(settings.rate_limit, settings.trusted_proxies, shared)
 
 
-def _optional_middleware(settings: Settings, limit: RateLimit | None) -> list[MiddlewareFactory]:
-    chosen: list[MiddlewareFactory] = []
-    if limit is not None:
-        chosen.append(partial(RateLimitMiddleware, limit=limit, render=render))
+def _optional_middleware(settings: Settings, limit: RateLimit) -> list[MiddlewareFactory]:
+    chosen: list[MiddlewareFactory] = [partial(RateLimitMiddleware, limit=limit, render=render)]
     if settings.cors_origins:
         chosen.append(
             partial(

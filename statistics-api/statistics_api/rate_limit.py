@@ -1,4 +1,4 @@
-"""An optional limit on the requests of one client address."""
+"""Optional limits on the requests of one API key, and of one client address."""
 
 import re
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import headers
 from servicekit.http.paths import HEALTH_PATHS, route_path
 from servicekit.protocol.application import HeaderLines
+from statistics_api.access.key_limits import LimitedKey, asked_limit, remembered_limit
 from statistics_api.limiters import LocalLimiter, SharedLimiter
 
 Network = IPv4Network | IPv6Network
@@ -25,10 +26,13 @@ _FORWARDED = re.compile(
 
 
 class RateLimit:
-    """The limit of each client address; one per process, shared by the direct routes and the middleware."""
+    """The limits of a process, which the direct routes and the middleware share.
+
+    Each client address has one if there is a `rate`, and each API key if it has one of its own.
+    """
 
     def __init__(
-        self, rate: RateLimitItem, trusted_proxies: Sequence[Network], shared: SharedLimiter | None = None
+        self, rate: RateLimitItem | None, trusted_proxies: Sequence[Network], shared: SharedLimiter | None = None
     ) -> None:
         """With `shared`, only the middleware may ask: the store's answer takes longer than a parser's callback may."""
         self._rate = rate
@@ -37,9 +41,9 @@ class RateLimit:
         self._shared = shared
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other processes count the same requests."""
-        return self._shared is not None
+    def is_direct(self) -> bool:
+        """Whether the direct routes may ask: other processes do not count the requests of the same addresses."""
+        return self._rate is None or self._shared is None
 
     def admit(self, client: tuple[str, int] | None, lines: HeaderLines) -> HeaderLines:
         """Count one request in this process, with its socket address and its header lines.
@@ -49,13 +53,23 @@ class RateLimit:
         Raises:
             TooManyRequests: the client sends more requests than the rate allows.
         """
+        if self._rate is None:
+            return ()
         return self._local.hit(self._subject(client, lines), self._rate).header_lines()
 
     async def admit_shared(self, client: tuple[str, int] | None, lines: HeaderLines) -> HeaderLines:
         """Do the same in the store that all processes share, if there is one."""
-        if self._shared is None:
-            return self.admit(client, lines)
-        return (await self._shared.hit(self._subject(client, lines), self._rate)).header_lines()
+        if self._rate is None:
+            return ()
+        return await self._hit(self._subject(client, lines), self._rate)
+
+    async def admit_key(self, key: LimitedKey) -> HeaderLines:
+        """Count one request with an API key in the same way. Raises TooManyRequests."""
+        return await self._hit(f"key:{key.key_id}", key.rate)
+
+    async def _hit(self, subject: str, rate: RateLimitItem) -> HeaderLines:
+        limiter = self._local.hit(subject, rate) if self._shared is None else await self._shared.hit(subject, rate)
+        return limiter.header_lines()
 
     async def close(self) -> None:
         """Close the connections to the store."""
@@ -68,7 +82,12 @@ class RateLimit:
 
 
 class RateLimitMiddleware:
-    """Refuses with 429 the requests of a client beyond its rate, and tells it with each response where it stands."""
+    """Refuses with 429 the requests beyond a rate, and tells the client with each response where it stands.
+
+    The limit of an API key comes first: a request that it refuses is not counted for the client's address, which others
+    may have, too. A key that is not remembered comes second, because the database is asked for it: whoever invents keys
+    must not be able to do that more often than the address may.
+    """
 
     def __init__(self, app: ASGIApp, *, limit: RateLimit, render: Renderer) -> None:
         self._app = app
@@ -81,9 +100,13 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            lines = await self._limit.admit_shared(scope["client"], scope["headers"])
+            lines = await self._admit(scope)
         except TooManyRequests as refusal:
             await self._render(scope, refusal)(scope, receive, send)
+            return
+
+        if not lines:
+            await self._app(scope, receive, send)
             return
 
         async def send_with_allowance(message: Message) -> None:
@@ -92,6 +115,14 @@ class RateLimitMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_with_allowance)
+
+    async def _admit(self, scope: Scope) -> HeaderLines:
+        key = remembered_limit(scope)
+        of_key = None if key is None else await self._limit.admit_key(key)
+        of_client = await self._limit.admit_shared(scope["client"], scope["headers"])
+        if key is None and (key := await asked_limit(scope)) is not None:
+            of_key = await self._limit.admit_key(key)
+        return of_client if of_key is None else of_key
 
 
 def client_network(scope: Scope, trusted_proxies: Sequence[Network]) -> str:

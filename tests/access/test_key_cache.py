@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,12 +18,15 @@ from servicekit.process import clock
 from statistics_api.access import key_cache, queries
 from statistics_api.access.credentials import Credential, credential_of
 from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.key_usage import KeyUsage
+from statistics_api.access.notifications import forget_changed
+from statistics_api.access.projects import ProjectCaches
 from tests.access.conftest import key_id
 from tests.access.key_commands import connected, create_key, create_project, revoke_key
 from tests.database import rows
 
 if TYPE_CHECKING:
-    from statistics_api.access.queries import StoredKey
+    from statistics_api.access.queries import Project, StoredKey
     from tests.servers import MigratedDatabase
 
 
@@ -34,17 +37,24 @@ class World:
         self.now = 1_000.0
         self.queries = 0
         self._database = database
-        self.cache = KeyCache(self._read, lambda: self.now)
+        self.read: Callable[[str], Awaitable[tuple[StoredKey, ...]]] = self._read
+        self.cache = KeyCache(self._current_read, lambda: self.now)
+
+    async def _current_read(self, key: str) -> tuple[StoredKey, ...]:
+        return await self.read(key)
 
     async def _read(self, key: str) -> tuple[StoredKey, ...]:
         self.queries += 1
         return await self._database.run(lambda lease: queries.keys(lease, key), 3.0)
 
+    async def _report(self, _: bytes) -> None:
+        raise AssertionError
+
     async def ask(self, key: str) -> Credential:
         scope = {
             "type": "http",
             "headers": [(b"x-api-key", key.encode())],
-            "state": {"keys": self.cache},
+            "state": {"keys": self.cache, "key_usage": KeyUsage(self._report)},
         }
         return await credential_of(Request(scope), Scope.READ)
 
@@ -95,6 +105,52 @@ async def test_a_key_is_read_once_in_30_seconds_and_revoked_within_them(database
             await asked.ask(key)
         assert asked.queries == 2
     assert key_cache.KEPT_SECONDS == 30
+
+
+async def no_project(_: str) -> tuple[Project, ...]:
+    return ()
+
+
+NO_PROJECTS = ProjectCaches(KeyCache(no_project), KeyCache(no_project))
+
+
+async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(database: MigratedDatabase) -> None:
+    project, key = make(database)
+    async with world(database) as asked:
+        asked_for = await asked.ask(key)
+        with connected(database) as conn:
+            revoke_key(conn, project, key_id(key))
+        for other in ("key " + "0" * 12, "project 1 default", "key", "", "account 7", "project x y"):
+            forget_changed(other, keys=asked.cache, projects=NO_PROJECTS)
+        await asked.ask(key)
+        assert asked.queries == 1
+        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(key)
+        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=NO_PROJECTS)
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(key)
+        assert asked.queries == 3
+
+
+async def test_what_was_read_before_a_notification_is_not_remembered_after_it(database: MigratedDatabase) -> None:
+    project, key = make(database)
+    async with world(database) as asked:
+        read = asked.read
+
+        async def overtaken(wanted: str) -> tuple[StoredKey, ...]:
+            asked.read = read
+            found = await read(wanted)
+            with connected(database) as conn:
+                revoke_key(conn, project, key_id(key))
+            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
+            return found
+
+        asked.read = overtaken
+        await asked.ask(key)  # it began before the key was revoked
+        with pytest.raises(NotAuthenticated):
+            await asked.ask(key)
+        assert asked.queries == 2
 
 
 async def test_the_30_seconds_begin_with_the_query(database: MigratedDatabase) -> None:

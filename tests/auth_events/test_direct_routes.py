@@ -45,7 +45,7 @@ def same(direct: httpx2.Response, long: httpx2.Response) -> None:
 
 
 def is_direct(route: DirectRoute[Any], headers: Mapping[bytes, bytes], payload: bytes) -> bool:
-    return route.read(headers, payload) is not None
+    return route.read(headers, payload, {}) is not None
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

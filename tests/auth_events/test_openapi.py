@@ -188,6 +188,8 @@ def test_the_public_document_offers_an_api_key_wherever_one_is_read(public: http
     for _, path, operation in operations(public):
         keys: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
+        if "/metrics" in path:
+            expected = [*keys, {"accountToken": []}]
         if path.startswith(("/api/v1/auth/", "/api/v1/users/")):
             expected = [{"accountToken": []}] if path.endswith("/me") else None
         if path.startswith("/api/v1/projects") and "/metrics" not in path:

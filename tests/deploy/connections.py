@@ -10,8 +10,9 @@ from tests.deploy.rendering import Document, environment, named, of_kind, pods
 SUPERUSER_RESERVED = 3
 # And a handful for operators with psql.
 RESERVED = SUPERUSER_RESERVED + 10
-# Of a process of the private service: the pools of `personal` and `keyring`, and one for the peppers.
-PERSONAL_DATA = 2 * CONNECTIONS_MAX + 1
+# What a process has beside its pool: in the public service one that listens for changes of keys; in the private one the
+# pools of `personal` and `keyring`, and one for the peppers.
+BESIDE_THE_POOL = {"statistics-api": 1, "device-registration-api": 2 * CONNECTIONS_MAX + 1}
 
 
 class Share(NamedTuple):
@@ -32,8 +33,7 @@ def shares(documents: list[Document]) -> list[Share]:
             most = int(named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"])
             surge = int(named(documents, "Deployment", pod.name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
             workers = int(own.get("WORKERS", {"value": 1})["value"])
-            pool = int(own["DB_CONNECTIONS_MAX"]["value"])
-            pool += PERSONAL_DATA if pod.name == "device-registration-api" else 0
+            pool = int(own["DB_CONNECTIONS_MAX"]["value"]) + BESIDE_THE_POOL[pod.name]
             pieces = f"({most} + {surge} surge + {most} leaving) x {workers} worker"
             table.append(Share(pod.name, pieces, pool, (2 * most + surge) * workers * pool))
         elif pod.kind in {"Job", "CronJob"}:

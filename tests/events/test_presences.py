@@ -1,14 +1,12 @@
 """Distinct numbers, from two writers at once with late and repeated days, against count(DISTINCT) over the facts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import psycopg2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +15,8 @@ from uuid_utils import uuid7
 from contract.api_requests.columns import ApiRequestColumns
 from device_registration_api.api_requests.commands import new_table
 from device_registration_api.events import idempotency
-from device_registration_api.events.projects import LocalDays
+from device_registration_api.events.local_days import LocalDays
+from device_registration_api.events.presences import Presences
 from device_registration_api.events.recording import record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
@@ -25,7 +24,8 @@ from servicekit.database.commit import repeat_until_known
 from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
-from statistics_api.api_requests.distinct import Distinct, distinct_consumers
+from statistics_api.api_requests.covers import Part, Period
+from statistics_api.api_requests.queries import whole
 from tests.maintenance.rounds import as_administrator, verify
 from tests.servers import Cluster, MigratedDatabase
 
@@ -35,6 +35,11 @@ PRESENT = st.tuples(st.integers(0, 4), st.integers(0, 12 * 24))
 STEPS = st.lists(st.tuples(st.booleans(), st.lists(PRESENT, min_size=1, max_size=6)), max_size=5)
 
 NEW_PROJECT = "INSERT INTO project (name, project_key, timezone) VALUES ('p', %(key)s, %(zone)s) RETURNING project_id"
+NEW = """
+    SELECT coalesce(sum(present_count), 0)::int FROM stats.api_request_distinct
+     WHERE project_id = %(project_id)s AND segment = 0 AND day >= %(first)s AND day < %(end)s
+       AND previous_day = '-infinity'
+"""
 EXPECTED = """
     WITH seen AS (SELECT DISTINCT consumer, (occurred_at AT TIME ZONE %(zone)s)::date AS day
                     FROM api_request WHERE project_id = %(project_id)s AND consumer IS NOT NULL)
@@ -45,22 +50,25 @@ EXPECTED = """
 """
 
 
+def dsn_of(env: Mapping[str, str]) -> str:
+    return dsn(
+        host=env["DB_HOST"],
+        port=int(env["DB_PORT"]),
+        name=env["DB_NAME"],
+        user=env["DB_USER"],
+        password=env["DB_PASSWORD"],
+        application="presences",
+    )
+
+
 class Writer:
     """One process's table and connections, in a slot of its own."""
 
-    def __init__(self, database: MigratedDatabase, slot: int) -> None:
-        env = database.writer_env
-        self.table: EventTable[ApiRequestColumns] = new_table()
+    def __init__(self, database: MigratedDatabase, slot: int, presences: Presences | None = None) -> None:
+        self.table: EventTable[ApiRequestColumns] = new_table(presences)
         self.slot = slot
         self.database = Database(
-            dsn(
-                host=env["DB_HOST"],
-                port=int(env["DB_PORT"]),
-                name=env["DB_NAME"],
-                user=env["DB_USER"],
-                password=env["DB_PASSWORD"],
-                application="presences",
-            ),
+            dsn_of(database.writer_env),
             connections_max=2,
             wait_seconds_max=5.0,
             prepare=[*idempotency.PREPARED, *self.table.prepared()],
@@ -115,10 +123,25 @@ def rows_of(project_id: int, events: Sequence[tuple[str | None, datetime]]) -> R
     )
 
 
-def distinct(world: World, project_id: int, first: date, end: date) -> Distinct:
-    env = world.database.reader_env
-    with closing(psycopg2.connect(world.database.admin_url, user=env["DB_USER"], password=env["DB_PASSWORD"])) as conn:
-        return distinct_consumers(conn, project_id, first, end)
+class Distinct(NamedTuple):
+    """The number of different consumers, and of those among them who were never seen before."""
+
+    total: int
+    new: int
+
+
+def distinct(database: MigratedDatabase, project_id: int, first: date, end: date) -> Distinct:
+    """What the summary says of the days from `first` until before `end`, and what its view knows beside."""
+    env = database.reader_env
+    start = datetime.combine(first, time(), UTC)
+    reader = Database(dsn_of(env), connections_max=1, wait_seconds_max=5.0, read_only=True)
+    try:
+        days = (first, end - timedelta(days=1))
+        found = whole(Lease(reader), project_id, [Part(Period.DAY, start, start)], days, exact=False)
+    finally:
+        reader.close()
+    [(new,)] = as_administrator(database, NEW, project_id=project_id, first=first, end=end)
+    return Distinct(found.consumers, new)
 
 
 @settings(max_examples=25, deadline=None)
@@ -151,7 +174,7 @@ def test_any_range_has_the_exact_number_whatever_the_order(
     for first in {date(2026, 11, 16) + timedelta(days=skipped), date(2026, 11, 1)}:
         end = first + timedelta(days=length)
         [expected] = as_administrator(world.database, EXPECTED, project_id=project_id, zone=zone, first=first, end=end)
-        assert distinct(world, project_id, first, end) == expected
+        assert distinct(world.database, project_id, first, end) == expected
     assert verify(world.database).drifts == []
 
 
@@ -165,8 +188,8 @@ def test_new_days_of_one_consumer_in_both_writers_at_once(world: World) -> None:
             for writer, order in zip(world.writers, (days[::2], days[::-1][::2]), strict=True)
         ]:
             work.result()
-    assert distinct(world, project_id, date(2026, 11, 2), date(2026, 11, 30)) == (1, 1)
-    assert distinct(world, project_id, date(2026, 11, 20), date(2026, 11, 21)) == (1, 0)
+    assert distinct(world.database, project_id, date(2026, 11, 2), date(2026, 11, 30)) == (1, 1)
+    assert distinct(world.database, project_id, date(2026, 11, 20), date(2026, 11, 21)) == (1, 0)
     assert verify(world.database).drifts == []
 
 
@@ -179,15 +202,48 @@ def test_a_new_time_zone_counts_from_then_on(world: World) -> None:
     )
     # This process has not read the project's settings before.
     world.writers[1].write(project_id, [(False, [("b", evening)])])
-    assert distinct(world, project_id, date(2026, 11, 20), date(2026, 11, 21)) == (1, 1)
-    assert distinct(world, project_id, date(2026, 11, 21), date(2026, 11, 22)) == (1, 1)
+    assert distinct(world.database, project_id, date(2026, 11, 20), date(2026, 11, 21)) == (1, 1)
+    assert distinct(world.database, project_id, date(2026, 11, 21), date(2026, 11, 22)) == (1, 1)
     assert verify(world.database).drifts == []
 
 
 def test_a_zone_that_this_process_does_not_know_loses_no_event(world: World) -> None:
     project_id = world.new_project("Mars/Olympus")
     world.writers[0].write(project_id, [(False, [("a", LAST)])])
-    assert distinct(world, project_id, LAST.date(), LAST.date() + timedelta(days=1)) == (1, 1)
+    assert distinct(world.database, project_id, LAST.date(), LAST.date() + timedelta(days=1)) == (1, 1)
+
+
+def test_a_project_that_is_being_deleted_has_no_drift(world: World) -> None:
+    """Its rows leave table by table."""
+    project_id = world.new_project("UTC")
+    world.writers[0].write(project_id, [(False, [("a", LAST)])])
+    deleting = """
+        UPDATE project SET deleted_at = now() WHERE project_id = %(id)s;
+        DELETE FROM api_request_distinct WHERE project_id = %(id)s
+    """
+    as_administrator(world.database, deleting, id=project_id)
+    assert verify(world.database).drifts == []
+    as_administrator(world.database, "DELETE FROM api_request_presence WHERE project_id = %(id)s", id=project_id)
+    assert verify(world.database).drifts == []
+
+
+def test_segments_are_counted_apart(world: World) -> None:
+    """As a kind declares them whose different ones are asked for by a part of its events, too."""
+    by_class = Presences("api_request", "consumers", lambda columns: [each // 100 for each in columns.status_codes])
+    writer = Writer(world.database, 2, by_class)
+    project_id = world.new_project("UTC")
+    for days, status, who in ((3, 200, "a"), (1, 500, "a"), (0, 200, "a"), (0, 200, "b"), (2, 500, "a")):
+        rows = rows_of(project_id, [(who, LAST - timedelta(days=days)), (None, LAST)])
+        rows.columns.status_codes[0] = status
+        writer.write_rows(rows)
+    writer.database.close()
+    stored = """
+        SELECT segment, sum(present_count)::int FROM api_request_distinct
+         WHERE project_id = %(project_id)s AND day >= '2026-11-27' AND previous_day < '2026-11-27'
+         GROUP BY 1 ORDER BY 1
+    """
+    assert as_administrator(world.database, stored, project_id=project_id) == [(0, 2), (2, 2), (5, 1)]
+    assert verify(world.database).drifts == []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from psycopg2 import errors
 from device_registration_api.maintenance import project_retention, verify_counts
 from device_registration_api.maintenance.catalogue import read_fact_tables
 from device_registration_api.maintenance.project_retention import retain_projects
-from statistics_api.api_requests.distinct import distinct_consumers
-from tests.events.test_presences import Writer, rows_of
+from tests.events.test_presences import Writer, distinct, rows_of
 from tests.maintenance.rounds import RECORD, as_administrator, as_writer, run_round, verify
 from tests.servers import MigratedDatabase
 
@@ -110,9 +109,8 @@ def test_distinct_consumers_stay_when_their_rows_leave(database: MigratedDatabas
     as_administrator(database, "UPDATE project SET retention_days = 5 WHERE project_id = 1")
     run_round(database)
     assert as_administrator(database, "SELECT count(*)::int FROM api_request") == [(1,)]
-    with closing(psycopg2.connect(database.admin_url)) as conn:
-        assert distinct_consumers(conn, FIRST, date(2020, 1, 1), date(2040, 1, 1)) == (2, 2)
-        assert distinct_consumers(conn, FIRST, NOW.date(), date(2040, 1, 1)) == (1, 0)
+    assert distinct(database, FIRST, date(2020, 1, 1), date(2040, 1, 1)) == (2, 2)
+    assert distinct(database, FIRST, NOW.date(), date(2040, 1, 1)) == (1, 0)
     assert verify(database).drifts == []
 
 
@@ -135,4 +133,4 @@ def test_facts_of_many_groups_are_printed_as_one_line_a_project(
     assert ["1", "0", "none", "0", "0"] in printed  # the fastest
     as_administrator(database, "UPDATE api_request_day SET event_count = event_count + 1 WHERE latency_cell = 1")
     [drift] = verify(database).drifts
-    assert drift == "api_request, project 1, 2, 1: days 2, facts + retired 1 (+1)"
+    assert drift == "api_request, project 1, 1: days 2, facts + retired 1 (+1)"

@@ -39,6 +39,13 @@ async def test_all_processes_have_one_pepper_a_day(apart: Apart) -> None:
     assert found[0] is not None
     assert len(found[0]) == 32
     assert [bytes(secret) for (secret,) in apart.rows("keyring", STORED)] == [found[0]]
+    # Each has asked for today, and keeps no connection until tomorrow.
+    kept = "SELECT count(*)::int FROM pg_stat_activity WHERE datname LIKE '%_keyring' AND application_name = 'test'"
+    for _ in range(100):  # the server notices a little later
+        if apart.rows("keyring", kept) == [(0,)]:
+            break
+        await asyncio.sleep(0.1)
+    assert apart.rows("keyring", kept) == [(0,)]
 
 
 async def test_a_pepper_is_read_once_a_day(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ class DirectRecord:
     method = b"POST"
     path = b"/direct"
 
-    def read(self, _: Mapping[bytes, bytes], payload: bytes) -> Work | None:
+    def read(self, _: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any]) -> Work | None:
         try:
             value = from_json(payload)
         except ValueError:
@@ -113,7 +113,7 @@ class DirectCount:
     method = b"GET"
     path = b"/direct/count"
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> Work | None:
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any]) -> Work | None:
         name, _, how = payload.partition(b"=")
         if payload and (name != b"how" or not how.isalpha()):
             return None

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn import zxcvbn
 
+from device_registration_api.accounts import strength
 from servicekit.errors import Overloaded
 
 # With these, one hash takes 19 MiB and some 40 ms. The library's defaults take 64 MiB and 200 ms.
@@ -16,9 +16,6 @@ MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
 AT_ONCE_MAX = 2
 WAITING_MAX = 16
 WAIT_SECONDS_MAX = 2.0
-SCORE_MIN = 3
-# The estimator raises an error for longer passwords, and takes 25 ms at this length.
-_ESTIMATED_CHARACTERS = 72
 
 Result = TypeVar("Result")
 
@@ -64,22 +61,8 @@ class Passwords:
         return await self._run(compare)
 
     async def weakness(self, password: str, known: Sequence[str]) -> str | None:
-        """Return what makes the password weak and what to do, or None if it is strong enough.
-
-        `known` is what an attacker may know of its owner.
-        """
-
-        def estimate() -> str | None:
-            found = zxcvbn(password[:_ESTIMATED_CHARACTERS], user_inputs=list(known))
-            if found["score"] >= SCORE_MIN:
-                return None
-            feedback = found["feedback"]
-            advice = [feedback["warning"], *feedback["suggestions"]]
-            return " ".join(
-                ["The password is too easy to guess.", *(f"{each.rstrip('.')}." for each in advice if each)]
-            )
-
-        return await self._run(estimate)
+        """Return what `strength.weakness` does."""
+        return await self._run(lambda: strength.weakness(password, known))
 
     def close(self) -> None:
         """Wait for the work that is under way."""

@@ -124,7 +124,7 @@ ROLLUPS = (
 )
 
 
-def new_table() -> EventTable[ApiRequestColumns]:
+def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumns]:
     """Return the declaration, with a memory of its own of endpoints and consumers."""
     return EventTable(
         "api_requests",
@@ -145,7 +145,7 @@ def new_table() -> EventTable[ApiRequestColumns]:
         read_rows=READ_ROWS,
         arrive=hash_addresses,
         complete=Endpoints().complete,
-        presences=Presences("api_request", "consumers"),
+        presences=presences or Presences("api_request", "consumers"),
     )
 
 

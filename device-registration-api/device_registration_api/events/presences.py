@@ -6,13 +6,13 @@ becomes the previous day of the later one.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, TypeVar
 
 from contract.delivery import Columns
 from device_registration_api.events.json_parameter import as_json
-from device_registration_api.events.projects import LocalDays, Projects
+from device_registration_api.events.projects import Projects
 from device_registration_api.events.rows import ProjectSettings, Rows
 from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
@@ -31,6 +31,8 @@ _SENT: LiteralString = """
                           AND p.digest = sent.digest AND p.day = sent.day)
 """
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 class Presence(NamedTuple):
     """Someone, in the client's own words, on a day of the project's zone."""
@@ -44,12 +46,16 @@ class Presence(NamedTuple):
 class Presences:
     """What a kind declares to have its different ones counted: the column that says who is present.
 
-    A kind may have segments beside that of all events; the catalogue (init.sql, section 5) names the same column.
+    The catalogue (init.sql, section 5) names the same column.
     """
 
-    def __init__(self, fact: LiteralString, field: str) -> None:
-        """`field` is a list of the kind's `EventColumns`; None in it is nobody."""
+    def __init__(self, fact: LiteralString, field: str, segments: Callable[[Any], Sequence[int]] | None = None) -> None:
+        """`field` is a list of the kind's `EventColumns`; None in it is nobody.
+
+        `segments` returns the segment of each event, from 1: the different ones of each are counted apart, too.
+        """
         self._field = field
+        self._segments = segments
         self._projects = Projects()
         # What this process has committed. Presences are not deleted while their project records events.
         self._known: set[Presence] = set()
@@ -68,7 +74,15 @@ class Presences:
 
     def unknown(self, rows: Rows[Columns]) -> Collection[Presence]:
         """Return the presences of the rows that this process has not committed yet."""
-        sent = _presences(rows, getattr(rows.columns, self._field))
+        whos = getattr(rows.columns, self._field)
+        sent = {Presence(project_id, ALL_EVENTS, who, day) for project_id, who, day in _seen(rows, whos)}
+        if self._segments is not None:
+            # As if each segment's events had names of their own.
+            apart = [
+                None if who is None else (segment, who)
+                for segment, who in zip(self._segments(rows.columns), whos, strict=True)
+            ]
+            sent |= {Presence(project_id, segment, who, day) for project_id, (segment, who), day in _seen(rows, apart)}
         return sent - self._known
 
     def statements(
@@ -98,19 +112,18 @@ def _row(presence: Presence, project: ProjectSettings) -> dict[str, object]:
     return {"project_id": project_id, "segment": segment, "digest": digest, "day": day}
 
 
-def _presences(rows: Rows[Any], whos: Sequence[str | None]) -> set[Presence]:
+def _seen(rows: Rows[Any], names: Sequence[Name | None]) -> Iterable[tuple[int, Name, date]]:
+    """Return project, name and day of all rows that have a name, each at least once."""
     if isinstance(rows.project_ids, Repeated) and isinstance(rows.received_at, Repeated) and not rows.occurred_at:
         # A batch without times: no Python code runs per row.
         project_id = rows.project_ids.value
-        day = LocalDays(rows.projects[project_id].zone).day_of(rows.received_at.value)
-        return {Presence(project_id, ALL_EVENTS, who, day) for who in set(whos) if who is not None}
-    days = {project_id: LocalDays(settings.zone) for project_id, settings in rows.projects.items()}
-    sent = {
-        (project_id, who, days[project_id].day_of(at))
-        for project_id, who, at in zip(rows.project_ids, whos, rows.happened_at(), strict=True)
-        if who is not None
+        day = rows.projects[project_id].days.day_of(rows.received_at.value)
+        return [(project_id, name, day) for name in set(names) if name is not None]
+    return {
+        (project_id, name, rows.projects[project_id].days.day_of(at))
+        for project_id, name, at in zip(rows.project_ids, names, rows.happened_at(), strict=True)
+        if name is not None
     }
-    return {Presence(project_id, ALL_EVENTS, who, day) for project_id, who, day in sent}
 
 
 def _lock_statement(fact: LiteralString) -> LiteralString:

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from datetime import time as time_of_day
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from contract.delivery import Columns
+from device_registration_api.events.local_days import LocalDays
 from device_registration_api.events.rows import ProjectSettings, Rows
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
@@ -59,35 +59,14 @@ class Projects:
         return replace(rows, projects=found)
 
 
-class LocalDays:
-    """The days of one time zone. The day that was asked for last is answered without the zone's rules."""
-
-    def __init__(self, zone: tzinfo) -> None:
-        self._zone = zone
-        self._begins = self._ends = 0.0
-        self._day = date.min
-
-    def day_of(self, at: datetime) -> date:
-        """Return the day of an instant in the zone."""
-        timestamp = at.timestamp()
-        if not self._begins <= timestamp < self._ends:
-            self._day = at.astimezone(self._zone).date()
-            self._begins = self._start(self._day)
-            self._ends = self._start(self._day + timedelta(days=1))
-        return self._day
-
-    def _start(self, day: date) -> float:
-        return datetime.combine(day, time_of_day(), self._zone).timestamp()
-
-
 def _read(lease: Lease, project_ids: list[int]) -> Mapping[int, ProjectSettings]:
     with lease.transaction() as conn:
         stored = fetch_all(conn, READ, {"project_ids": project_ids}, _stored)
-    return dict.fromkeys(project_ids, ProjectSettings(UTC, b"")) | dict(stored)
+    return dict.fromkeys(project_ids, ProjectSettings(LocalDays(UTC), b"")) | dict(stored)
 
 
 def _stored(project_id: int, timezone: str, presence_key: memoryview) -> tuple[int, ProjectSettings]:
-    return project_id, ProjectSettings(_zone(timezone), bytes(presence_key))
+    return project_id, ProjectSettings(LocalDays(_zone(timezone)), bytes(presence_key))
 
 
 def _zone(name: str) -> tzinfo:

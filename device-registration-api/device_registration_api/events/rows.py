@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Generic, NamedTuple, Self, TypeVar
 
@@ -14,6 +14,7 @@ from contract.delivery import (
     concatenate_sparse,
     select_sparse,
 )
+from device_registration_api.events.local_days import LocalDays
 from servicekit.database.copy_encoding import NumberedUuids, Repeated
 
 Value = TypeVar("Value")
@@ -28,9 +29,9 @@ class FactKey(NamedTuple):
 
 
 class ProjectSettings(NamedTuple):
-    """The time zone of a project's days, and the key of its digests."""
+    """The days of a project's time zone, and the key of its digests."""
 
-    zone: tzinfo
+    days: LocalDays
     presence_key: bytes
 
 

@@ -58,6 +58,11 @@ class FactTable(NamedTuple):
         return [Measure("event_count", Aggregate.SUM), *sums, *extremes]
 
     @property
+    def has_many_groups(self) -> bool:
+        """Whether the facts are counted by more than the project and one column."""
+        return len(self.group_columns) > 2  # noqa: PLR2004
+
+    @property
     def shortest(self) -> str:
         """The rollup from which all events are summed soonest."""
         return next(each for each in _SOONEST_FIRST if each in self.rollups)

@@ -63,8 +63,6 @@ _TOGETHER: Mapping[Aggregate, Callable[[Sequence[Decimal]], Decimal]] = {
     Aggregate.MIN: min,
     Aggregate.MAX: max,
 }
-# The project, and one more.
-GROUP_COLUMNS_MAX = 2
 
 
 class Counts(NamedTuple):
@@ -148,8 +146,8 @@ def printed(counts: Sequence[Counts]) -> str:
         tables.setdefault((each.title, tuple(each.group_columns)), []).append(each)
     return "\n".join(
         line
-        for (title, group_columns), rows in tables.items()
-        for line in (title, *_aligned(rows if len(group_columns) <= GROUP_COLUMNS_MAX else _by_project(rows)))
+        for (title, _), rows in tables.items()
+        for line in (title, *_aligned(_by_project(rows) if rows[0].table.has_many_groups else rows))
     )
 
 

@@ -15,19 +15,21 @@ FACTS_OF_NOBODY = sql.SQL("""
               FROM {facts}
              WHERE {who} IS NOT NULL) AS seen
       LEFT JOIN project USING (project_id)
-     WHERE NOT EXISTS (
+     WHERE deleted_at IS NULL AND NOT EXISTS (
            SELECT FROM {presence} AS p
             WHERE p.project_id = seen.project_id AND p.segment = 0 AND p.day BETWEEN seen.day - 1 AND seen.day + 1
               AND p.digest = substr(sha256(coalesce(presence_key, '') || convert_to(who, 'UTF8')), 1, 16))
      GROUP BY project_id
      ORDER BY project_id
 """)
+# The rows of a project that is being deleted leave table by table.
+IS_THERE = sql.SQL("project_id NOT IN (SELECT project_id FROM project WHERE deleted_at IS NOT NULL)")
 WRONG_PREVIOUS_DAYS = sql.SQL("""
     SELECT project_id, count(*)
       FROM (SELECT project_id, previous_day,
                    lag(day, 1, '-infinity') OVER (PARTITION BY project_id, segment, digest ORDER BY day) AS expected
               FROM {presence}) AS placed
-     WHERE previous_day <> expected
+     WHERE previous_day <> expected AND {is_there}
      GROUP BY project_id
      ORDER BY project_id
 """)
@@ -36,6 +38,7 @@ WRONG_DISTINCT = sql.SQL("""
       FROM (SELECT project_id, segment, day, previous_day, present_count AS counted, 0 AS found FROM {distinct}
              UNION ALL
             SELECT project_id, segment, day, previous_day, 0, 1 FROM {presence}) AS both_ways
+     WHERE {is_there}
      GROUP BY project_id, segment, day, previous_day
     HAVING sum(counted) <> sum(found)
      ORDER BY project_id, segment, day, previous_day
@@ -51,6 +54,7 @@ def presence_drifts(conn: Connection, table: FactTable) -> Iterator[str]:
         "who": sql.Identifier(table.presence_column),
         "presence": table.table("presence"),
         "distinct": table.table("distinct"),
+        "is_there": IS_THERE,
     }
     for project_id, count in fetch_all(conn, FACTS_OF_NOBODY.format(**names), {}, lambda *row: row):
         yield f"{table.fact}, project {project_id}: {count} of those in the facts were present on no day"

@@ -73,6 +73,7 @@ class DailyPeppers:
                 _log.warning("the keyring cannot be used: addresses of clients are recorded without a hash until then")
             self._is_away = True
             return None
+        database.close_idle()  # the next use is tomorrow
         if self._is_away:
             _log.info("the keyring can be used again: addresses of clients are hashed")
         self._is_away = False

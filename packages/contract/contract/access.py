@@ -82,7 +82,7 @@ class ApiKeyChange(BaseModel):
 class Rotation(BaseModel):
     """For how long the old key stays valid, beside its successor."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"overlap_seconds": 3_600}]})
 
     overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=int(OVERLAP_MAX.total_seconds()))] = int(
         OVERLAP_DEFAULT.total_seconds()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 
@@ -14,13 +14,14 @@ from servicekit.errors import Forbidden, NotAuthenticated, NotConfigured
 from servicekit.process import clock
 from statistics_api.access import queries
 from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
 from statistics_api.access.tokens import Tokens
 
 READ_SECONDS_MAX = 3.0
-_CREDENTIAL_HEADERS = frozenset({KEY_HEADER, AUTHORIZATION})
+_BEARER = b"Bearer "
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
 _MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
@@ -35,11 +36,6 @@ class Credential(NamedTuple):
 
 
 _WITHOUT_KEY = Credential(DEFAULT_PROJECT_ID, frozenset({Scope.INGEST, Scope.READ}), None)
-
-
-def has_credential(header_map: Mapping[bytes, bytes]) -> bool:
-    """Whether one of these headers carries a credential: then a direct route leaves the request to the framework."""
-    return not _CREDENTIAL_HEADERS.isdisjoint(header_map)
 
 
 def new_key_cache(database: Database) -> KeyCache[StoredKey]:
@@ -78,7 +74,10 @@ async def _credential_of_key(request: Request, text: str) -> Credential:
     if key_id is None:
         raise NotAuthenticated(_NOT_VALID)
     cache: KeyCache[StoredKey] = request.state.keys
-    return _credential(text, key_id, await cache.get(key_id))
+    stored = key_of(text, await cache.get(key_id))
+    usage: KeyUsage = request.state.key_usage
+    usage.count(stored.project_id, key_id)
+    return Credential(stored.project_id, stored.scopes, key_id)
 
 
 async def _credential_of_token(request: Request, text: str) -> Credential:
@@ -98,11 +97,53 @@ async def required_credential_of(request: Request, scope: Scope) -> Credential:
     return credential
 
 
-def _credential(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> Credential:
+def remembered_credential(
+    header_map: Mapping[bytes, bytes], state: Mapping[str, Any], scope: Scope
+) -> Credential | None:
+    """Return what `credential_of` would, for a direct route, which can neither wait nor explain.
+
+    None leaves the request to the framework: a key that is not remembered, is not valid, or has a rate limit, which the
+    middleware counts; a token; two credentials. Each of these headers came at most once.
+    """
+    if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
+        return _WITHOUT_KEY
+    text = _only_key(header_map)
+    key_id = key_id_of(text)
+    cache: KeyCache[StoredKey] = state["keys"]
+    stored = None if key_id is None else cache.remembered(key_id)
+    if stored is None:
+        return None
+    try:
+        found = key_of(text, stored)
+    except NotAuthenticated:
+        return None
+    is_ordinary = found.rate_limit is None and scope in found.scopes
+    return Credential(found.project_id, found.scopes, key_id) if is_ordinary else None
+
+
+def _only_key(header_map: Mapping[bytes, bytes]) -> str:
+    """Return the text in one of the two headers, or "" if it cannot be a single key."""
+    authorization = header_map.get(AUTHORIZATION)
+    if authorization is None:
+        return header_map.get(KEY_HEADER, b"").decode("latin-1")
+    if KEY_HEADER in header_map or not authorization.startswith(_BEARER):
+        return ""
+    return authorization.removeprefix(_BEARER).decode("latin-1")
+
+
+def count_use(state: Mapping[str, Any], credential: Credential) -> None:
+    """Count one request with a credential that `remembered_credential` returned."""
+    if credential.key_id is not None:
+        usage: KeyUsage = state["key_usage"]
+        usage.count(credential.project_id, credential.key_id)
+
+
+def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
+    """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
     digest = key_digest(text)
     for each in stored:
         if compare_digest(each.digest, digest):
             if each.is_active and (each.expires_at is None or clock.now() < each.expires_at):
-                return Credential(each.project_id, each.scopes, key_id)
+                return each
             break
     raise NotAuthenticated(_NOT_VALID)

@@ -26,8 +26,12 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route that works with a key, and without one for the default project.
 OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _KEY_SCHEMES)]}
-# The same of a route that works with a key alone.
+# That of a route for accounts.
+ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
+# That of a route that works with a key alone.
 REQUIRED_KEY: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]}
+# That of a route that shows a project to its API keys, and to its members.
+PROJECT_READER: dict[str, Any] = {"security": REQUIRED_KEY["security"] + ACCOUNT_TOKEN["security"]}
 # The parameter of a path below a project; the example is the project that every installation has.
 PROJECT_KEY: Schema = {
     "name": "project_key",
@@ -37,8 +41,6 @@ PROJECT_KEY: Schema = {
     "example": "default",
     "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
 }
-# That of a route for accounts.
-ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
 
 
 def add_security_schemes(document: dict[str, Any]) -> None:

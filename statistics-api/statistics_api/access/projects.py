@@ -1,7 +1,10 @@
 """Finds the project that the path of a request names, if the credential of the request may see it."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
+from uuid import UUID
 
 from fastapi import Request
 
@@ -11,39 +14,66 @@ from servicekit.errors import NotFound
 from statistics_api.access import queries
 from statistics_api.access.credentials import READ_SECONDS_MAX, required_credential_of
 from statistics_api.access.key_cache import KeyCache
+from statistics_api.access.presented import Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import Project
+from statistics_api.access.tokens import account_of
 
 # One sentence for a project that does not exist and for one that is another's.
 _NOT_FOUND = "Project not found"
 # Any other text is no project's key: the database is not asked, and nothing is remembered.
 _PROJECT_KEY = re.compile(r"(?=.{1,128}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_BETWEEN = "/"  # in no project's key
 
 
-def new_project_cache(database: Database) -> KeyCache[Project]:
-    """Return the cache of a process, which `project_of` finds in `request.state.projects`."""
+class ProjectCaches(NamedTuple):
+    """What a process remembers of projects: each by its key, and each by its key and the id of a member."""
+
+    by_key: KeyCache[Project]
+    by_member: KeyCache[Project]
+
+
+def new_project_caches(database: Database) -> ProjectCaches:
+    """Return the caches of a process, which `project_of` finds in `request.state.projects`."""
 
     async def read(project_key: str) -> tuple[Project, ...]:
         return await database.run(partial(queries.projects, project_key=project_key), READ_SECONDS_MAX)
 
-    return KeyCache(read)
+    async def read_of_member(key_and_account: str) -> tuple[Project, ...]:
+        project_key, _, account_id = key_and_account.partition(_BETWEEN)
+        work = partial(queries.projects_of_member, project_key=project_key, account_id=UUID(account_id))
+        return await database.run(work, READ_SECONDS_MAX)
+
+    return ProjectCaches(KeyCache(read), KeyCache(read_of_member))
 
 
 async def project_of(request: Request, project_key: str, scope: Scope) -> Project:
-    """Return the project with this key, for a credential of the project that has the scope.
+    """Return the project with this key: for an API key of the project that has the scope, or for an account's token, if
+    the account is a member and the scope is to read.
 
-    What is remembered of a project is at most 30 seconds old.
+    What is remembered of a project and of its members is at most 30 seconds old.
 
     Raises:
         NotAuthenticated: there is no credential, or none that is valid.
-        Forbidden: the credential does not have the scope.
+        Forbidden: the API key does not have the scope.
+        NeedsProjectCredential, NeedsAccountToken: the token is of another kind than is needed here.
         NotFound: there is no such project, or the credential belongs to another one.
-        NotRecorded: the project is not remembered, and the database cannot be asked.
+        NotRecorded: something is not remembered, and cannot be asked.
     """
-    credential = await required_credential_of(request, scope)
-    if _PROJECT_KEY.fullmatch(project_key) is None:
+    caches: ProjectCaches = request.state.projects
+    found = presented(request.scope)
+    if found is not None and found.form is Form.TOKEN:
+        if scope is not Scope.READ:
+            raise NeedsProjectCredential("a credential of the project is needed here, and not an account's token")
+        account = await account_of(request)
+        stored = await _known(caches.by_member, project_key, f"{project_key}{_BETWEEN}{account.account_id}")
+    else:
+        credential = await required_credential_of(request, scope)
+        stored = await _known(caches.by_key, project_key, project_key)
+        stored = [each for each in stored if each.project_id == credential.project_id]
+    if not stored:
         raise NotFound(_NOT_FOUND)
-    cache: KeyCache[Project] = request.state.projects
-    found = [each for each in await cache.get(project_key) if each.project_id == credential.project_id]
-    if not found:
-        raise NotFound(_NOT_FOUND)
-    return found[0]
+    return stored[0]
+
+
+async def _known(cache: KeyCache[Project], project_key: str, key: str) -> Sequence[Project]:
+    return await cache.get(key) if _PROJECT_KEY.fullmatch(project_key) else ()

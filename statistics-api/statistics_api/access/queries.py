@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
+
+from limits import RateLimitItem, parse
 
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
 KEYS = """
-    SELECT digest, project_id, scopes, expires_at, is_active AND project_is_active
+    SELECT digest, project_id, scopes, expires_at, is_active AND project_is_active, rate_limit
       FROM stats.api_key
      WHERE key_id = %(key_id)s
 """
@@ -16,6 +19,14 @@ PROJECTS = """
     SELECT project_id, project_key, timezone, apdex_threshold_ms
       FROM stats.project
      WHERE project_key = %(project_key)s
+"""
+
+PROJECTS_OF_MEMBER = """
+    SELECT project_id, project_key, timezone, apdex_threshold_ms
+      FROM stats.project
+      JOIN stats.project_member USING (project_id)
+     WHERE project_key = %(project_key)s
+       AND account_id = %(account_id)s
 """
 
 
@@ -27,6 +38,7 @@ class StoredKey(NamedTuple):
     scopes: frozenset[str]
     expires_at: datetime | None
     is_active: bool
+    rate_limit: RateLimitItem | None = None
 
 
 class Project(NamedTuple):
@@ -50,7 +62,20 @@ def projects(lease: Lease, project_key: str) -> tuple[Project, ...]:
         return tuple(fetch_all(conn, PROJECTS, {"project_key": project_key}, Project))
 
 
+def projects_of_member(lease: Lease, project_key: str, account_id: UUID) -> tuple[Project, ...]:
+    """Return the project with this key if the account is a member of it, or none."""
+    parameters = {"project_key": project_key, "account_id": str(account_id)}
+    with lease.transaction() as conn:
+        return tuple(fetch_all(conn, PROJECTS_OF_MEMBER, parameters, Project))
+
+
 def _stored_key(
-    digest: memoryview, project_id: int, scopes: list[str], expires_at: datetime | None, is_active: bool
+    digest: memoryview,
+    project_id: int,
+    scopes: list[str],
+    expires_at: datetime | None,
+    is_active: bool,
+    rate_limit: str | None,
 ) -> StoredKey:
-    return StoredKey(bytes(digest), project_id, frozenset(scopes), expires_at, is_active)
+    rate = None if rate_limit is None else parse(rate_limit)
+    return StoredKey(bytes(digest), project_id, frozenset(scopes), expires_at, is_active, rate)

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from pydantic import BaseModel
+from uuid_utils import uuid7
 
 from statistics_api.delivery.device_api import DeviceApi, DeviceApiResponse
 
@@ -42,6 +43,11 @@ class Administration:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # otherwise asyncio reports it as never retrieved when the client is gone
+
+
+async def report_key_usage(administration: Administration, body: bytes) -> None:
+    """Add up the use of API keys, as the JSON of KeyUses says it. Raises as `call`."""
+    await administration.send("POST", "/key-uses", body, str(uuid7()))
 
 
 async def call(

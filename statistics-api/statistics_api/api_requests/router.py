@@ -22,7 +22,7 @@ from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import PROJECT_KEY, REQUIRED_KEY
+from statistics_api.access.documentation import PROJECT_KEY, PROJECT_READER, REQUIRED_KEY
 from statistics_api.access.projects import project_of
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.pages import (
@@ -45,11 +45,14 @@ from statistics_api.api_requests.questions import (
     series_question,
 )
 from statistics_api.api_requests.reader import MetricsReader
+from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
 from statistics_api.time_series.formats import CSV_RESPONSE, FORMAT_PARAMETER, wants_csv
 
 LARGE_BODIES = {"/api/v1/track/batch": BATCH_BYTES_MAX}
+# The direct route, which answers the ordinary requests of one of the routes below.
+DIRECT_ROUTES = (DirectRecording(API_REQUESTS, b"/api/v1/track", needs_key=True),)
 
 _METRICS = "/projects/{project_key}/metrics"
 _BATCH = [
@@ -78,7 +81,7 @@ router = APIRouter(prefix="/api/v1", tags=["API analytics"])
 
 def _reading(*more: dict[str, Any]) -> dict[str, Any]:
     """The `openapi_extra` of a route with figures of a range."""
-    return REQUIRED_KEY | {"parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, _IF_NONE_MATCH]}
+    return PROJECT_READER | {"parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, _IF_NONE_MATCH]}
 
 
 @router.post(
@@ -93,7 +96,8 @@ def _reading(*more: dict[str, Any]) -> dict[str, Any]:
 @hot
 async def track(request: Request) -> Response:
     """It is recorded in the project of the key. `url_path` is the template of the route, like `/orders/{id}`; a query
-    string is cut. The address of the connection is stored nowhere: it is that of your server, and not of its caller.
+    string is cut. Without `ip` the row has no `ip_hash`: the address of the connection is that of your server, and not
+    that of its caller.
 
     If a repeat must not be counted, send an `Idempotency-Key` header or an `eventId`. Both have the same meaning, and
     must be equal if both are sent. Within 48 hours a repeat gets the same row with `Idempotent-Replayed: true`; the

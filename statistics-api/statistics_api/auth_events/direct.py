@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from contract.access import Scope
 from contract.auth_events.events import DeviceType
-from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.http.etag import matches
 from servicekit.protocol.direct_routes import DirectResponse, Pending
-from statistics_api.access.credentials import has_credential
+from statistics_api.access.credentials import Credential, count_use, remembered_credential
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 
@@ -20,8 +20,9 @@ _QUERIES: Mapping[bytes, DeviceType | None] = {
 
 
 class StatisticsQuestion(NamedTuple):
-    """The requested device type, and which responses the client has."""
+    """Who asks, the requested device type, and which responses the client has."""
 
+    credential: Credential
     device_type: DeviceType | None
     if_none_match: str | None
 
@@ -32,17 +33,23 @@ class DirectStatistics:
     method = b"GET"
     path = b"/Log/auth/statistics"
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> StatisticsQuestion | None:
-        """Return the question, or None if the request is not ordinary."""
-        if payload not in _QUERIES or has_credential(headers):
+    def read(
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]
+    ) -> StatisticsQuestion | None:
+        """Return the question, or None if the request is not ordinary, or its credential is not remembered."""
+        if payload not in _QUERIES:
+            return None
+        credential = remembered_credential(headers, state, Scope.READ)
+        if credential is None:
             return None
         sent = headers.get(b"if-none-match")
-        return StatisticsQuestion(_QUERIES[payload], None if sent is None else sent.decode("latin-1"))
+        return StatisticsQuestion(credential, _QUERIES[payload], None if sent is None else sent.decode("latin-1"))
 
     def answer(self, ordinary: StatisticsQuestion, _: str, state: Mapping[str, Any]) -> Pending:
         """Share the next query for the totals, and its responses, with all requests that arrive before it begins."""
+        count_use(state, ordinary.credential)
         reader = state["readers"][AUTH_EVENTS.name]
-        return Pending(reader.totals.begin(DEFAULT_PROJECT_ID), partial(_respond, ordinary))
+        return Pending(reader.totals.begin(ordinary.credential.project_id), partial(_respond, ordinary))
 
 
 def _respond(question: StatisticsQuestion, totals: Totals) -> DirectResponse:

@@ -19,7 +19,6 @@ from contract.auth_events.events import (
     invalid_device_type,
 )
 from contract.delivery import BatchResponse
-from contract.projects import DEFAULT_PROJECT_ID
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
@@ -48,7 +47,7 @@ from statistics_api.time_series.ranges import Range, RangeParameters
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 # The direct routes, which answer the ordinary requests of two of the routes below.
-DIRECT_ROUTES = (DirectRecording(AUTH_EVENTS, b"/Log/auth", DEFAULT_PROJECT_ID), DirectStatistics())
+DIRECT_ROUTES = (DirectRecording(AUTH_EVENTS, b"/Log/auth"), DirectStatistics())
 READ_SECONDS_MAX = 3.0
 
 _BATCH = [

@@ -131,4 +131,4 @@ def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...]
 
 def _plain_fingerprint(kind: EventKind[EventModel], values: tuple[Any, ...]) -> str:
     """Return the fingerprint of a plain event, over the same fields as `Event.idempotency_fields`."""
-    return fingerprint((kind.event.fingerprint_name, *values, ""))
+    return fingerprint((kind.event.fingerprint_name, *kind.compared_columns(values), ""))

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple
 
+from contract.access import Scope
 from servicekit.http.bodies import is_idempotency_key
 from servicekit.protocol.direct_routes import DirectResponse, Pending
-from statistics_api.access.credentials import has_credential
+from statistics_api.access.credentials import Credential, count_use, remembered_credential
 from statistics_api.delivery.accepting import accept_plain, read_plain
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
 
 class PlainEvent(NamedTuple):
-    """An event with only the fields of its kind, and the key from the header of its request."""
+    """An event with only the fields of its kind, and the credential and the idempotency key of its request."""
 
     values: tuple[Any, ...]
+    credential: Credential
     key: str | None
 
 
@@ -23,29 +25,35 @@ class DirectRecording(Generic[EventModel]):
 
     method = b"POST"
 
-    def __init__(self, kind: EventKind[EventModel], path: bytes, project_id: int) -> None:
+    def __init__(self, kind: EventKind[EventModel], path: bytes, *, needs_key: bool = False) -> None:
         self.path = path
         self._kind = kind
-        self._project_id = project_id
+        self._needs_key = needs_key
         # The two responses of a kind that returns no rows, each made once.
         self._responses: dict[bool, DirectResponse] = {}
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> PlainEvent | None:
-        """Return the event, or None if it is not plain, or is sent with a credential."""
-        if has_credential(headers):
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> PlainEvent | None:
+        """Return the event, or None if it is not plain, or its credential is not one that is remembered."""
+        credential = remembered_credential(headers, state, Scope.INGEST)
+        if credential is None or (self._needs_key and credential.key_id is None):
             return None
         sent = headers.get(b"idempotency-key")
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):
             return None
         values = read_plain(self._kind, payload)
-        return None if values is None else PlainEvent(values, key)
+        return None if values is None else PlainEvent(values, credential, key)
 
     def answer(self, ordinary: PlainEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
         """Forward the event; the response is made after the event is recorded."""
+        count_use(state, ordinary.credential)
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
         event = accept_plain(
-            self._kind, ordinary.values, ordinary.key, project_id=self._project_id, request_id=request_id
+            self._kind,
+            ordinary.values,
+            ordinary.key,
+            project_id=ordinary.credential.project_id,
+            request_id=request_id,
         )
         return Pending(gateway.begin(event), self._respond)
 

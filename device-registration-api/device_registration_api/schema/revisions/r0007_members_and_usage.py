@@ -131,7 +131,7 @@ ALTER TABLE project
     DROP COLUMN deleted_at;
 
 CREATE VIEW stats.project AS
-    SELECT project_id, project_key, name, timezone, is_active, apdex_threshold_ms FROM project;
+    SELECT project_id, project_key, name, timezone, is_active FROM project;
 CREATE VIEW stats.api_key AS
     SELECT k.key_id, k.digest, k.project_id, k.scopes, k.expires_at,
            k.revoked_at IS NULL AS is_active, p.is_active AS project_is_active

@@ -35,7 +35,7 @@ def _path_alone(value: str) -> str:
     return path
 
 
-def _microseconds(value: Any) -> int:  # noqa: ANN401 - pydantic hands over whatever the client sent
+def microseconds(value: Any) -> int:  # noqa: ANN401 - pydantic hands over whatever the client sent
     """Return milliseconds as whole microseconds, rounded half to even from the decimal text of the number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         message = "must be a number of milliseconds"
@@ -55,7 +55,7 @@ UrlPath: TypeAlias = Annotated[
 ]
 ResponseTime: TypeAlias = Annotated[
     int,
-    BeforeValidator(_microseconds),
+    BeforeValidator(microseconds),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": RESPONSE_US_MAX // MICROSECONDS}),
 ]
 UserAgent: TypeAlias = Annotated[

@@ -148,12 +148,16 @@ class Database:
                 cursor.execute("; ".join(["DEALLOCATE ALL", *(each.prepare(conn) for each in self._prepare)]))
             self._prepared.add(conn)
 
-    def close(self) -> None:
-        """Wait for running work, then close every connection."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    def close_idle(self) -> None:
+        """Close the connections that no work uses, of a database that is used seldom; the next use connects again."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
+
+    def close(self) -> None:
+        """Wait for running work, then close every connection."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.close_idle()
 
 
 def _is_up(conn: Connection) -> bool:

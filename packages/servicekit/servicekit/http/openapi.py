@@ -60,6 +60,12 @@ class Problem(BaseModel):
 
 
 _RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+# With a limit, every other response has them, too.
+_RATE_LIMIT: Schema = {
+    "RateLimit-Limit": {"description": "Requests in a period.", "schema": {"type": "integer"}},
+    "RateLimit-Remaining": {"description": "Requests that are left of them.", "schema": {"type": "integer"}},
+    "RateLimit-Reset": {"description": "Seconds until there are more.", "schema": {"type": "integer"}},
+}
 _REFUSALS: dict[int, Schema] = {
     400: {"model": Detail, "description": "A value that is not one of those allowed"},
     401: {"model": Detail, "description": "No credential, or not a valid one"},
@@ -75,7 +81,11 @@ _REFUSALS: dict[int, Schema] = {
         "headers": {"Accept-Encoding": {"description": "What is taken.", "schema": {"type": "string"}}},
     },
     422: {"model": ManyDetails, "description": "Malformed: which field, and why"},
-    429: {"model": TryLater, "description": "The client has used up its rate limit", "headers": _RETRY_AFTER},
+    429: {
+        "model": TryLater,
+        "description": "The API key, or the client's address, has used up its rate limit",
+        "headers": _RETRY_AFTER | _RATE_LIMIT,
+    },
     503: {
         "model": TryLater,
         "description": "`not-recorded`: repeat freely. `outcome-unknown`: may be stored; a repeat is exact only with "

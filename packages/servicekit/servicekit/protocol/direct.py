@@ -117,7 +117,7 @@ class DirectProtocol(LoadSheddingProtocol):
             super().on_message_complete()
             return
         try:
-            ordinary = route.read(self._header_map, self._payload)
+            ordinary = route.read(self._header_map, self._payload, self.app_state)
         except Exception:  # noqa: BLE001 - the long way is the answer to every question here
             _log.exception("a direct route failed to read a request")
             ordinary = None

@@ -47,14 +47,15 @@ class DirectRoute(Protocol[Ordinary]):
     # The raw path, without a trailing slash and without parameters.
     path: bytes
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes) -> Ordinary | None:
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> Ordinary | None:
         """Return the content of an ordinary request; None leaves the request to the framework, which explains errors.
 
-        It must change nothing, because the request may be read again, or refused by a rate limit.
+        It must change nothing, because the request may be read again, or refused by a rate limit. `state` is the value
+        that the lifespan yielded.
         """
 
     def answer(self, ordinary: Ordinary, request_id: str, state: Mapping[str, Any]) -> DirectResponse | Pending:
-        """Begin to answer. `state` is the value that the lifespan yielded.
+        """Begin to answer. `state` is that of `read`.
 
         Raises:
             DomainError: it is rendered as for any other route.
