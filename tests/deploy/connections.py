@@ -10,9 +10,9 @@ from tests.deploy.rendering import Document, environment, named, of_kind, pods
 SUPERUSER_RESERVED = 3
 # And a handful for operators with psql.
 RESERVED = SUPERUSER_RESERVED + 10
-# What a process has beside its pool: in the public service one that listens for changes of keys; in the private one the
-# pools of `personal` and `keyring`, and one for the peppers.
-BESIDE_THE_POOL = {"statistics-api": 1, "device-registration-api": 2 * CONNECTIONS_MAX + 1}
+# Beside its pool, a process of the private service has those of `personal` and `keyring`, and a connection for the
+# peppers; one of the public service listens for changes of keys.
+BESIDE_THE_POOL = {"device-registration-api": 2 * CONNECTIONS_MAX + 1, "statistics-api": 1}
 
 
 class Share(NamedTuple):
@@ -33,7 +33,7 @@ def shares(documents: list[Document]) -> list[Share]:
             most = int(named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"])
             surge = int(named(documents, "Deployment", pod.name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
             workers = int(own.get("WORKERS", {"value": 1})["value"])
-            pool = int(own["DB_CONNECTIONS_MAX"]["value"]) + BESIDE_THE_POOL[pod.name]
+            pool = int(own["DB_CONNECTIONS_MAX"]["value"]) + BESIDE_THE_POOL.get(pod.name, 0)
             pieces = f"({most} + {surge} surge + {most} leaving) x {workers} worker"
             table.append(Share(pod.name, pieces, pool, (2 * most + surge) * workers * pool))
         elif pod.kind in {"Job", "CronJob"}:
