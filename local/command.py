@@ -7,9 +7,9 @@ from pathlib import Path
 
 from psycopg2.extensions import make_dsn
 
-from local.database import NAME, DatabaseError, base_environment, find
+from local.database import NAME, DatabaseError, find
 from local.installation import Installation
-from local.settings import Settings, SettingsError, databases_elsewhere, read_settings
+from local.settings import Settings, SettingsError, databases_elsewhere, handed_on, read_settings
 from local.stale_server import lock_file
 
 PROGRAM = [sys.executable, "-m", "device_registration_api"]
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         installation = Installation(settings.data_dir)
         admin_url = _database_url(settings, installation)
         environment = {
-            **base_environment(),
+            **_handed_on(settings),
             **databases_elsewhere(),
             **installation.writer.environment(admin_url),
             **installation.personal_data,
@@ -32,6 +32,12 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return subprocess.run([*PROGRAM, *arguments], env=environment, check=False).returncode  # noqa: S603 - no shell
+
+
+def _handed_on(settings: Settings) -> dict[str, str]:
+    # libpq's variables are meant for another server than the embedded one: PGHOSTADDR would lead there.
+    embedded = settings.database_url is None
+    return {name: value for name, value in handed_on().items() if not (embedded and name.startswith("PG"))}
 
 
 def _database_url(settings: Settings, installation: Installation) -> str:

@@ -19,7 +19,7 @@ from local.database import NAME, DatabaseError, find, first_api_key, migrate
 from local.installation import Installation, InstallationError
 from local.postgres import Postgres, PostgresError, wheel_binaries
 from local.services import Child, Service, ServiceError, registration_service, statistics_service
-from local.settings import Settings, SettingsError, databases_elsewhere, read_settings
+from local.settings import Settings, SettingsError, databases_elsewhere, handed_on, read_settings
 from local.supervision import Supervised, watch
 
 PORT_SECONDS_MAX = 3.0  # the port of a run that was just killed may still be in use
@@ -80,7 +80,7 @@ def _run(settings: Settings, begun: float) -> NoReturn:
             admin_url,
             installation.writer,
             installation.reader,
-            _environment() | databases_elsewhere(),
+            handed_on() | databases_elsewhere(),
             installation.personal,
         )
         private, public, maintenance = _children(settings, installation, admin_url)
@@ -94,7 +94,7 @@ def _run(settings: Settings, begun: float) -> NoReturn:
                 # Little or nothing to do, most times: it costs no time beside the start of the services, which
                 # are not ready before the schema is.
                 bring_up_to_date()
-            writer = _environment() | installation.writer.environment(admin_url)
+            writer = handed_on() | installation.writer.environment(admin_url)
             api_key = installation.api_key(partial(first_api_key, writer), database_was_there=exists)
             private.wait_ready()
             public.wait_ready()
@@ -123,7 +123,7 @@ def _server(settings: Settings, installation: Installation) -> Iterator[tuple[Po
 
 
 def _children(settings: Settings, installation: Installation, admin_url: str) -> tuple[Service, Service, Child]:
-    environment = _environment()
+    environment = handed_on()
     personal_data = databases_elsewhere() | installation.personal_data
     private = registration_service(
         environment | personal_data | installation.account_keys,
@@ -145,13 +145,6 @@ def _children(settings: Settings, installation: Installation, admin_url: str) ->
         environment | personal_data | installation.writer.environment(admin_url),
     )
     return private, public, maintenance
-
-
-def _environment() -> dict[str, str]:
-    # The administrator's password is for the migration alone; and what a `.env` that serves Compose says of personal
-    # data is about another installation.
-    withheld = ("DATABASE_URL", "PERSONAL_", "KEYRING_", "TOKEN_SIGNING_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
 
 
 @contextmanager

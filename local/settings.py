@@ -34,6 +34,14 @@ class Settings(BaseSettings):
         return self
 
 
+def handed_on() -> dict[str, str]:
+    """The variables that every child gets: what this process has, without what it sets itself or withholds."""
+    # The administrator's password is for the migration alone; and what a `.env` that serves Compose says of personal
+    # data is about another installation.
+    withheld = ("DATABASE_URL", "PERSONAL_", "KEYRING_", "TOKEN_SIGNING_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
+
+
 def databases_elsewhere() -> dict[str, str]:
     """The URLs of the databases of personal data, where they are not beside the first one."""
     names = ("PERSONAL_DATABASE_URL", "KEYRING_DATABASE_URL")

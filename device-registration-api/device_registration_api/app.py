@@ -37,6 +37,7 @@ from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
+from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
@@ -60,8 +61,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         wait_seconds_max=2.0,
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
-    peppers = new_peppers(KeyringSettings(), DatabaseSettings.of(settings), SERVICE)
-    accounts = new_accounts(AccountSettings(), DatabaseSettings.of(settings), SERVICE)
+    peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
+    accounts = new_accounts(read_settings(AccountSettings), DatabaseSettings.of(settings), SERVICE)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:

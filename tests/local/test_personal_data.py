@@ -60,8 +60,8 @@ def administrator_of(run: Launch) -> str:
     )
 
 
-def command(run: Launch, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = base_environment() | {"DATA_DIR": str(run.data)}
+def command(run: Launch, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    env = base_environment() | {"DATA_DIR": str(run.data)} | settings
     words = [sys.executable, "-m", "local.command", *arguments]
     return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
@@ -111,21 +111,25 @@ def test_the_keys_have_the_form_that_their_readers_expect(tmp_path: Path) -> Non
     assert not set(found.values()) & set((other.personal_data | other.account_keys).values())
 
 
-def test_keys_are_rotated_while_it_runs(launch: StartLauncher) -> None:
+def test_every_command_has_what_it_reads_while_it_runs(launch: StartLauncher, tmp_path: Path) -> None:
     run = launch().wait_ready()
+    password = tmp_path / "password"
+    password.write_text("marble-otter-canyon-91\n")
+    # Another server's: with an embedded one, libpq must not see it.
+    operator = ("create-operator", "ops@example.org", "--password-file", str(password))
+    made = command(run, *operator, PGHOSTADDR="192.0.2.1")
+    unusable = command(run, "create-key", "default", "one", "--scopes", "read", API_KEYS_MAX="0")
     keks = run.data / "personal-keks"
-    before = keks.read_text().strip()
-
-    first = command(run, "rotate-keys")
-    keks.write_text(f"2:{base64.b64encode(bytes(32)).decode()},{before}\n")
-    second = command(run, "rotate-keys")
+    keks.write_text(f"2:{base64.b64encode(bytes(32)).decode()},{keks.read_text().strip()}\n")
+    rotated = command(run, "rotate-keys")
     keks.write_text("2:too-short\n")
     refused = command(run, "rotate-keys")
 
-    assert (first.returncode, second.returncode, refused.returncode) == (0, 0, 1), (first, second, refused)
-    assert "no key is under another KEK than 1" in first.stdout
-    assert "no key is under another KEK than 2" in second.stdout
-    assert "PERSONAL_KEKS" in refused.stderr
+    assert (made.returncode, made.stdout) == (0, "ops@example.org is an operator\n"), made.stderr
+    assert (unusable.returncode, "API_KEYS_MAX" in unusable.stderr) == (1, True), unusable
+    assert rotated.returncode == 0, rotated.stderr
+    assert "1 keys wrapped under KEK 2\nno key is under another KEK than 2" in rotated.stdout
+    assert (refused.returncode, "PERSONAL_KEKS" in refused.stderr) == (1, True), refused
     assert "Traceback" not in refused.stderr
 
 

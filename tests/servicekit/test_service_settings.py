@@ -17,6 +17,10 @@ GOOD = {
     "DEVICE_API_URL": "http://127.0.0.1:1",
 }
 
+# With secrets of one's own, but for the key that the example has.
+PRODUCTION = {"ENVIRONMENT": "production", "DB_PASSWORD": "own", "SERVICE_TOKEN": "a token of one's own"}
+EXAMPLE = "1-example:Y2hhbmdlLW1lLXNpZ25pbmcta2V5LS0tLS0tLS0tLS0"
+
 
 @pytest.mark.parametrize("service", ["statistics-api", "device-registration-api"])
 @pytest.mark.parametrize(
@@ -40,4 +44,31 @@ def test_a_wrong_setting_is_one_sentence_without_a_value(service: str, wrong: di
 
     assert ended.returncode == 1
     assert ended.stderr.strip() == sentence
+    assert "but-secret" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"PERSONAL_KEKS": "1:but-secret"}, "PERSONAL_KEKS: key 1 is not the base64 of 32 bytes"),
+        ({"PERSONAL_INDEX_KEYS": "1:but-secret"}, "PERSONAL_INDEX_KEYS: key 1 is not the base64 of 32 bytes"),
+        ({"TOKEN_SIGNING_KEYS": "one:but-secret"}, "TOKEN_SIGNING_KEYS: "),
+        (PRODUCTION | {"TOKEN_SIGNING_KEYS": EXAMPLE}, "TOKEN_SIGNING_KEYS still has its example value"),
+    ],
+    ids=["kek", "index-key", "signing-key", "example"],
+)
+def test_a_wrong_key_of_personal_data_is_one_sentence_too(wrong: dict[str, str], sentence: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "main.py"],
+        cwd=ROOT / "device-registration-api",
+        env={"PATH": os.environ["PATH"], **GOOD, **wrong},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(sentence), ended.stderr
+    assert ended.stderr.count("\n") == 1
     assert "but-secret" not in ended.stdout + ended.stderr
