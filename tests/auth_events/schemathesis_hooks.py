@@ -1,5 +1,6 @@
 """What Schemathesis cannot know of the services; it loads this by SCHEMATHESIS_HOOKS."""
 
+import os
 from typing import Any
 
 import schemathesis
@@ -33,7 +34,7 @@ def before_call(_: schemathesis.HookContext, case: "schemathesis.Case[Any]", kwa
 def map_path_parameters(_: schemathesis.HookContext, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
     """Random projects do not exist, and their 404 would hide any other answer: most requests name one that does."""
     if parameters and len(str(parameters.get("project_key", ""))) != UNUSUAL_LENGTH:
-        parameters["project_key"] = "default"
+        parameters["project_key"] = os.environ["PROJECT"]
     return parameters
 
 

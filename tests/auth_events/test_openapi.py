@@ -19,10 +19,11 @@ from tests.projects.conftest import Account
 from tests.servers import Product
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-FUZZING_SECONDS = 20
-REQUESTS_MIN = 100
+# Of each operation, beside all that the coverage phase derives from the schema.
+EXAMPLES = 4
+REQUESTS_MIN = 300
 SEED = 20_261_122
-ENDS = 60 + FUZZING_SECONDS
+ENDS = 600
 METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
 
 
@@ -38,15 +39,16 @@ def product(product_with_accounts: Product) -> Product:
     return product_with_accounts
 
 
-def fuzz(service: Service, folder: Path, *options: str) -> None:
-    """Send random requests to every documented operation."""
+def fuzz(service: Service, folder: Path, *options: str, project: str = "default") -> None:
+    """Send random requests to every documented operation; most paths name this project."""
     print(f"--seed {SEED}")
     finished = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{service.url}/openapi.json",
-         "--phases", "examples,coverage,fuzzing", "--max-time", str(FUZZING_SECONDS),
+         "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES),
          "--seed", str(SEED), "--continue-on-failure", "--no-shrink", *options],
         cwd=folder,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.auth_events.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": "tests.auth_events.schemathesis_hooks", "PYTHONPATH": str(ROOT), "PROJECT": project},
         capture_output=True,
         text=True,
         timeout=ENDS,
@@ -66,6 +68,15 @@ def assert_no_server_error(product: Product, service: Service) -> None:
 
 def test_random_requests_to_the_public_service(product: Product, with_key: dict[str, str], tmp_path: Path) -> None:
     fuzz(product.public, tmp_path, "-H", f"X-API-Key: {with_key['X-API-Key']}")
+    assert_no_server_error(product, product.public)
+
+
+def test_random_requests_of_an_account(product: Product, public: httpx2.Client, tmp_path: Path) -> None:
+    """To what only accounts may do, and to the figures; the project of the account stays."""
+    account = Account(public)
+    project = account.project()["project_key"]
+    only = ["--include-path-regex", "^/api/v1/(auth/me|users|projects)", "--exclude-method", "DELETE"]
+    fuzz(product.public, tmp_path, "-H", f"Authorization: Bearer {account.token}", *only, project=project)
     assert_no_server_error(product, product.public)
 
 
