@@ -116,6 +116,19 @@ class Member(BaseModel):
     added_at: datetime
 
 
+class Retention(BaseModel):
+    """What the last run of the retention did with the stored rows of one kind of event, in one project."""
+
+    kind: str = Field(description="The kind of event: `auth_event` or `api_request`.")
+    retention_days: int | None = Field(
+        description="How long rows are kept: the shorter one of the project's and the installation's; null: for ever."
+    )
+    ran_at: datetime
+    deleted_rows: int = Field(description="By the project's own `retention_days`, all runs together.")
+    kept_rows: int
+    oldest_received_at: datetime | None = Field(description="When the oldest row arrived; null: there is none.")
+
+
 def not_null(value: Any) -> Any:  # noqa: ANN401 - whatever the client sent
     """Refuse an explicit null, in a change whose absent fields stay. Raises ValueError."""
     if value is None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from contract.access import ApiKey, Scope, key_prefix
-from contract.projects import Member, Project, ProjectRole
+from contract.projects import Member, Project, ProjectRole, Retention
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
@@ -32,6 +32,12 @@ KEYS = """
        AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
        AND (NOT %(active_only)s OR (is_active AND (expires_at IS NULL OR expires_at > %(now)s)))
      ORDER BY created_at, key_id
+"""
+RETENTION = """
+    SELECT fact, retention_days, ran_at, deleted_rows, kept_rows, oldest_received_at
+      FROM stats.project_retention
+     WHERE project_id = %(project_id)s
+     ORDER BY fact
 """
 
 
@@ -61,12 +67,22 @@ def keys(lease: Lease, project_id: int, which: KeyFilter, now: datetime) -> list
         return fetch_all(conn, KEYS, {"project_id": project_id, "now": now, **which._asdict()}, _key)
 
 
+def retention(lease: Lease, project_id: int) -> list[Retention]:
+    """Return what the last run of the retention noted for a project, one for each kind of event."""
+    with lease.transaction() as conn:
+        return fetch_all(conn, RETENTION, {"project_id": project_id}, _retention)
+
+
 def _project(project_id: int, *values: object) -> Project:
     return Project.model_validate({"id": project_id, **dict(zip(_PROJECT_FIELDS, values, strict=True))})
 
 
 def _member(account_id: str, role: str, added_at: datetime) -> Member:
     return Member(account_id=UUID(account_id), role=ProjectRole(role), added_at=added_at)
+
+
+def _retention(*values: object) -> Retention:
+    return Retention.model_validate(dict(zip(Retention.model_fields, values, strict=True)))
 
 
 def _key(key_id: str, name: str, scopes: list[str], is_active: bool, *values: object) -> ApiKey:

@@ -4,7 +4,7 @@ from functools import partial
 from uuid import UUID
 
 from contract.access import ApiKey
-from contract.projects import Member, Project
+from contract.projects import Member, Project, Retention
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from servicekit.process import clock
@@ -49,3 +49,8 @@ class ProjectReader:
         if not found:
             raise NotFound("API key not found: the project has no key with this id")
         return found[0]
+
+    async def retention(self, account_id: UUID, project_key: str) -> list[Retention]:
+        """Return what the retention did with the rows of a project. Raises as `project`."""
+        project = await self.project(account_id, project_key)
+        return await self._database.run(partial(queries.retention, project_id=project.id), READ_SECONDS_MAX)

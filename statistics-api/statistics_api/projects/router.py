@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 from contract.access import ApiKey, ApiKeyChange, ApiKeyDraft, ApiKeyWithSecret, Rotation
 from contract.administration import Creation
 from contract.delivery import IdempotencyKey
-from contract.projects import Member, MemberDraft, Project, ProjectChange, ProjectDraft
+from contract.projects import Member, MemberDraft, Project, ProjectChange, ProjectDraft, Retention
 from servicekit.errors import Invalid
 from servicekit.http.bodies import KEY_HEADER, fingerprint, read_bytes, read_idempotency_key, validated
 from servicekit.http.openapi import Schema, json_body, query, refusals
@@ -33,6 +33,7 @@ _FLAGS = {"true": True, "false": False}
 _PROJECTS = TypeAdapter(list[Project])
 _MEMBERS = TypeAdapter(list[Member])
 _KEYS = TypeAdapter(list[ApiKey])
+_RETENTION = TypeAdapter(list[Retention])
 
 _ROTATION_BODY = json_body(Rotation, headers=(KEY_HEADER,))
 _ROTATION_BODY["requestBody"]["required"] = False
@@ -91,6 +92,21 @@ async def delete_project(request: Request, project_key: str) -> Response:
     owner may do this.
     """
     return await _delete(request, "projects", project_key)
+
+
+@router.get(
+    "/{project_key}/retention",
+    response_model=list[Retention],
+    summary="How long the rows of a project are kept, and what is left",
+    responses=_READS,
+    openapi_extra=ACCOUNT_TOKEN,
+)
+async def read_retention(request: Request, project_key: str) -> Response:
+    """One object for each kind of event, as the last run of the retention found it. A kind that had no row then is not
+    in the list, which is empty before the first run. Figures outlive the rows.
+    """
+    account = await account_of(request)
+    return _json(_RETENTION.dump_json(await _reader(request).retention(account.account_id, project_key)))
 
 
 @router.get(
