@@ -71,7 +71,11 @@ class Operation(NamedTuple):
 
     @property
     def scope(self) -> Scope:
-        return Scope.READ if self.method == "GET" else Scope.INGEST
+        """What a key needs."""
+        [scope] = {
+            scope for each in self.security for scheme in ("apiKey", "bearerKey") for scope in each.get(scheme, [])
+        }
+        return Scope(scope)
 
 
 @dataclass

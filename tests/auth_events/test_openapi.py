@@ -194,11 +194,12 @@ def test_the_private_document_asks_for_the_token_wherever_the_service_does(priva
         assert ("401" in operation["responses"]) == needs_token
 
 
-def test_the_public_document_offers_an_api_key_wherever_one_is_read(public: httpx2.Client) -> None:
+def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_read(public: httpx2.Client) -> None:
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
-    for _, path, operation in operations(public):
-        keys: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearerKey": []}]
+    for method, path, operation in operations(public):
+        scope = "read" if method == "GET" else "ingest"
+        keys: list[dict[str, list[str]]] = [{"apiKey": [scope]}, {"bearerKey": [scope]}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
             expected = [*keys, {"accountToken": []}]

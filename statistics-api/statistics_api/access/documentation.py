@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contract.access import KEY_PATTERN
+from contract.access import KEY_PATTERN, Scope
 from servicekit.http.openapi import Schema
 
 _KEY_SCHEMES: dict[str, Schema] = {
@@ -24,14 +24,8 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
 }
 # A response depends on the key: a cache must not give it to a client with another one.
 VARY = {"Vary": "Authorization, X-API-Key"}
-# The `openapi_extra` of a route that works with a key, and without one for the default project.
-OPTIONAL_KEY: dict[str, Any] = {"security": [{}, *({name: []} for name in _KEY_SCHEMES)]}
-# That of a route for accounts.
+# The `openapi_extra` of a route for accounts.
 ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
-# That of a route that works with a key alone.
-REQUIRED_KEY: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]}
-# That of a route that shows a project to its API keys, and to its members.
-PROJECT_READER: dict[str, Any] = {"security": REQUIRED_KEY["security"] + ACCOUNT_TOKEN["security"]}
 # The parameter of a path below a project; the example is the project that every installation has.
 PROJECT_KEY: Schema = {
     "name": "project_key",
@@ -41,6 +35,21 @@ PROJECT_KEY: Schema = {
     "example": "default",
     "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
 }
+
+
+def required_key(scope: Scope) -> dict[str, Any]:
+    """Return the `openapi_extra` of a route that works with a key alone, which needs this scope."""
+    return {"security": [{name: [scope.value]} for name in _KEY_SCHEMES]}
+
+
+def optional_key(scope: Scope) -> dict[str, Any]:
+    """Return that of a route that works with such a key, and without one for the default project."""
+    return {"security": [{}, *required_key(scope)["security"]]}
+
+
+def project_reader() -> dict[str, Any]:
+    """Return that of a route that shows a project to its API keys with the scope to read, and to its members."""
+    return {"security": required_key(Scope.READ)["security"] + ACCOUNT_TOKEN["security"]}
 
 
 def add_security_schemes(document: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import PROJECT_KEY, PROJECT_READER, REQUIRED_KEY
+from statistics_api.access.documentation import PROJECT_KEY, project_reader, required_key
 from statistics_api.access.projects import project_of
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.pages import (
@@ -81,7 +81,9 @@ router = APIRouter(prefix="/api/v1", tags=["API analytics"])
 
 def _reading(*more: dict[str, Any]) -> dict[str, Any]:
     """The `openapi_extra` of a route with figures of a range."""
-    return PROJECT_READER | {"parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, _IF_NONE_MATCH]}
+    return project_reader() | {
+        "parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, _IF_NONE_MATCH]
+    }
 
 
 @router.post(
@@ -91,7 +93,7 @@ def _reading(*more: dict[str, Any]) -> dict[str, Any]:
     summary="Record one request that your API answered",
     response_description="The stored row: this is sent after COMMIT",
     responses=_RECORDING_REFUSALS | {201: _REPLAYED},
-    openapi_extra=event_body(API_REQUESTS) | REQUIRED_KEY,
+    openapi_extra=event_body(API_REQUESTS) | required_key(Scope.INGEST),
 )
 @hot
 async def track(request: Request) -> Response:
@@ -113,7 +115,7 @@ async def track(request: Request) -> Response:
     summary="Record up to 10,000 requests in one transaction",
     response_description="Every item that was not plainly registered is listed",
     responses=_RECORDING_REFUSALS | {200: _REPLAYED},
-    openapi_extra=batch_body(API_REQUESTS, _BATCH) | REQUIRED_KEY,
+    openapi_extra=batch_body(API_REQUESTS, _BATCH) | required_key(Scope.INGEST),
 )
 async def track_batch(request: Request) -> Response:
     """The body is a JSON array, or one JSON object per line (NDJSON); the content type says which. It has at most

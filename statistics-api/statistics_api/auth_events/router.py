@@ -27,7 +27,7 @@ from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import credential_of
-from statistics_api.access.documentation import OPTIONAL_KEY
+from statistics_api.access.documentation import optional_key
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.direct import DirectStatistics
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -102,7 +102,7 @@ class StatisticsReader:
     summary="Record one event",
     response_description="Recorded: this is sent after COMMIT",
     responses=refusals(400, 401, 403, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
-    openapi_extra=event_body(AUTH_EVENTS) | OPTIONAL_KEY,
+    openapi_extra=event_body(AUTH_EVENTS) | optional_key(Scope.INGEST),
 )
 @hot
 async def log_auth(request: Request) -> Response:
@@ -122,7 +122,7 @@ async def log_auth(request: Request) -> Response:
     summary="Record up to 10,000 events in one transaction",
     response_description="Every item that was not plainly registered is listed",
     responses=refusals(401, 403, 408, 409, 413, 415, 422, 429, 503) | {200: {"headers": REPLAYED_HEADER}},
-    openapi_extra=batch_body(AUTH_EVENTS, _BATCH) | OPTIONAL_KEY,
+    openapi_extra=batch_body(AUTH_EVENTS, _BATCH) | optional_key(Scope.INGEST),
 )
 async def log_auth_batch(request: Request) -> Response:
     """The body is a JSON array, or one JSON object per line (NDJSON); the content type says which. It has at most
@@ -141,7 +141,7 @@ async def log_auth_batch(request: Request) -> Response:
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
     responses=refusals(400, 401, 403, 422, 429, 503) | {200: {"headers": ETAG_HEADER}} | NOT_MODIFIED,
-    openapi_extra=OPTIONAL_KEY
+    openapi_extra=optional_key(Scope.READ)
     | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
@@ -165,7 +165,7 @@ async def statistics(request: Request) -> Response:
     response_model=TimeSeries,
     summary="How many events in each minute, hour, day or month",
     responses=refusals(400, 401, 403, 422, 429, 503) | CSV_RESPONSE,
-    openapi_extra=OPTIONAL_KEY
+    openapi_extra=optional_key(Scope.READ)
     | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: one series for each device type.", example="iOS"),
