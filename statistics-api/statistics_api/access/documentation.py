@@ -33,7 +33,7 @@ PROJECT_KEY: Schema = {
     "required": True,
     "schema": {"type": "string"},
     "example": "default",
-    "description": "The project's key, as `create-project` prints it; the API key must be one of this project.",
+    "description": "The project's own key. An API key must be one of this project, and an account a member of it.",
 }
 
 
