@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from load import footprint, reads, writes
+from load import api_requests, footprint, reads, writes
 from load.alternatives import comparison
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, table
@@ -34,11 +34,13 @@ def main() -> int:
             environment = BenchEnvironment(server, folder)
             steps: list[tuple[str, Callable[[], list[Figure]]]] = [
                 ("single events", lambda: writes.single_events(environment, seconds)),
+                ("other kinds", lambda: writes.other_kinds(environment, seconds)),
                 ("keyed events", lambda: writes.keyed_events(environment, seconds)),
                 ("a lone event", lambda: writes.a_lone_event(environment, seconds)),
                 ("batches", lambda: writes.batches(environment, seconds)),
                 ("reads", lambda: reads.against_an_empty_route(environment, seconds)),
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
+                ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),

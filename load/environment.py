@@ -11,9 +11,15 @@ from pathlib import Path
 
 import psycopg2
 
+from contract.access import new_key
 from local.database import Login, base_environment, migrate
 from local.postgres import Postgres
 from local.services import Service, registration_service, statistics_service
+
+_STORE_KEY = """
+    INSERT INTO api_key (project_id, key_id, name, scopes, digest, created_at)
+    VALUES (1, %(key_id)s, 'bench', '{ingest,read}', %(digest)s, now())
+"""
 
 
 @dataclass
@@ -23,6 +29,8 @@ class Product:
     name: str
     public: Service
     private: Service
+    # An API key of the default project.
+    key: str
 
     def restart_public(self, workers: int) -> None:
         """The public service again, with another number of workers."""
@@ -63,10 +71,16 @@ class BenchEnvironment:
             for service in (private, public):
                 service.start()
                 service.wait_ready()
-            yield Product(name, public, private)
+            yield Product(name, public, private, self._new_key(name))
         finally:
             public.stop()
             private.stop()
+
+    def _new_key(self, database: str) -> str:
+        key = new_key()
+        with closing(psycopg2.connect(self.server.url(database))) as connection, connection, connection.cursor() as cur:
+            cur.execute(_STORE_KEY, {"key_id": key.key_id, "digest": key.digest})
+        return key.text
 
     def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:
         """Run an administrator's statements; the rows of the last one, if it returns any."""

@@ -25,8 +25,10 @@ function init(args)
   before_number, after_number = args[1]:match("^(.-){number}(.*)$")
   run = args[2]
   share = args[3] ~= "none" and tonumber(args[3]) or nil
-  head = "POST " .. wrk.path .. " HTTP/1.1\r\nHost: " .. wrk.headers["Host"]
-    .. "\r\nContent-Type: application/json\r\n"
+  head = "POST " .. wrk.path .. " HTTP/1.1\r\nContent-Type: application/json\r\n"
+  for name, value in pairs(wrk.headers) do
+    head = head .. name .. ": " .. value .. "\r\n"
+  end
 end
 
 -- Put together by hand: wrk.format costs the load generator more than the rest of this file.

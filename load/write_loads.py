@@ -6,8 +6,20 @@ A new kind is one entry here; `load.writes` measures each of them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from uuid_utils import uuid7
+
+
+class Floors(NamedTuple):
+    """What a kind must reach beside PostgreSQL; None where a figure is only shown.
+
+    `single` is by one process and by two workers, `batches` beside COPY over four connections and over one.
+    """
+
+    single: tuple[float | None, float | None] = (None, None)
+    keyed: float | None = None
+    batches: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,9 @@ class WriteLoad:
     # The same row as SQL expressions for pgbench, and as a line for COPY with a time and the event's number.
     values: str
     copy_line: Callable[[str, int], str]
+    floors: Floors
+    # Whether a client has to send an API key.
+    needs_key: bool = False
 
     @property
     def insert(self) -> str:
@@ -42,6 +57,21 @@ AUTH_EVENTS = WriteLoad(
     columns="project_id, received_at, event_id, occurred_at, device_type, user_key",
     values="1, now(), gen_random_uuid(), now(), 'iOS', 'user-123'",
     copy_line=lambda now, number: f"1\t{now}\t{uuid7()}\t{now}\tiOS\tuser-{number}\n",
+    floors=Floors(single=(1.0, 1.6), keyed=0.7, batches=(0.85, 0.35)),
+)
+API_REQUESTS = WriteLoad(
+    path="/api/v1/track",
+    event='{"url_path":"/orders/{id}","method":"GET","response_status_code":200,"response_time_ms":{number},'
+    '"user_agent":"curl","consumer":"app"}',
+    fact="api_request",
+    columns="project_id, received_at, event_id, occurred_at, endpoint_id, url_path, method, status_code, response_us, "
+    "user_agent, consumer",
+    values="1, now(), gen_random_uuid(), now(), 1, '/orders/{id}', 'GET', 200, 123000, 'curl', 'app'",
+    copy_line=lambda now, number: (
+        f"1\t{now}\t{uuid7()}\t{now}\t1\t/orders/{{id}}\tGET\t200\t{1000 * number}\tcurl\tapp\n"
+    ),
+    floors=Floors(batches=(0.5, None)),
+    needs_key=True,
 )
 
-WRITE_LOADS = (AUTH_EVENTS,)
+WRITE_LOADS = (AUTH_EVENTS, API_REQUESTS)

@@ -167,6 +167,41 @@ def test_exact_percentiles_are_refused_where_rows_are_gone(product: Product, tra
     assert "no longer kept" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("granularity", "zone", "days"),
+    [
+        ("minute", "UTC", 1),
+        ("minute", "Asia/Kathmandu", 1),
+        ("hour", "America/St_Johns", 20),
+        ("day", "UTC", DAYS),
+        ("day", "Asia/Kathmandu", DAYS),
+    ],
+)
+def test_each_point_has_the_figures_of_its_bucket(
+    two: list[tuple[TrackedProject, list[Sent]]], granularity: str, zone: str, days: int
+) -> None:
+    """Days of Nepal begin at 18:15 (UTC), and hours of Newfoundland half an hour after those of UTC."""
+    project, sent = two[0]
+    ends = {"start_date": (NOW - timedelta(days=days)).isoformat(), "end_date": NOW.isoformat()}
+    points = project.table("time-series", granularity=granularity, timezone=zone, **ends)
+    starts = [datetime.fromisoformat(each["timestamp"]) for each in points]
+    seen = 0
+    for point, start, end in zip(points, starts, [*starts[1:], datetime.max.replace(tzinfo=UTC)], strict=True):
+        inside = [each for each in sent if start <= each.at < end]
+        seen += len(inside)
+        assert point["request_count"] == len(inside)
+        assert point["error_count"] == sum(each.status >= 400 for each in inside)
+        if not inside:
+            assert (point["avg_response_time_ms"], point["p50_ms"]) == (None, None)
+            continue
+        times = sorted(each.ms for each in inside)
+        assert point["avg_response_time_ms"] == pytest.approx(sum(times) / len(times))
+        for percent in (50, 95, 99):
+            exact = times[ceil(percent * len(times) / 100) - 1]
+            assert abs(point[f"p{percent}_ms"] - exact) <= 0.01 * exact + 1e-9
+    assert seen > 100
+
+
 def test_endpoints_add_up_to_the_summary(two: list[tuple[TrackedProject, list[Sent]]]) -> None:
     project, sent = two[0]
     start = (NOW - timedelta(days=30)).isoformat()

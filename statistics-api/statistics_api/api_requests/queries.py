@@ -1,14 +1,16 @@
 """Reads of API requests: SELECT from the `stats` schema and nothing else. Each figure is a sum over stored cells."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, TypeVar
 
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 from statistics_api.api_requests.covers import Part, Period, aligned
 from statistics_api.api_requests.figures import NO_REQUESTS, CellSums, Figures
+
+Group = TypeVar("Group")
 
 _OF_PROJECT: Mapping[Period, LiteralString] = {
     Period.MINUTE: "stats.api_request_minute",
@@ -151,11 +153,19 @@ def rows(
 
 
 def series(lease: Lease, project_id: int, part: Part, edges: Sequence[datetime]) -> dict[int, Figures]:
-    """Return the figures between each edge and the next, by the number of the edge from 0; a gap has none."""
-    statement = _by_group(_OF_PROJECT, _BUCKET, [part])
+    """Return the figures between each edge and the next, by the number of the edge from 0; a gap has none.
+
+    Minutes and days are stored as they are asked for; hours and a zone's own days are made of quarters of an hour.
+    """
     parameters = {**_parameters(project_id, [part]), "edges": list(edges)}
     with lease.transaction() as conn:
-        return {number - 1: each for number, each in fetch_all(conn, statement, parameters, _grouped)}
+        if part.period is Period.QUARTER_HOUR:
+            found = fetch_all(conn, _by_group(_OF_PROJECT, _BUCKET, [part]), parameters, _grouped)
+            return {number - 1: each for number, each in found}
+        stored = dict(fetch_all(conn, _by_stored_bucket(_OF_PROJECT[part.period]), parameters, _grouped))
+    # In UTC, because Python takes a local time that occurs twice as unequal to any time of another zone.
+    starts = (edge.astimezone(UTC) for edge in edges)
+    return {number: stored[start] for number, start in enumerate(starts) if start in stored}
 
 
 def endpoints(lease: Lease, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
@@ -197,6 +207,21 @@ def _by_group(views: Mapping[Period, LiteralString], group: LiteralString, parts
     return statement
 
 
+def _by_stored_bucket(view: LiteralString) -> LiteralString:
+    """Return a statement with one row a bucket: nothing has to be put together, which takes a third of the time."""
+    statement: LiteralString = f"""
+        SELECT bucket_start, array_agg(latency_cell), array_agg(event_count),
+               sum(client_error_sum)::bigint, sum(server_error_sum)::bigint,
+               sum(response_us_sum), min(response_us_min), max(response_us_max)
+          FROM {view}
+         WHERE project_id = %(project_id)s
+           AND bucket_start >= %(start_0)s
+           AND bucket_start < %(end_0)s
+         GROUP BY bucket_start
+    """  # noqa: S608 - of constants of this file
+    return statement
+
+
 def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
     ends = {
         name: instant
@@ -206,7 +231,7 @@ def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
     return {"project_id": project_id, **ends}
 
 
-def _grouped(group: int, cells: list[int], requests: list[int], *sums: int | Decimal) -> tuple[int, Figures]:
+def _grouped(group: Group, cells: list[int], requests: list[int], *sums: int | Decimal) -> tuple[Group, Figures]:
     return group, Figures.of(CellSums(cells, requests, *map(int, sums)))
 
 
