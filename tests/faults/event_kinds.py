@@ -13,8 +13,8 @@ import httpx2
 import psycopg2
 from psycopg2 import sql
 
+from tests.kinds.served_kinds import API_REQUESTS, API_REQUESTS_OF_OTHER_PROJECT, ServedKind
 from tests.kinds.served_kinds import KINDS as SERVED_KINDS
-from tests.kinds.served_kinds import ServedKind
 
 
 class EventKind(Protocol):
@@ -86,17 +86,26 @@ class SingleEvents:
         return self.kind.counts(answer.json()).get(group, 0)
 
     def rows(self, admin_url: str, run: str) -> Counter[str]:
-        statement = sql.SQL("SELECT {identity}, count(*) FROM {fact} WHERE starts_with({identity}, %(run)s) GROUP BY 1")
+        statement = sql.SQL(
+            "SELECT {identity}, count(*) FROM {fact} JOIN project USING (project_id)"
+            " WHERE project_key = %(project)s AND starts_with({identity}, %(run)s) GROUP BY 1"
+        )
         names = {"identity": sql.Identifier(self.kind.identity_column), "fact": sql.Identifier(self.kind.fact)}
-        return Counter(dict(select(admin_url, statement.format(**names), {"run": run})))
+        return Counter(dict(select(admin_url, statement.format(**names), self._project() | {"run": run})))
 
     def counts(self, admin_url: str) -> dict[str, int]:
-        statement = sql.SQL("SELECT {group}::text, sum(event_count)::int FROM {total} GROUP BY 1")
+        statement = sql.SQL(
+            "SELECT {group}::text, sum(event_count)::int FROM {total} JOIN project USING (project_id)"
+            " WHERE project_key = %(project)s GROUP BY 1"
+        )
         names = {
             "group": sql.Identifier(self.kind.group_column),
             "total": sql.Identifier(f"{self.kind.fact}_{self.kind.rollup}"),
         }
-        return dict(select(admin_url, statement.format(**names), {}))
+        return dict(select(admin_url, statement.format(**names), self._project()))
+
+    def _project(self) -> dict[str, object]:
+        return {"project": self.kind.project_key}
 
 
 class EventBatches(SingleEvents):
@@ -131,20 +140,95 @@ class EventBatches(SingleEvents):
         return await client.post(f"{self.kind.path}/batch", json=[item], headers=self.kind.headers, timeout=timeout)
 
 
+class TwoProjects:
+    """One kind, recorded to two projects at once with a key of each. A group is one of a project: "other 51"."""
+
+    def __init__(self, *kinds: SingleEvents) -> None:
+        first = kinds[0]
+        self.kinds = {kind.kind.project_key: kind for kind in kinds}
+        self.name = f"{first.name} of two projects"
+        self.groups: Sequence[str] = tuple(
+            f"{project} {group}" for project, kind in self.kinds.items() for group in kind.groups
+        )
+        self.recorded_status = first.recorded_status
+        self.refused_status = first.refused_status
+        self.conflict_status = first.conflict_status
+        self._sent: dict[str, str] = {}
+
+    async def send(
+        self, client: httpx2.AsyncClient, identity: str, group: str, key: str | None, seconds_max: float
+    ) -> httpx2.Response:
+        project, kind, own_group = self._of(group)
+        self._sent[identity] = project
+        return await kind.send(client, identity, own_group, key, seconds_max)
+
+    async def send_refusable(self, client: httpx2.AsyncClient, identity: str, key: str) -> httpx2.Response:
+        _, kind, _ = self._of(self.groups[0])
+        return await kind.send_refusable(client, identity, key)
+
+    def replayed(self, answer: httpx2.Response) -> bool:
+        _, kind, _ = self._of(self.groups[0])
+        return kind.replayed(answer)
+
+    async def read_count(self, client: httpx2.AsyncClient, group: str) -> httpx2.Response:
+        _, kind, own_group = self._of(group)
+        return await kind.read_count(client, own_group)
+
+    def count(self, answer: httpx2.Response, group: str) -> int:
+        _, kind, own_group = self._of(group)
+        return kind.count(answer, own_group)
+
+    def rows(self, admin_url: str, run: str) -> Counter[str]:
+        """A row in a project that its event was not sent to is one of an identity that nobody sent."""
+        found: Counter[str] = Counter()
+        for project, kind in self.kinds.items():
+            for identity, count in kind.rows(admin_url, run).items():
+                found[identity if self._sent.get(identity) == project else f"{identity} in {project}"] += count
+        return found
+
+    def counts(self, admin_url: str) -> dict[str, int]:
+        return {
+            f"{project} {group}": count
+            for project, kind in self.kinds.items()
+            for group, count in kind.counts(admin_url).items()
+        }
+
+    def facts(self, admin_url: str) -> dict[str, int]:
+        """The facts of each group, counted one by one."""
+        found = {}
+        for project, kind in self.kinds.items():
+            statement = sql.SQL(
+                "SELECT {group}::text, count(*)::int FROM {fact} JOIN project USING (project_id)"
+                " WHERE project_key = %(project)s GROUP BY 1"
+            ).format(group=sql.Identifier(kind.kind.group_column), fact=sql.Identifier(kind.kind.fact))
+            for group, count in select(admin_url, statement, {"project": project}):
+                found[f"{project} {group}"] = count
+        return found
+
+    def _of(self, group: str) -> tuple[str, SingleEvents, str]:
+        project, _, own_group = group.partition(" ")
+        return project, self.kinds[project], own_group
+
+
 def _with_status_of_item(answer: httpx2.Response, rejected_status: int) -> httpx2.Response:
     if answer.status_code == httpx2.codes.OK and answer.json()["rejected"]:
         answer.status_code = rejected_status
     return answer
 
 
-# Everything that a fault run can be about, the delivered kinds first.
+# Every kind alone, the delivered ones first.
 KINDS: Sequence[SingleEvents] = tuple(way(kind) for kind in SERVED_KINDS for way in (SingleEvents, EventBatches))
 AUTH_EVENTS, *_ = KINDS
+TWO_PROJECTS: Sequence[TwoProjects] = tuple(
+    TwoProjects(way(API_REQUESTS), way(API_REQUESTS_OF_OTHER_PROJECT)) for way in (SingleEvents, EventBatches)
+)
+# Everything that a fault run can be about.
+SUBJECTS: Sequence[EventKind] = (*KINDS, *TWO_PROJECTS)
 
 
-def kind_named(name: str) -> SingleEvents:
+def kind_named(name: str) -> EventKind:
     """The kind of that name."""
-    (found,) = [kind for kind in KINDS if kind.name == name]
+    (found,) = [kind for kind in SUBJECTS if kind.name == name]
     return found
 
 

@@ -20,7 +20,7 @@ from tests.faults import overload, report
 from tests.faults.catalogue import EVERY_FAULT
 from tests.faults.client_churn import SLOW_SECONDS_MAX, cancelled_calls, plain_calls, slow_clients
 from tests.faults.cpu_share import NoCpuShare, cpu_share
-from tests.faults.event_kinds import KINDS, EventKind, kind_named
+from tests.faults.event_kinds import KINDS, SUBJECTS, EventKind, kind_named
 from tests.faults.experiment import Planned, plan, plan_mix, run
 from tests.faults.full_disk import CANNOT_MOUNT, FULL_DISK_FAULTS, NAMESPACES, prove_in_namespace
 from tests.faults.impatient_clients import TooFewFiles, allow_files
@@ -85,7 +85,7 @@ class Soaking:
             yield plan_mix(EVERY_FAULT, seed), seed
 
     async def _fault_run(self, stack: Stack, planned: Sequence[Planned], seed: int) -> None:
-        kind = self._random.choice(KINDS)
+        kind = self._random.choice(SUBJECTS)
         finished = await run(stack, planned, seed, kind)
         verdict = finished.verdict
         assert verdict is not None
@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="how long, about")
     parser.add_argument("--seed", type=int, default=None, help="replays the plans of an earlier soak")
     parser.add_argument("--fault", choices=[each.name for each in EVERY_FAULT], help="only this one, once")
-    parser.add_argument("--kind", choices=[each.name for each in KINDS], default=KINDS[0].name, help="with --fault")
+    parser.add_argument("--kind", choices=[each.name for each in SUBJECTS], default=KINDS[0].name, help="with --fault")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     print(f"--seed {seed}", flush=True)

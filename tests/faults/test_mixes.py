@@ -9,9 +9,9 @@ import pytest
 from psycopg2 import sql
 
 from local.services import STATISTICS_API
-from tests.faults.catalogue import EVERY_FAULT
-from tests.faults.event_kinds import KINDS, SingleEvents, select
-from tests.faults.experiment import plan_mix, run
+from tests.faults.catalogue import EVERY_FAULT, PROCESS_FAULTS
+from tests.faults.event_kinds import KINDS, TWO_PROJECTS, SingleEvents, TwoProjects, select
+from tests.faults.experiment import Fault, plan, plan_mix, run
 from tests.faults.proven import assert_proven
 from tests.faults.stack import Stack
 from tests.kinds.served_kinds import WITH_SAMPLE
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROGRAMS = WITH_SAMPLE
 # The long ones belong to the soak.
 SHORT = [fault for fault in EVERY_FAULT if fault.seconds <= 4.0]
+KILLS = PROCESS_FAULTS[:2]
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.name for kind in KINDS])
@@ -29,6 +30,18 @@ async def test_every_promise_holds_through_several_faults_at_once(
 ) -> None:
     seed += number  # another mix for each kind
     assert_proven(await run(stack, plan_mix(SHORT, seed), seed, KINDS[number]), tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "fault"), list(zip(TWO_PROJECTS, KILLS, strict=True)), ids=lambda each: each.name)
+async def test_two_projects_at_once_have_their_own_counts_through_a_kill(
+    stack: Stack, seed: int, tmp_path: Path, kind: TwoProjects, fault: Fault
+) -> None:
+    assert_proven(await run(stack, plan(fault, seed), seed, kind), tmp_path)
+    async with httpx2.AsyncClient(base_url=stack.url, timeout=10, trust_env=False) as client:
+        told = {group: kind.count(await kind.read_count(client, group), group) for group in kind.groups}
+    facts = kind.facts(stack.admin_url)
+    assert told == {group: facts[group] for group in kind.groups}
+    assert min(told.values()) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

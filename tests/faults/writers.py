@@ -148,7 +148,8 @@ class _Writer:
         self._all = all_writers
         self._number = number
         self._random = all_writers.random(number)
-        self._recorded: str | None = None
+        # The last event, and where it counts.
+        self._recorded: tuple[str, str] | None = None
 
     async def write(self, stop: asyncio.Event) -> None:
         events = 0
@@ -163,7 +164,9 @@ class _Writer:
         if choice < REFUSABLE_SHARE:
             await self._all.refusable(client, identity)
         elif choice < REFUSABLE_SHARE + CONFLICT_SHARE and self._recorded is not None:
-            key = self._all.key(self._recorded)
+            # In the group of the other, because a key means another event in another project.
+            recorded, group = self._recorded
+            key = self._all.key(recorded)
             await self._all.attempt(client, identity, group, key, PATIENCE_SECONDS, other=True)
         else:
             await self._record(client, identity, group)
@@ -176,7 +179,7 @@ class _Writer:
             patience = HANG_UP_SECONDS if hangs_up and attempt == 0 else PATIENCE_SECONDS
             ending = await self._all.attempt(client, identity, group, self._all.key(identity), patience)
             if ending is Ending.OK:
-                self._recorded = identity
+                self._recorded = identity, group
                 if self._random.random() < READ_SHARE:
                     await self._all.read(client, group)
                 return

@@ -4,14 +4,14 @@ A new kind is one entry here. The suite of this folder and the fault rig then te
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
-from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, STORED_KEY
+from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, KEY_OF_OTHER_PROJECT, OTHER_PROJECT, STORED_KEYS
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
 from tests.servers import Programs
 
@@ -29,7 +29,7 @@ API_REQUEST_FIELDS = (
 WITH_SAMPLE = Programs(
     public="tests.kinds.public_service",
     private="tests.kinds.private_service",
-    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEY,
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEYS,
 )
 
 
@@ -68,6 +68,8 @@ class ServedKind:
     headers: Mapping[str, str] = field(default_factory=dict)
     # The rollup that is locked or forbidden to find a writer half way.
     rollup: str = "total"
+    # Where its events are recorded to.
+    project_key: str = "default"
 
     @property
     def name(self) -> str:
@@ -147,6 +149,14 @@ API_REQUESTS = ServedKind(
     occurred_at="timestamp",
     headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
     rollup="endpoint_day",
+)
+
+# The same with the key of another project.
+API_REQUESTS_OF_OTHER_PROJECT = replace(
+    API_REQUESTS,
+    counts_path=API_REQUESTS.counts_path.replace("/default/", f"/{OTHER_PROJECT}/"),
+    headers={"X-API-Key": KEY_OF_OTHER_PROJECT},
+    project_key=OTHER_PROJECT,
 )
 
 KINDS = (AUTH_EVENTS, API_REQUESTS, PARCELS)
