@@ -1,4 +1,4 @@
-"""API requests: facts, endpoints, rollups by class of status and by cell of response time.
+"""API requests: facts, endpoints, rollups by cell of response time.
 
 The catalogue describes more: rollups that are counted by fewer columns than the facts, and columns whose extremes are
 kept. Release 0.1.0 runs beside this revision during an upgrade, and reads nothing of it. Writers of other facts do not
