@@ -113,7 +113,8 @@ def test_every_rollup_has_a_statement_of_its_own() -> None:
     for statement in AUTH_EVENTS.prepared():
         assert "WITH" not in statement.statement
         assert statement.statement.count("INSERT") == 1
-        assert "ORDER BY" in statement.statement
+        # One row is in order by itself.
+        assert ("ORDER BY" in statement.statement) == (statement is not AUTH_EVENTS.count_dropped)
 
 
 @pytest.mark.parametrize("store", [copy, AUTH_EVENTS.insert], ids=["copy", "insert"])

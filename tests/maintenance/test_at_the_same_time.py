@@ -159,6 +159,7 @@ def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(
         "minutes of api_request",
         "minutes of auth_event",
         "idempotency",
+        "deleted projects",
     ]
     assert "a long transaction is in the way" in lines[1]
     assert "ALARM" in lines[5]

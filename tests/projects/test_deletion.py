@@ -47,7 +47,7 @@ FILL = """
            response_us)
     VALUES (%(project)s, now(), gen_random_uuid(), now(), 1, '/', 'GET', 200, 1);
     INSERT INTO api_endpoint VALUES (%(project)s, 1, 'GET', '/');
-    INSERT INTO api_request_retired VALUES (%(project)s, 1, 2, 1, 1, 1, 1, 1);
+    INSERT INTO api_request_retired VALUES (%(project)s, 1, 2, 1, 0, 0, 1, 1, 1);
     INSERT INTO idempotency (project_id, key, event_id, received_at)
     VALUES (%(project)s, 'k', gen_random_uuid(), now());
     INSERT INTO project_member VALUES (%(project)s, gen_random_uuid(), 'owner', now());
@@ -118,7 +118,9 @@ def test_no_row_is_left_and_no_other_project_loses_one(database: MigratedDatabas
     assert f"project {gone_id}, deleted " in printed
     assert f"{total} rows removed, nothing is left of it" in printed
     assert left(database, gone_id) == {}
-    assert sum(left(database, kept_id).values()) == total + 1  # `maintain` has moved the events to the weeks it made
+    after = left(database, kept_id)
+    assert after.pop("project_retention") == 2  # what `maintain` has noted of each kind
+    assert sum(after.values()) == total + 1  # it has also moved the events to the weeks that it made
     assert "deleted projects: none" in run_command(database.writer_env, "maintain")
 
 

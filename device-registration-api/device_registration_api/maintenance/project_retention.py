@@ -19,7 +19,7 @@ BATCH_ROWS = 5_000
 # A repeat within 48 hours gets the stored row of its first request, so no row leaves before.
 DAYS_MIN = 3
 
-PROJECTS = "SELECT project_id, retention_days FROM project ORDER BY project_id"
+PROJECTS = "SELECT project_id, retention_days FROM project WHERE deleted_at IS NULL ORDER BY project_id"
 RETIRE_ROWS = "SELECT coalesce(maintenance.retire_rows(%(fact)s, %(project_id)s, %(rows)s), 0)"
 # What is stored is what was counted and did not leave. Counting the facts would read them all.
 KEPT = sql.SQL("""
