@@ -1,11 +1,11 @@
 """Remembers stored keys and projects for a while, so that most requests with a key ask the database nothing."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from servicekit.concurrency.request_collapsing import CollapsedReads
+from statistics_api.access.recent import RecentValues
 
 Stored = TypeVar("Stored")
 
@@ -18,7 +18,7 @@ UNKNOWN_KEPT_MAX = 1_000
 _NEVER = float("-inf")
 
 
-class _Kept(NamedTuple, Generic[Stored]):
+class _Read(NamedTuple, Generic[Stored]):
     # When the query for it began, by the monotonic clock.
     begun: float
     found: tuple[Stored, ...]
@@ -32,15 +32,16 @@ class KeyCache(Generic[Stored]):
         read: Callable[[str], Awaitable[tuple[Stored, ...]]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._monotonic = monotonic
-        self._known: OrderedDict[str, _Kept[Stored]] = OrderedDict()
-        self._unknown: OrderedDict[str, _Kept[Stored]] = OrderedDict()
+        self._known: RecentValues[str, tuple[Stored, ...]] = RecentValues(KEPT_SECONDS, KEPT_MAX, monotonic)
+        self._unknown: RecentValues[str, tuple[Stored, ...]] = RecentValues(
+            UNKNOWN_KEPT_SECONDS, UNKNOWN_KEPT_MAX, monotonic
+        )
 
-        async def read_timed(key: str) -> _Kept[Stored]:
+        async def read_timed(key: str) -> _Read[Stored]:
             begun, changes = monotonic(), self._changes
             found = await read(key)
             # What the read saw may have changed while it ran: then its age counts from before any time.
-            return _Kept(begun if changes == self._changes else _NEVER, found)
+            return _Read(begun if changes == self._changes else _NEVER, found)
 
         # How often something was forgotten.
         self._changes = 0
@@ -51,36 +52,24 @@ class KeyCache(Generic[Stored]):
         remembered = self.remembered(key)
         if remembered is not None:
             return remembered
-        kept = await self._reads.get(key)
-        self._keep(key, kept)
-        return kept.found
+        begun, found = await self._reads.get(key)
+        place, other = (self._known, self._unknown) if found else (self._unknown, self._known)
+        other.forget(key)
+        place.put(key, found, begun)
+        return found
 
     def remembered(self, key: str) -> tuple[Stored, ...] | None:
         """Return the same without a read, or None if nothing young enough is remembered."""
-        for place, seconds in ((self._known, KEPT_SECONDS), (self._unknown, UNKNOWN_KEPT_SECONDS)):
-            kept = place.get(key)
-            if kept is not None and self._monotonic() - kept.begun < seconds:
-                return kept.found
-        return None
+        found = self._known.get(key)
+        return self._unknown.get(key) if found is None else found
 
     def forget(self, key: str) -> None:
         """Read what is stored under this key again at its next use."""
         self._changes += 1
-        self._known.pop(key, None)
-        self._unknown.pop(key, None)
+        self._known.forget(key)
+        self._unknown.forget(key)
 
     def forget_where(self, concerns: Callable[[Stored], bool]) -> None:
         """Read again whatever includes something that the change concerns."""
         self._changes += 1
-        for key in [key for key, kept in self._known.items() if any(map(concerns, kept.found))]:
-            del self._known[key]
-
-    def _keep(self, key: str, kept: _Kept[Stored]) -> None:
-        place, size, other = (
-            (self._known, KEPT_MAX, self._unknown) if kept.found else (self._unknown, UNKNOWN_KEPT_MAX, self._known)
-        )
-        other.pop(key, None)
-        place[key] = kept
-        place.move_to_end(key)
-        while len(place) > size:
-            place.popitem(last=False)
+        self._known.forget_where(lambda found: any(map(concerns, found)))

@@ -23,6 +23,10 @@ class RecentValues(Generic[Key, Value]):
         self._monotonic = monotonic
         self._kept: OrderedDict[Key, _Kept[Value]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return how many values are kept, the old ones included."""
+        return len(self._kept)
+
     def get(self, key: Key) -> Value | None:
         """Return the value, or None if there is none or it is too old."""
         kept = self._kept.get(key)
@@ -34,3 +38,12 @@ class RecentValues(Generic[Key, Value]):
         self._kept.move_to_end(key)
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
+
+    def forget(self, key: Key) -> None:
+        """Forget the value of this key, if there is one."""
+        self._kept.pop(key, None)
+
+    def forget_where(self, concerns: Callable[[Value], bool]) -> None:
+        """Forget each value that a change concerns."""
+        for key in [key for key, kept in self._kept.items() if concerns(kept.value)]:
+            del self._kept[key]
