@@ -12,7 +12,7 @@ from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import headers
 from servicekit.http.paths import HEALTH_PATHS, route_path
 from servicekit.protocol.application import HeaderLines
-from statistics_api.access.key_limits import LimitedKey, asked_limit, remembered_limit
+from statistics_api.access.key_limits import LimitedKey, sent_key
 from statistics_api.limiters import LocalLimiter, SharedLimiter
 
 Network = IPv4Network | IPv6Network
@@ -117,11 +117,15 @@ class RateLimitMiddleware:
         await self._app(scope, receive, send_with_allowance)
 
     async def _admit(self, scope: Scope) -> HeaderLines:
-        key = remembered_limit(scope)
-        of_key = None if key is None else await self._limit.admit_key(key)
+        sent = sent_key(scope)
+        if sent is None:
+            return await self._limit.admit_shared(scope["client"], scope["headers"])
+        remembered = sent.remembered()
+        limited = None if remembered is None else sent.limited(remembered)
+        of_key = None if limited is None else await self._limit.admit_key(limited)
         of_client = await self._limit.admit_shared(scope["client"], scope["headers"])
-        if key is None and (key := await asked_limit(scope)) is not None:
-            of_key = await self._limit.admit_key(key)
+        if remembered is None and (limited := sent.limited(await sent.asked())) is not None:
+            of_key = await self._limit.admit_key(limited)
         return of_client if of_key is None else of_key
 
 

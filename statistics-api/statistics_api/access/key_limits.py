@@ -20,29 +20,37 @@ class LimitedKey(NamedTuple):
     rate: RateLimitItem
 
 
-def remembered_limit(scope: RequestScope) -> LimitedKey | None:
-    """Return the key of a request if it is remembered as valid and has a rate limit; the database is not asked."""
-    found = _presented_key(scope)
-    if found is None:
-        return None
-    text, key_id, keys = found
-    stored = keys.remembered(key_id)
-    return None if stored is None else _limited(text, key_id, stored)
+class SentKey(NamedTuple):
+    """What a request has in place of an API key, with the id in it, and where stored keys are found."""
+
+    text: str
+    key_id: str
+    keys: KeyCache[StoredKey]
+
+    def remembered(self) -> tuple[StoredKey, ...] | None:
+        """Return the keys with this id, or None if the database would have to be asked."""
+        return self.keys.remembered(self.key_id)
+
+    async def asked(self) -> tuple[StoredKey, ...]:
+        """Return the keys with this id; none if the database cannot be asked."""
+        try:
+            return await self.keys.get(self.key_id)
+        except NotRecorded:  # the route will say so, if it needs the key
+            return ()
+
+    def limited(self, stored: tuple[StoredKey, ...]) -> LimitedKey | None:
+        """Return the one of these keys that was sent, if it is valid and has a rate limit."""
+        if all(each.rate_limit is None for each in stored):
+            return None
+        try:
+            rate = key_of(self.text, stored).rate_limit
+        except NotAuthenticated:
+            return None
+        return None if rate is None else LimitedKey(self.key_id, rate)
 
 
-async def asked_limit(scope: RequestScope) -> LimitedKey | None:
-    """Return the same for a key that may not be remembered. The database is asked for one that is not."""
-    found = _presented_key(scope)
-    if found is None:
-        return None
-    text, key_id, keys = found
-    try:
-        return _limited(text, key_id, await keys.get(key_id))
-    except NotRecorded:  # the route will say so, if it needs the key
-        return None
-
-
-def _presented_key(scope: RequestScope) -> tuple[str, str, KeyCache[StoredKey]] | None:
+def sent_key(scope: RequestScope) -> SentKey | None:
+    """Return the API key of a request, or None if it cannot have one."""
     try:
         found = presented(scope)
     except NotAuthenticated:
@@ -50,14 +58,4 @@ def _presented_key(scope: RequestScope) -> tuple[str, str, KeyCache[StoredKey]] 
     if found is None or found.form is not Form.KEY:
         return None
     key_id = key_id_of(found.text)
-    return None if key_id is None else (found.text, key_id, scope["state"]["keys"])
-
-
-def _limited(text: str, key_id: str, stored: tuple[StoredKey, ...]) -> LimitedKey | None:
-    if all(each.rate_limit is None for each in stored):
-        return None
-    try:
-        rate = key_of(text, stored).rate_limit
-    except NotAuthenticated:
-        return None
-    return None if rate is None else LimitedKey(key_id, rate)
+    return None if key_id is None else SentKey(found.text, key_id, scope["state"]["keys"])
