@@ -41,7 +41,11 @@ def add_member(
         NotFound, Forbidden: the acting account may not change this project.
         Conflict: it is a member already, or the project or the account has as many as are allowed.
     """
-    project_id = lock_project(conn, project_key, account_id)
+    return add_to_locked(conn, lock_project(conn, project_key, account_id), member_id, role)
+
+
+def add_to_locked(conn: Connection, project_id: int, member_id: UUID, role: ProjectRole) -> Member:
+    """Make an account a member of a project that the caller has locked and may change. Raises Conflict."""
     if len(_members(conn, project_id)) >= MEMBERS_MAX:
         raise Conflict(f"a project has at most {MEMBERS_MAX} members")
     return insert_member(conn, project_id, member_id, role)

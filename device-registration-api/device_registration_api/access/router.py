@@ -109,12 +109,13 @@ async def add_member(request: Request, project_key: str, account_id: UUID) -> Re
         key = key.model_copy(update={"fingerprint": fingerprint([str(member_id), wanted.draft.role])})
 
     def work(conn: Connection) -> Created:
+        project_id = lock_project(conn, project_key, account_id)
+
         def create() -> Representation:
-            added = members.add_member(conn, project_key, member_id, wanted.draft.role, account_id)
-            text = added.model_dump_json()
+            text = members.add_to_locked(conn, project_id, member_id, wanted.draft.role).model_dump_json()
             return Representation(text, text)
 
-        return create_once(conn, lock_project(conn, project_key, account_id), "members", key, create)
+        return create_once(conn, project_id, "members", key, create)
 
     return _created(await _in_transaction(request, work))
 
