@@ -239,7 +239,7 @@ def test_the_report_has_a_table_for_each_fact_table_and_measure(two: MigratedDat
         "project  facts  retired  quarter hours",
         "      1    0.2        0            0.2",
         (
-            "no drift in api_request, auth_event, reading: facts + retired = each rollup, "
+            "no drift in api_request, auth_event, reading, store_event: facts + retired = each rollup, "
             "and minutes = quarter hours of the last 34 days"
         ),
     ]
