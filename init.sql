@@ -77,6 +77,19 @@ CREATE TABLE project_member (
 -- Serves the list of an account's projects.
 CREATE INDEX project_member_account_id ON project_member (account_id);
 
+-- The persons of a project, by opaque ids alone: their personal data is in another database. A row is stored before its
+-- person, so that it may be without one.
+CREATE TABLE project_person (
+    project_id    int         NOT NULL,
+    person_id     uuid        NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    suppressed_at timestamptz,
+    erased_at     timestamptz,
+    PRIMARY KEY (project_id, person_id)
+);
+COMMENT ON COLUMN project_person.suppressed_at IS 'Since when nothing more is recorded of this person.';
+COMMENT ON COLUMN project_person.erased_at IS 'Outlives the person: what arrives late of them is refused.';
+
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
@@ -964,6 +977,7 @@ GRANT SELECT, INSERT, UPDATE
 GRANT SELECT, INSERT, DELETE, UPDATE
     (name, rate_limit, expires_at, revoked_at, replaced_by, last_used_at, total_requests) ON api_key TO registration_writer;
 GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
+GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION

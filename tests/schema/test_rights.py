@@ -132,6 +132,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.project": counting,
         "public.api_key": {*counting, "DELETE"},
         "public.project_member": {"SELECT", "INSERT", "DELETE"},
+        "public.project_person": counting,
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
@@ -167,6 +168,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "UPDATE api_key SET key_id = key_id",
         "UPDATE project SET created_by = created_by",
         "UPDATE project_member SET role = 'owner'",
+        "UPDATE project_person SET person_id = person_id",
+        "DELETE FROM project_person",
         "CREATE TABLE public.mine (id int)",
         "SELECT maintenance.lock_with_retry('DROP TABLE public.auth_event')",
         "SET ROLE stats_owner",

@@ -6,7 +6,7 @@ Release 0.1.0 runs beside this revision during an upgrade, and reads nothing of 
 from alembic import op
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0008"
 
 
 def upgrade() -> None:
