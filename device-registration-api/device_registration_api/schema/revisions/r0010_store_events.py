@@ -6,7 +6,7 @@ Release 0.1.0 runs beside this revision during an upgrade, and reads nothing of 
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
@@ -82,8 +82,8 @@ CREATE TABLE store_event_presence (
     PRIMARY KEY (project_id, segment, digest, day)
 );
 COMMENT ON COLUMN store_event_presence.digest IS
-    'Personal data as long as the person is stored: SHA-256 of the project''s presence_key and the id of the person, cut '
-    'to 16 bytes. In no view, and kept as long as the project: the next day counts from it.';
+    'Personal data as long as the person is stored: SHA-256 of the project''s presence_key and the id of the person, '
+    'cut to 16 bytes. In no view, and kept as long as the project: the next day counts from it.';
 CREATE TABLE store_event_distinct (
     project_id    int      NOT NULL,
     segment       int      NOT NULL,
