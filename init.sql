@@ -12,6 +12,7 @@
 --     <fact>_retired       the sums of the rows that are no longer stored
 --     <fact>_presence      who was present on which day, as a digest
 --     <fact>_distinct      how many different ones were present, by day and by the day before on which they were
+--     <fact>_distinct_retired   the same of persons whose presences are no longer stored
 --
 -- Two rules keep the schema ready for several machines: every key begins with project_id, and no foreign key crosses
 -- tables. One rule keeps the counts true, and `verify-counts` checks it for every fact table and every group:
@@ -113,6 +114,24 @@ CREATE TABLE device_deletion (
     deleted_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (project_id, device_number)
 );
+
+-- Whose erasure was asked for, and how far it is. It outlives the person: opaque ids alone.
+CREATE TABLE erasure (
+    project_id   int         NOT NULL,
+    receipt      uuid        NOT NULL,
+    person_id    uuid        NOT NULL,
+    requested_at timestamptz NOT NULL,
+    step         smallint    NOT NULL DEFAULT 0 CHECK (step BETWEEN 0 AND 3),
+    users        int         NOT NULL DEFAULT 0,
+    events       bigint      NOT NULL DEFAULT 0,
+    finished_at  timestamptz,
+    PRIMARY KEY (project_id, receipt),
+    UNIQUE (project_id, person_id)
+);
+COMMENT ON COLUMN erasure.step IS
+    'What is done: 1 the facts have left, 2 the presences, 3 the person and the key. A step may be done again.';
+-- Serves maintain, which goes on with these, and looks again at those that were finished a short time ago.
+CREATE INDEX erasure_finished_at ON erasure (finished_at);
 
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
@@ -613,6 +632,15 @@ CREATE TABLE store_event_distinct (
     present_count bigint   NOT NULL,
     PRIMARY KEY (project_id, segment, day, previous_day, slot)
 ) WITH (fillfactor = 70);
+-- What left store_event_distinct's presences with erased persons.
+CREATE TABLE store_event_distinct_retired (
+    project_id    int    NOT NULL,
+    segment       int    NOT NULL,
+    day           date   NOT NULL,
+    previous_day  date   NOT NULL,
+    present_count bigint NOT NULL,
+    PRIMARY KEY (project_id, segment, day, previous_day)
+);
 
 -- What clients dropped before it reached us, by the quarter of an hour of the batch that told of it.
 CREATE TABLE dropped_event (
@@ -727,6 +755,9 @@ CREATE VIEW stats.store_event_all_day AS
 CREATE VIEW stats.store_event_distinct AS
     SELECT project_id, segment, day, previous_day, present_count FROM store_event_distinct;
 
+CREATE VIEW stats.erasure AS
+    SELECT project_id, receipt, requested_at, users, events, finished_at FROM erasure;
+
 CREATE VIEW stats.schema_revision AS
     SELECT version_num AS revision FROM alembic_version;
 
@@ -753,7 +784,13 @@ CREATE TABLE maintenance.fact_table (
     rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object'),
     -- The column of the facts that says who is present; NULL: nobody is counted. Else there are <fact>_presence and
     -- <fact>_distinct.
-    presence_column      text
+    presence_column      text,
+    -- The column of the facts that names a person of the project; NULL: none does. Where it is the presence_column, too,
+    -- there is <fact>_distinct_retired.
+    person_column        text,
+    -- A table with the same column, project_id and person_id: the facts name something of a person. NULL: the person.
+    person_table         text,
+    CONSTRAINT fact_table_person_table CHECK (person_table IS NULL OR person_column IS NOT NULL)
 );
 INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
@@ -764,10 +801,12 @@ INSERT INTO maintenance.fact_table
      '{"quarter_hour": ["project_id", "latency_cell"],
        "day": ["project_id", "latency_cell"],
        "minute": ["project_id", "latency_cell"]}');
-INSERT INTO maintenance.fact_table (fact, group_columns, sum_columns, rollups, extreme_columns) VALUES
-    ('measurement', '{project_id,device_number}', '{x,y,z}', '{quarter_hour}', '{x,y,z}');
-INSERT INTO maintenance.fact_table (fact, group_columns, rollups, presence_column, rollup_group_columns) VALUES
-    ('store_event', '{project_id,type_id}', '{day,all_day}', 'person_id', '{"all_day": ["project_id"]}');
+INSERT INTO maintenance.fact_table
+    (fact, group_columns, sum_columns, rollups, extreme_columns, person_column, person_table) VALUES
+    ('measurement', '{project_id,device_number}', '{x,y,z}', '{quarter_hour}', '{x,y,z}', 'device_number', 'device');
+INSERT INTO maintenance.fact_table
+    (fact, group_columns, rollups, presence_column, person_column, rollup_group_columns) VALUES
+    ('store_event', '{project_id,type_id}', '{day,all_day}', 'person_id', 'person_id', '{"all_day": ["project_id"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -817,7 +856,7 @@ $$;
 
 -- The SECURITY DEFINER functions below run with their owner's rights and a pinned search_path: the caller may create
 -- and retire partitions of the catalogue's fact tables, one at a time for each, retire the old rows of projects that do
--- not keep theirs, and nothing else.
+-- not keep theirs and the rows of a person, and nothing else.
 
 -- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
 -- default partition and are now in their own, or NULL when the partition exists already.
@@ -1001,6 +1040,107 @@ BEGIN
 END
 $$;
 
+-- The facts of a person, as a condition for the facts f; NULL: the facts of this table name nobody.
+CREATE FUNCTION maintenance.of_person(known maintenance.fact_table, project_id int, person_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN CASE WHEN known.person_column IS NOT NULL THEN format(
+        CASE WHEN known.person_table IS NULL THEN 'f.project_id = %3$L AND f.%1$I = %4$L'
+             ELSE 'f.project_id = %3$L AND f.%1$I = ANY (ARRAY('
+                  'SELECT o.%1$I FROM public.%2$I AS o WHERE o.project_id = %3$L AND o.person_id = %4$L))'
+        END, known.person_column, known.person_table, project_id, person_id) END;
+
+-- Deletes at most rows_max facts of a person, and adds their sums to <fact>_retired. Returns how many they were, or
+-- NULL when there is none. Facts that another transaction deletes meanwhile are not counted, so 0 is not the end.
+CREATE FUNCTION maintenance.retire_person_rows(fact text, project_id int, person_id uuid, rows_max int) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known     CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    condition CONSTANT text := maintenance.of_person(known, project_id, person_id);
+    is_there  boolean := false;
+BEGIN
+    IF known.person_column IS NOT NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
+    END IF;
+    IF NOT is_there THEN
+        RETURN NULL;
+    END IF;
+    RETURN maintenance.add_to_retired(known, format(
+        'DELETE FROM public.%1$I AS f USING ('
+        '    SELECT f.received_at, f.event_id FROM public.%1$I AS f WHERE %2$s LIMIT %3$L) AS chosen '
+        ' WHERE %2$s AND f.received_at = chosen.received_at AND f.event_id = chosen.event_id RETURNING f.*',
+        known.fact, condition, rows_max));
+END
+$$;
+
+-- Deletes at most rows_max presences of a person, the last days of each segment first, and adds their pairs of days to
+-- <fact>_distinct_retired. Returns how many they were; 0: there is none.
+CREATE FUNCTION maintenance.retire_person_presences(fact text, project_id int, person_id uuid, rows_max int)
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known  CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    digest CONSTANT bytea := (SELECT substr(sha256(p.presence_key || convert_to(person_id::text, 'UTF8')), 1, 16)
+                                FROM public.project AS p WHERE p.project_id = retire_person_presences.project_id);
+    retired bigint;
+BEGIN
+    IF known.presence_column IS NULL OR known.presence_column IS DISTINCT FROM known.person_column THEN
+        RETURN 0;
+    END IF;
+    -- The lock of a writer that stores a presence of this person (events/presences.py), until the commit.
+    PERFORM pg_advisory_xact_lock(format('public.%I', known.fact || '_presence')::regclass::oid::int,
+                                  hashint8(project_id::bigint * 16 + (get_byte(digest, 0) & 15)));
+    -- Segment by segment, because the key of the table begins with it.
+    EXECUTE format(
+        'WITH RECURSIVE segments(segment) AS ('
+        '    (SELECT segment FROM public.%1$I WHERE project_id = %3$L ORDER BY segment LIMIT 1)'
+        '    UNION ALL '
+        '    SELECT (SELECT p.segment FROM public.%1$I AS p WHERE p.project_id = %3$L AND p.segment > s.segment '
+        '             ORDER BY p.segment LIMIT 1) FROM segments AS s WHERE s.segment IS NOT NULL), '
+        'chosen AS (SELECT p.segment, p.day FROM segments AS s, LATERAL ('
+        '             SELECT p.segment, p.day FROM public.%1$I AS p '
+        '              WHERE p.project_id = %3$L AND p.segment = s.segment AND p.digest = %4$L '
+        '              ORDER BY p.day DESC) AS p LIMIT %5$L), '
+        'leaving AS (DELETE FROM public.%1$I AS p USING chosen '
+        '             WHERE p.project_id = %3$L AND p.digest = %4$L '
+        '               AND p.segment = chosen.segment AND p.day = chosen.day '
+        '         RETURNING p.segment, p.day, p.previous_day), '
+        'added AS (INSERT INTO public.%2$I AS r (project_id, segment, day, previous_day, present_count) '
+        '          SELECT %3$L, segment, day, previous_day, count(*) FROM leaving GROUP BY 2, 3, 4 ORDER BY 2, 3, 4 '
+        '              ON CONFLICT (project_id, segment, day, previous_day) '
+        '              DO UPDATE SET present_count = r.present_count + excluded.present_count) '
+        'SELECT count(*) FROM leaving',
+        known.fact || '_presence', known.fact || '_distinct_retired', project_id, digest, rows_max) INTO retired;
+    RETURN retired;
+END
+$$;
+
+-- Deletes the devices of a person. What was measured last of them goes with them; a fact that is on its way is removed
+-- by `maintain`, as that of any deleted device is. Returns how many they were.
+CREATE FUNCTION maintenance.delete_person_devices(project_id int, person_id uuid) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH gone AS (
+        DELETE FROM public.device AS d
+         WHERE d.project_id = delete_person_devices.project_id AND d.person_id = delete_person_devices.person_id
+     RETURNING d.project_id, d.device_number),
+    latest AS (
+        DELETE FROM public.device_latest AS l USING gone
+         WHERE l.project_id = gone.project_id AND l.device_number = gone.device_number),
+    noted AS (
+        INSERT INTO public.device_deletion (project_id, device_number)
+        SELECT gone.project_id, gone.device_number FROM gone
+            ON CONFLICT DO NOTHING)
+    SELECT count(*) FROM gone;
+END;
+
 -- Tells the public service, which listens, that a key or a project has changed: then it asks for them again at once.
 CREATE FUNCTION maintenance.notify_access_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -1138,7 +1278,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (name, person_id) ON device TO registration
 GRANT SELECT, INSERT ON device_deletion TO registration_writer;
 GRANT SELECT, INSERT ON store_event, event_type TO registration_writer;
 GRANT USAGE ON SEQUENCE store_event_number TO registration_writer;
-GRANT SELECT ON store_event_default, store_event_retired TO registration_writer;
+GRANT SELECT ON store_event_default, store_event_retired, store_event_distinct_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE ON
     store_event_day, store_event_all_day, store_event_presence, store_event_distinct TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
@@ -1149,11 +1289,15 @@ GRANT SELECT, INSERT, DELETE, UPDATE
     (name, rate_limit, expires_at, revoked_at, replaced_by, last_used_at, total_requests) ON api_key TO registration_writer;
 GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO registration_writer;
+GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
     maintenance.retire_rows(text, int, int),
     maintenance.retire_device_rows(int, bigint, int),
+    maintenance.retire_person_rows(text, int, uuid, int),
+    maintenance.retire_person_presences(text, int, uuid, int),
+    maintenance.delete_person_devices(int, uuid),
     maintenance.delete_project_rows(int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

@@ -20,11 +20,14 @@ from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.commands import AUTH_EVENTS
+from device_registration_api.erasure import router as erasure_router
+from device_registration_api.erasure.job import Erasures
 from device_registration_api.events import idempotency
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.erasing import new_eraser
 from device_registration_api.personal.peppers import new_peppers
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
@@ -45,7 +48,7 @@ KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router, erasure_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -62,6 +65,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
     peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
+    eraser = new_eraser(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(read_settings(AccountSettings), DatabaseSettings.of(settings), SERVICE)
 
     @asynccontextmanager
@@ -73,6 +77,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             yield {
                 "writers": writers,
                 "accounts": accounts,
+                "erasures": None if eraser is None else Erasures(database, eraser),
                 "database": database,
                 "api_keys_max": settings.api_keys_max,
             }
@@ -80,6 +85,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
             peppers.close()
+            if eraser is not None:
+                eraser.close()
             if accounts is not None:
                 accounts.close()
 

@@ -37,6 +37,7 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
+from statistics_api.erasure import router as erasure
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
 from statistics_api.projects import router as projects
@@ -65,6 +66,7 @@ FAMILIES: Sequence[Family] = (
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
+    Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}

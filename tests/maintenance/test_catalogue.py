@@ -56,7 +56,15 @@ PROMISED = """
           FROM maintenance.fact_table CROSS JOIN (VALUES
                ('_presence', '{project_id,segment,digest,day,previous_day}'::text[]),
                ('_distinct', '{project_id,segment,day,previous_day,present_count}')) AS of_presence(part, columns)
-         WHERE presence_column IS NOT NULL)
+         WHERE presence_column IS NOT NULL
+        UNION ALL
+        SELECT fact, fact, ARRAY[person_column] FROM maintenance.fact_table WHERE person_column IS NOT NULL
+        UNION ALL
+        SELECT fact, person_table, ARRAY['project_id', 'person_id', person_column]
+          FROM maintenance.fact_table WHERE person_table IS NOT NULL
+        UNION ALL
+        SELECT fact, fact || '_distinct_retired', '{project_id,segment,day,previous_day,present_count}'
+          FROM maintenance.fact_table WHERE person_column = presence_column)
     SELECT name, wanted
       FROM part CROSS JOIN unnest(columns) AS wanted
      WHERE NOT EXISTS (SELECT FROM pg_attribute
@@ -73,6 +81,7 @@ UNKNOWN = """
      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND NOT relispartition
        AND relname <> ALL (ARRAY(SELECT fact || '_' || part FROM unnest(rollups || 'retired'::text) AS part))
        AND (presence_column IS NULL OR relname <> ALL (ARRAY[fact || '_presence', fact || '_distinct']))
+       AND (person_column IS DISTINCT FROM presence_column OR relname <> fact || '_distinct_retired')
 """
 
 

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import JsonValue
 
 from device_registration_api.personal.blind_index import BlindIndex, Digest, IndexedField
+from device_registration_api.personal.erasing import DELETE_INDEX, PersonEraser
 from device_registration_api.personal.keeper import Keeper, WrappedKey
 from device_registration_api.personal.sealing import Fields, new_key, seal, unseal
 from servicekit.database import Connection
@@ -33,7 +34,6 @@ SELECT_KEYS = """
       FROM person_key
      WHERE project_id = %(project_id)s AND person_id = ANY(%(person_ids)s::uuid[])
 """
-DELETE_KEYS = "DELETE FROM person_key WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid"
 INSERT_PERSON = """
     INSERT INTO person (project_id, person_id, key_id, sealed)
     VALUES (%(project_id)s, %(person_id)s::uuid, %(key_id)s::uuid, %(sealed)s)
@@ -55,14 +55,12 @@ UPDATE_PERSON = """
        SET sealed = %(sealed)s, updated_at = now()
      WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid
 """
-DELETE_PERSON = "DELETE FROM person WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid"
 # A taken digest is no error of the database: the message of that error would have the digest, in the server's log.
 INSERT_INDEX = """
     INSERT INTO person_index (project_id, field, digest, index_key, person_id)
     VALUES (%(project_id)s, %(field)s, %(digest)s, %(index_key)s, %(person_id)s::uuid)
         ON CONFLICT (project_id, field, digest) DO NOTHING
 """
-DELETE_INDEX = "DELETE FROM person_index WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid"
 FIND_PERSON = """
     SELECT person_id::text
       FROM person_index
@@ -206,21 +204,7 @@ class People:
 
     async def erase(self, project_id: int, person_id: UUID, seconds_max: float) -> None:
         """Delete the person, and the key last. It may be repeated at any time, and must be after NotRecorded."""
-        deadline = time.monotonic() + seconds_max
-        named = {"project_id": project_id, "person_id": str(person_id)}
-
-        def delete_person(lease: Lease) -> None:
-            with lease.transaction() as conn:
-                # The person first: its lock keeps out an update, which would insert index rows again.
-                execute(conn, DELETE_PERSON, named)
-                execute(conn, DELETE_INDEX, named)
-
-        def delete_keys(lease: Lease) -> None:
-            with lease.transaction() as conn:
-                execute(conn, DELETE_KEYS, named)
-
-        await self._personal.run(lambda lease: repeat_until_known(lease, delete_person), seconds_max)
-        await self._keyring.run(lambda lease: repeat_until_known(lease, delete_keys), deadline - time.monotonic())
+        await PersonEraser(self._personal, self._keyring).erase(project_id, person_id, None, seconds_max)
 
     async def _keys(self, named: Mapping[str, object], deadline: float) -> dict[UUID, WrappedKey]:
         def select(lease: Lease) -> list[_Key]:

@@ -2,17 +2,11 @@
 
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.personal.blind_index import BlindIndex
-from device_registration_api.personal.connect import place_apart
+from device_registration_api.personal.connect import pool_apart
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.people import People
 from device_registration_api.personal.settings import PeopleSettings
-from device_registration_api.schema.schemas import KEYRING, PERSONAL, Schema
-from servicekit.database.connection_string import dsn
-from servicekit.database.pool import Database
-
-# Requests for personal data are rare beside events: few connections for each process and each of the two databases.
-CONNECTIONS_MAX = 2
-_WAIT_SECONDS_MAX = 2.0
+from device_registration_api.schema.schemas import KEYRING, PERSONAL
 
 
 class PersonalData:
@@ -25,23 +19,8 @@ class PersonalData:
             CommandError: a setting is missing, or a URL is invalid.
         """
 
-        def pool(schema: Schema) -> Database:
-            place = place_apart(schema, beside, settings)
-            return Database(
-                dsn(
-                    host=place.db_host,
-                    port=place.db_port,
-                    name=place.db_name,
-                    user=place.db_user,
-                    password=place.db_password.get_secret_value(),
-                    application=application,
-                ),
-                connections_max=CONNECTIONS_MAX,
-                wait_seconds_max=_WAIT_SECONDS_MAX,
-            )
-
-        self.personal = pool(PERSONAL)
-        self._keyring = pool(KEYRING)
+        self.personal = pool_apart(PERSONAL, beside, settings, application)
+        self._keyring = pool_apart(KEYRING, beside, settings, application)
         self.index = BlindIndex(settings.index_keys())
         self.people = People(self.personal, self._keyring, Keeper(settings.keks()), self.index)
 

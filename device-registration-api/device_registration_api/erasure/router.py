@@ -1,0 +1,56 @@
+"""The routes of erasures, which statistics-api calls for a credential of the project."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from contract.erasure import ErasureReceipt, ErasureState
+from contract.projects import ProjectId
+from device_registration_api.erasure.commands import Erasure
+from device_registration_api.erasure.job import Erasures
+from device_registration_api.events.router import read_deadline
+from servicekit.errors import NotConfigured, NotFound
+from servicekit.http.openapi import refusals
+
+router = APIRouter(prefix="/administration", tags=["erasure"])
+
+
+@router.delete(
+    "/people/{project_id}/{person_id}",
+    response_model=ErasureReceipt,
+    summary="Erase a person from all databases",
+    responses={202: {"model": ErasureReceipt}, **refusals(401, 404, 422, 503, as_problem=True)},
+)
+async def erase(request: Request, project_id: ProjectId, person_id: str) -> Response:
+    """202: it is not finished yet, and goes on by itself. A repeat has the same receipt."""
+    erasure = await erasures_of(request).erase(project_id, _id(person_id), read_deadline(request))
+    receipt = _receipt(erasure)
+    status = HTTPStatus.OK if receipt.state is ErasureState.FINISHED else HTTPStatus.ACCEPTED
+    return Response(receipt.model_dump_json(), status, media_type="application/json")
+
+
+def erasures_of(request: Request) -> Erasures:
+    """Return the erasures of this process. Raises NotConfigured."""
+    erasures: Erasures | None = request.state.erasures
+    if erasures is None:
+        raise NotConfigured("personal data is not configured in this installation")
+    return erasures
+
+
+def _receipt(erasure: Erasure) -> ErasureReceipt:
+    return ErasureReceipt(
+        receipt=erasure.receipt,
+        state=ErasureState.RUNNING if erasure.finished_at is None else ErasureState.FINISHED,
+        users=erasure.users,
+        events=erasure.events,
+        requested_at=erasure.requested_at,
+        finished_at=erasure.finished_at,
+    )
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("User not found") from None

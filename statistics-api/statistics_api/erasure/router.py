@@ -1,0 +1,105 @@
+"""The public routes that erase: a user of family 2 and a user of a store are one person of the project."""
+
+from functools import partial
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from contract.access import Scope
+from contract.erasure import DeletedUser, ErasureProgress, ErasureReceipt
+from servicekit.database.pool import Database
+from servicekit.errors import NotFound
+from servicekit.http.openapi import refusals
+from statistics_api.access.credentials import required_credential_of
+from statistics_api.access.documentation import required_key
+from statistics_api.administration.client import call
+from statistics_api.delivery.device_api import DeviceApiResponse
+from statistics_api.erasure import queries
+
+NAME = "erasure"
+READ_SECONDS_MAX = 3.0
+_NO_STORE = {"Cache-Control": "no-store"}
+_REFUSALS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
+
+router = APIRouter(tags=["erasure"])
+
+
+class ErasureReader:
+    """The reads of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def progress(self, project_id: int, receipt: UUID) -> ErasureProgress:
+        """Return how far an erasure of the project is.
+
+        Raises:
+            NotFound: the project has no erasure with this receipt.
+            NotRecorded: the database cannot be asked.
+        """
+        work = partial(queries.progress, project_id=project_id, receipt=receipt)
+        found = await self._database.run(work, READ_SECONDS_MAX)
+        if not found:
+            raise NotFound("Receipt not found")
+        return found[0]
+
+
+@router.delete(
+    "/api/user/{user_id}",
+    response_model=DeletedUser,
+    summary="Erase a user of a store",
+    responses={202: {"model": DeletedUser}, **_REFUSALS},
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def delete_store_user(request: Request, user_id: str) -> Response:
+    """From all databases: the fields, the devices with their measurements, the events. Their later events are a 410,
+    and no figure moves. A repeat has the same receipt. 202: it is not finished yet, and goes on by itself.
+    """
+    erased = await _erase(request, user_id)
+    receipt = ErasureReceipt.model_validate_json(erased.content)
+    return _json(DeletedUser.of(receipt).model_dump_json(), HTTPStatus(erased.status))
+
+
+@router.delete(
+    "/api/v1/users/{user_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Erase a user",
+    responses={202: {"description": "Not finished yet; it goes on by itself."}, **_REFUSALS},
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def delete_user(request: Request, user_id: str) -> Response:
+    """The fields, the devices with their measurements, the events. No figure moves."""
+    erased = await _erase(request, user_id)
+    return Response(status_code=HTTPStatus.NO_CONTENT if erased.status == HTTPStatus.OK else HTTPStatus.ACCEPTED)
+
+
+@router.get(
+    "/api/erasure/{receipt}",
+    response_model=ErasureProgress,
+    summary="How far an erasure is",
+    responses=_REFUSALS,
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def read_erasure(request: Request, receipt: str) -> Response:
+    """A receipt is kept for ever, and says nothing of who was erased."""
+    credential = await required_credential_of(request, Scope.MANAGE)
+    reader: ErasureReader = request.state.readers[NAME]
+    found = await reader.progress(credential.project_id, _receipt(receipt))
+    return _json(found.model_dump_json())
+
+
+async def _erase(request: Request, user_id: str) -> DeviceApiResponse:
+    credential = await required_credential_of(request, Scope.MANAGE)
+    return await call(request, "DELETE", "people", str(credential.project_id), user_id)
+
+
+def _receipt(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("Receipt not found") from None
+
+
+def _json(content: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(content, status, _NO_STORE, media_type="application/json")
