@@ -44,6 +44,9 @@ from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
+from statistics_api.store_events import router as store_events
+from statistics_api.store_events.kind import STORE_EVENTS
+from statistics_api.store_events.reader import StoreReader
 
 SERVICE = "statistics-api"
 # The families that this service serves.
@@ -63,6 +66,13 @@ FAMILIES: Sequence[Family] = (
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
         direct_routes=api_requests.DIRECT_ROUTES,
+    ),
+    Family(
+        STORE_EVENTS.name,
+        store_events.router,
+        kinds=(STORE_EVENTS,),
+        large_bodies=store_events.LARGE_BODIES,
+        new_reader=StoreReader,
     ),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),

@@ -25,6 +25,16 @@ MARKER = "marker-of-the-owner"
 OK = range(200, 300)
 # A request of the owner may be refused for what it asks, such as a name that is taken: never for who asks.
 OF_OWNER = {*OK, 400, 409, 410, 422}
+# The user that examples name is one of each project.
+EXAMPLE_USER = """
+    CREATE FUNCTION add_example_user() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.project_person (project_id, person_id)
+        VALUES (new.project_id, '0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55');
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER add_example_user AFTER INSERT ON project FOR EACH ROW EXECUTE FUNCTION add_example_user();
+"""
 TABLES = """
     SELECT c.oid::regclass::text
       FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'project_id' AND NOT attisdropped
@@ -117,7 +127,12 @@ class Tenant:
         """What each parameter of a path is for this tenant."""
         key_id = key_id_of(self.key)
         assert key_id is not None
-        return {"project_key": self.project["project_key"], "key_id": key_id, "account_id": self.account_id}
+        return {
+            "project_key": self.project["project_key"],
+            "key_id": key_id,
+            "account_id": self.account_id,
+            "type": self.marker,
+        }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
         """Requests for this tenant's things, with each example of a body; they lack a credential."""
@@ -133,6 +148,7 @@ def ask(tenant: Tenant, request: Mapping[str, Any], credential: Mapping[str, str
 @pytest.fixture(scope="module")
 def product(product_with_accounts: Product) -> Product:
     """Accounts are configured."""
+    rows(product_with_accounts.database, EXAMPLE_USER)
     return product_with_accounts
 
 
@@ -158,6 +174,8 @@ def owner(public: httpx2.Client) -> Tenant:
     public.post("/Log/auth", json={"userKey": MARKER, "deviceType": "iOS"}, headers=sent).raise_for_status()
     request = {"url_path": f"/{MARKER}", "method": "GET", "response_status_code": 200, "response_time_ms": 1}
     public.post("/api/v1/track", json=request | {"consumer": MARKER}, headers=sent).raise_for_status()
+    event = {"type": MARKER, "user_id": "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55", "data": {"of": MARKER}}
+    public.post("/api/event", json=event, headers=sent).raise_for_status()
     return tenant
 
 
