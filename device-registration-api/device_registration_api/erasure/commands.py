@@ -4,7 +4,7 @@ Each of them may be repeated. The row of the ledger is locked first, so two jobs
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeVar
@@ -15,17 +15,25 @@ from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.database.sql import execute, fetch_all
-from servicekit.errors import NotFound
+from servicekit.errors import Gone, NotFound
 
 # It waits for the transactions that record an event of the person; whoever records later finds `erased_at`.
 LOCK_PERSON = """
-    SELECT person_id::text FROM project_person
+    SELECT erased_at IS NOT NULL FROM project_person
      WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid
        FOR UPDATE
 """
 REFUSE_EVENTS = """
     UPDATE project_person SET erased_at = %(now)s
      WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid AND erased_at IS NULL
+"""
+SUPPRESS = """
+    UPDATE project_person SET suppressed_at = coalesce(suppressed_at, %(now)s)
+     WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid
+"""
+UNSUPPRESS = """
+    UPDATE project_person SET suppressed_at = NULL
+     WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid
 """
 INSERT_PERSON = """
     INSERT INTO project_person (project_id, person_id, erased_at)
@@ -56,6 +64,12 @@ SELECT_ALL = """
      ORDER BY requested_at, project_id, receipt
 """
 FACTS_OF_PERSONS = "SELECT fact FROM maintenance.fact_table WHERE person_column IS NOT NULL ORDER BY fact"
+# Not those that name a device of the person.
+FACTS_THAT_NAME = """
+    SELECT fact FROM maintenance.fact_table
+     WHERE person_column IS NOT NULL AND person_table IS NULL
+     ORDER BY fact
+"""
 RETIRE_ROWS = """
     SELECT maintenance.retire_person_rows(%(fact)s, %(project_id)s, %(person_id)s::uuid, %(rows)s)
 """
@@ -129,9 +143,48 @@ def request(conn: Connection, project_id: int, person_id: UUID, now: datetime) -
         NotFound: the project has and had no such person.
     """
     key = {"project_id": project_id, "person_id": str(person_id)}
-    if not fetch_all(conn, LOCK_PERSON, key, str):
-        raise NotFound("User not found")
+    _lock(conn, key)
     return _enter(conn, key, uuid4(), now)
+
+
+def suppress(conn: Connection, project_id: int, person_id: UUID, now: datetime | None) -> None:
+    """Refuse events of the person from now on, and keep those that are there. None ends it.
+
+    Raises:
+        NotFound: the project has and had no such person.
+        Gone: the person was erased.
+    """
+    key = {"project_id": project_id, "person_id": str(person_id)}
+    _lock_living(conn, key)
+    execute(conn, UNSUPPRESS if now is None else SUPPRESS, key | {"now": now})
+
+
+def retire_events(conn: Connection, project_id: int, person_id: UUID, rows: int) -> int | None:
+    """Let some facts that name the person leave, and return how many they were; None: there is none.
+
+    Raises:
+        NotFound, Gone: as `suppress`.
+    """
+    key = {"project_id": project_id, "person_id": str(person_id)}
+    _lock_living(conn, key)
+    for fact in fetch_all(conn, FACTS_THAT_NAME, {}, str):
+        [retired] = fetch_all(conn, RETIRE_ROWS, key | {"fact": fact, "rows": rows}, lambda count: count)
+        if retired is not None:
+            return int(retired)
+    return None
+
+
+def _lock(conn: Connection, key: Mapping[str, object]) -> bool:
+    """Lock a person, and return whether the person is being erased or was. Raises NotFound."""
+    found = fetch_all(conn, LOCK_PERSON, key, bool)
+    if not found:
+        raise NotFound("User not found")
+    return found[0]
+
+
+def _lock_living(conn: Connection, key: Mapping[str, object]) -> None:
+    if _lock(conn, key):
+        raise Gone("the user was erased")
 
 
 def restore(conn: Connection, project_id: int, person_id: UUID, receipt: UUID, now: datetime) -> Erasure:

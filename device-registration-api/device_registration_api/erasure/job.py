@@ -79,6 +79,31 @@ class Erasures:
         await self._eraser.erase(erasure.project_id, erasure.person_id, erasure.receipt, deadline - time.monotonic())
         await self._in_transaction(lambda conn: commands.finish(conn, erasure, clock.now()), deadline)
 
+    async def suppress(self, project_id: int, person_id: UUID, deadline: float, *, suppressed: bool) -> None:
+        """Refuse events of a person from now on, or accept them again.
+
+        Raises:
+            NotFound: the project has and had no such person.
+            Gone: the person was erased.
+            NotRecorded, OutcomeUnknown: as `erase`.
+        """
+        since = clock.now() if suppressed else None
+        await self._in_transaction(lambda conn: commands.suppress(conn, project_id, person_id, since), deadline)
+
+    async def delete_events(self, project_id: int, person_id: UUID, deadline: float) -> int:
+        """Delete the events of a person who stays, and return how many they were; figures stay, too.
+
+        Raises:
+            NotFound, Gone: as `suppress`.
+            NotRecorded: there was no time for all of them, or the database is away: a repeat deletes the others.
+            OutcomeUnknown: as `erase`.
+        """
+        deleted = 0
+        retire = partial(_retire_events, project_id, person_id)
+        while (rows := await self._in_transaction(retire, deadline)) is not None:
+            deleted += rows
+        return deleted
+
     async def _in_transaction(self, work: Callable[[Connection], Result], deadline: float) -> Result:
         return await commands.in_transaction(self._database, work, deadline)
 
@@ -91,3 +116,7 @@ def _batch(
 
 def _complete_step(erasure: Erasure, step: Step, conn: Connection) -> None:
     commands.complete_step(conn, erasure, step)
+
+
+def _retire_events(project_id: int, person_id: UUID, conn: Connection) -> int | None:
+    return commands.retire_events(conn, project_id, person_id, BATCH_ROWS)

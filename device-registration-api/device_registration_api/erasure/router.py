@@ -5,13 +5,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from contract.erasure import ErasureReceipt, ErasureState
+from contract.erasure import DeletedEvents, ErasureReceipt, ErasureState
 from contract.projects import ProjectId
 from device_registration_api.erasure.commands import Erasure
 from device_registration_api.erasure.job import Erasures
 from device_registration_api.events.router import read_deadline
 from servicekit.errors import NotConfigured, NotFound
 from servicekit.http.openapi import refusals
+
+_REFUSALS = refusals(401, 404, 410, 422, 503, as_problem=True)
 
 router = APIRouter(prefix="/administration", tags=["erasure"])
 
@@ -28,6 +30,42 @@ async def erase(request: Request, project_id: ProjectId, person_id: str) -> Resp
     receipt = _receipt(erasure)
     status = HTTPStatus.OK if receipt.state is ErasureState.FINISHED else HTTPStatus.ACCEPTED
     return Response(receipt.model_dump_json(), status, media_type="application/json")
+
+
+@router.put(
+    "/people/{project_id}/{person_id}/suppression",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Refuse events of a person from now on",
+    responses=_REFUSALS,
+)
+async def suppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
+    """What is recorded stays."""
+    await erasures_of(request).suppress(project_id, _id(person_id), read_deadline(request), suppressed=True)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.delete(
+    "/people/{project_id}/{person_id}/suppression",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Accept events of a person again",
+    responses=_REFUSALS,
+)
+async def unsuppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
+    """Those that were refused meanwhile are not known."""
+    await erasures_of(request).suppress(project_id, _id(person_id), read_deadline(request), suppressed=False)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.delete(
+    "/people/{project_id}/{person_id}/events",
+    response_model=DeletedEvents,
+    summary="Delete the events of a person who stays",
+    responses=_REFUSALS,
+)
+async def delete_events(request: Request, project_id: ProjectId, person_id: str) -> Response:
+    """No figure moves."""
+    deleted = await erasures_of(request).delete_events(project_id, _id(person_id), read_deadline(request))
+    return Response(DeletedEvents(events=deleted).model_dump_json(), media_type="application/json")
 
 
 def erasures_of(request: Request) -> Erasures:

@@ -108,6 +108,7 @@ class EventTable(Generic[Columns]):
         A kind with `presences` has its different ones counted, by day.
         """
         self.kind = kind
+        self.fact = fact
         self._arrive = arrive
         self._complete = complete
         self._presences = presences

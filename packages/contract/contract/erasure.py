@@ -10,6 +10,10 @@ DELETED = "User successfully deleted"
 BEING_DELETED = "User is being deleted"
 
 
+SUPPRESSED = "User successfully suppressed"
+UNSUPPRESSED = "User successfully unsuppressed"
+
+
 class ErasureState(StrEnum):
     """A running erasure goes on by itself."""
 
@@ -61,3 +65,15 @@ class DeletedUser(BaseModel):
         return cls(
             message=sentence, user=sentence, events=f"{receipt.events} events were deleted", receipt=receipt.receipt
         )
+
+
+class DeletedEvents(BaseModel):
+    """How many events were deleted, between the services."""
+
+    events: int = Field(ge=0)
+
+
+class Message(BaseModel):
+    """What was done, in a sentence."""
+
+    message: str

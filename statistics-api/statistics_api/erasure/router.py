@@ -7,7 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from contract.access import Scope
-from contract.erasure import DeletedUser, ErasureProgress, ErasureReceipt
+from contract.erasure import (
+    SUPPRESSED,
+    UNSUPPRESSED,
+    DeletedEvents,
+    DeletedUser,
+    ErasureProgress,
+    ErasureReceipt,
+    Message,
+)
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from servicekit.http.openapi import refusals
@@ -21,6 +29,7 @@ NAME = "erasure"
 READ_SECONDS_MAX = 3.0
 _NO_STORE = {"Cache-Control": "no-store"}
 _REFUSALS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
+_REFUSALS_OF_LIVING = refusals(401, 403, 404, 410, 422, 429, 503, as_problem=True)
 
 router = APIRouter(tags=["erasure"])
 
@@ -87,6 +96,53 @@ async def read_erasure(request: Request, receipt: str) -> Response:
     reader: ErasureReader = request.state.readers[NAME]
     found = await reader.progress(credential.project_id, _receipt(receipt))
     return _json(found.model_dump_json())
+
+
+async def _suppress(request: Request, user_id: str, method: str, sentence: str) -> Response:
+    credential = await required_credential_of(request, Scope.MANAGE)
+    await call(request, method, "people", str(credential.project_id), user_id, "suppression")
+    return _json(Message(message=sentence).model_dump_json(), HTTPStatus.CREATED)
+
+
+@router.post(
+    "/api/user/{user_id}/suppress",
+    status_code=HTTPStatus.CREATED,
+    response_model=Message,
+    summary="Stop collecting events of a user",
+    responses=_REFUSALS_OF_LIVING,
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def suppress(request: Request, user_id: str) -> Response:
+    """What is recorded stays. Later events are a 410 with the code `suppressed`."""
+    return await _suppress(request, user_id, "PUT", SUPPRESSED)
+
+
+@router.post(
+    "/api/user/{user_id}/unsuppress",
+    status_code=HTTPStatus.CREATED,
+    response_model=Message,
+    summary="Collect events of a user again",
+    responses=_REFUSALS_OF_LIVING,
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def unsuppress(request: Request, user_id: str) -> Response:
+    """Whether the user was suppressed or not."""
+    return await _suppress(request, user_id, "DELETE", UNSUPPRESSED)
+
+
+@router.delete(
+    "/api/event/{user_id}",
+    response_model=Message,
+    summary="Delete the events of a user",
+    responses=_REFUSALS_OF_LIVING,
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def delete_events(request: Request, user_id: str) -> Response:
+    """The user stays, and so does every figure. Those that are left after a 503 are deleted by a repeat."""
+    credential = await required_credential_of(request, Scope.MANAGE)
+    answer = await call(request, "DELETE", "people", str(credential.project_id), user_id, "events")
+    deleted = DeletedEvents.model_validate_json(answer.content)
+    return _json(Message(message=f"{deleted.events} events were deleted").model_dump_json())
 
 
 async def _erase(request: Request, user_id: str) -> DeviceApiResponse:
