@@ -856,7 +856,7 @@ $$;
 
 -- The SECURITY DEFINER functions below run with their owner's rights and a pinned search_path: the caller may create
 -- and retire partitions of the catalogue's fact tables, one at a time for each, retire the old rows of projects that do
--- not keep theirs and the rows of a person, and nothing else.
+-- not keep theirs and the rows of a person or of a group, and nothing else.
 
 -- Creates the partition of the week that begins on the given Monday. Returns how many rows of that week were in the
 -- default partition and are now in their own, or NULL when the partition exists already.
@@ -1141,6 +1141,40 @@ BEGIN ATOMIC
     SELECT count(*) FROM gone;
 END;
 
+-- Deletes at most rows_max facts of a project that happened in [starts, ends) and belong to a group: `groups` has the
+-- values of some of the group columns, as JSON. Adds their sums to <fact>_retired. Returns how many they were, or NULL
+-- when there is none.
+CREATE FUNCTION maintenance.retire_group_rows(
+    fact text, project_id int, groups jsonb, starts timestamptz, ends timestamptz, rows_max int) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known     CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    condition text := format('f.project_id = %L AND f.occurred_at >= %L AND f.occurred_at < %L',
+                             project_id, starts, ends);
+    chosen    record;
+    is_there  boolean;
+BEGIN
+    FOR chosen IN SELECT key, value FROM jsonb_each_text(groups) LOOP
+        IF chosen.key <> ALL (known.group_columns) THEN
+            RAISE EXCEPTION '% is not counted by %', known.fact, chosen.key USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        condition := condition || format(' AND f.%I = %L', chosen.key, chosen.value);
+    END LOOP;
+    EXECUTE format('SELECT EXISTS (SELECT FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
+    IF NOT is_there THEN
+        RETURN NULL;
+    END IF;
+    RETURN maintenance.add_to_retired(known, format(
+        'DELETE FROM public.%1$I AS f USING ('
+        '    SELECT f.received_at, f.event_id FROM public.%1$I AS f WHERE %2$s LIMIT %3$L) AS chosen '
+        ' WHERE %2$s AND f.received_at = chosen.received_at AND f.event_id = chosen.event_id RETURNING f.*',
+        known.fact, condition, rows_max));
+END
+$$;
+
 -- Tells the public service, which listens, that a key or a project has changed: then it asks for them again at once.
 CREATE FUNCTION maintenance.notify_access_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -1299,5 +1333,6 @@ GRANT EXECUTE ON FUNCTION
     maintenance.retire_person_rows(text, int, uuid, int),
     maintenance.retire_person_presences(text, int, uuid, int),
     maintenance.delete_person_devices(int, uuid),
+    maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int),
     maintenance.delete_project_rows(int, int),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

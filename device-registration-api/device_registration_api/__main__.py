@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
 from device_registration_api.accounts import commands as account_commands
+from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.maintenance import verify_counts
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     access.add_commands(add, service)
     accounts.add_commands(add, service)
-    erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL")
+    erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser
 
 

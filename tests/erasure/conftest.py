@@ -110,17 +110,22 @@ class World:
         as_administrator(self.database, INSERT_PERSON, project=PROJECT, person=str(found))
         return found
 
-    def record(self, *events: tuple[UUID | None, datetime]) -> None:
+    def record(self, *events: tuple[UUID | None, datetime], project: int = PROJECT) -> None:
         """Store events in one transaction, with everything that is counted."""
-        self.writer.write_rows(rows_of(PROJECT, [(None if who is None else str(who), at) for who, at in events]))
+        self.writer.write_rows(rows_of(project, [(None if who is None else str(who), at) for who, at in events]))
 
     def person_with_events(self, days: Sequence[int] = (0, 1, 5)) -> UUID:
         found = self.person()
-        self.record(*((found, NOW - timedelta(days=each)) for each in days))
+        self.record(*((found, at) for at in self.days(*days)))
         return found
 
-    def erase(self, person_id: UUID) -> Erasure:
-        return asyncio.run(self.erasures().erase(PROJECT, person_id, time.monotonic() + SECONDS))
+    @staticmethod
+    def days(*ago: int) -> list[datetime]:
+        """So many days ago."""
+        return [NOW - timedelta(days=each) for each in ago]
+
+    def erase(self, person_id: UUID, project: int = PROJECT) -> Erasure:
+        return asyncio.run(self.erasures().erase(project, person_id, time.monotonic() + SECONDS))
 
     def published(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every figure, apart from the slots that it is counted in."""
@@ -141,6 +146,16 @@ class World:
 
     def assert_exact(self) -> None:
         assert verify(self.database).drifts == []
+
+    @property
+    def database_name(self) -> str:
+        """The name of the first database."""
+        return self.database.writer_env["DB_NAME"]
+
+    def close_connections(self) -> None:
+        """Leave the databases alone, so that they can be copied."""
+        self.close_pools()
+        self.writer.database.close_idle()
 
     def close_pools(self) -> None:
         while self.pools:

@@ -37,6 +37,7 @@ FUNCTION_RIGHTS = """
      WHERE pronamespace::regnamespace::text IN ('public', 'stats', 'maintenance')
        AND has_function_privilege(oid, 'EXECUTE')
 """
+INSTANT = "timestamp with time zone"
 VIEWS = "SELECT 'stats', viewname, 'SELECT' FROM pg_views WHERE schemaname = 'stats'"
 
 
@@ -155,6 +156,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         ("maintenance.retire_person_rows(text,integer,uuid,integer)",),
         ("maintenance.retire_person_presences(text,integer,uuid,integer)",),
         ("maintenance.delete_person_devices(integer,uuid)",),
+        (f"maintenance.retire_group_rows(text,integer,jsonb,{INSTANT},{INSTANT},integer)",),
         ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),

@@ -50,6 +50,8 @@ Result = TypeVar("Result")
 
 _FOUND_BY = (IndexedField.EMAIL,)
 
+_UNKNOWN = "no account has this e-mail address"
+
 
 class Registered(NamedTuple):
     """An account as it was registered, and whether that was an earlier request with the same idempotency key."""
@@ -180,11 +182,14 @@ class Accounts:
 
     async def find(self, email: str, deadline: float) -> UUID:
         """Return the id of the active account with this e-mail address. Raises NotFound."""
-        digests = [each.digest for each in self._digests(email)]
-        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
-        if found is None or not found.is_active:
-            raise NotFound("no account has this e-mail address")
+        found = await self._login(email, deadline)
+        if not found.is_active:
+            raise NotFound(_UNKNOWN)
         return found.account_id
+
+    async def find_any(self, email: str, deadline: float) -> UUID:
+        """Return the id of the account with this e-mail address, active or not. Raises NotFound."""
+        return (await self._login(email, deadline)).account_id
 
     async def make_operator(self, email: str, deadline: float) -> bool:
         """Make the account with this e-mail address an operator; False if there is none."""
@@ -201,6 +206,13 @@ class Accounts:
 
     def _digests(self, email: str) -> list[Digest]:
         return self._data.index.digests(INSTALLATION, IndexedField.EMAIL, email)
+
+    async def _login(self, email: str, deadline: float) -> StoredLogin:
+        digests = [each.digest for each in self._digests(email)]
+        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
+        if found is None:
+            raise NotFound(_UNKNOWN)
+        return found
 
     async def _stored(self, account_id: UUID, deadline: float) -> StoredAccount:
         stored = await self._in_transaction(partial(lookups.account_of, account_id=account_id), deadline)

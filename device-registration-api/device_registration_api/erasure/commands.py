@@ -15,7 +15,7 @@ from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.database.sql import execute, fetch_all
-from servicekit.errors import Gone, NotFound
+from servicekit.errors import Conflict, Gone, NotFound
 
 # It waits for the transactions that record an event of the person; whoever records later finds `erased_at`.
 LOCK_PERSON = """
@@ -35,6 +35,24 @@ UNSUPPRESS = """
     UPDATE project_person SET suppressed_at = NULL
      WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid
 """
+# In the order in which other changes of members lock projects: one at a time.
+LOCK_PROJECTS_OF_ACCOUNT = """
+    SELECT project_id FROM project
+     WHERE project_id IN (SELECT project_id FROM project_member WHERE account_id = %(account_id)s::uuid)
+     ORDER BY project_id
+       FOR NO KEY UPDATE
+"""
+ONLY_OWNER_OF = """
+    SELECT project_key
+      FROM project_member AS m
+      JOIN project USING (project_id)
+     WHERE account_id = %(account_id)s::uuid AND role = 'owner' AND deleted_at IS NULL
+       AND NOT EXISTS (SELECT FROM project_member AS other
+                        WHERE other.project_id = m.project_id AND other.role = 'owner'
+                          AND other.account_id <> m.account_id)
+     ORDER BY project_key
+"""
+DELETE_MEMBER = "DELETE FROM project_member WHERE account_id = %(account_id)s::uuid"
 INSERT_PERSON = """
     INSERT INTO project_person (project_id, person_id, erased_at)
     VALUES (%(project_id)s, %(person_id)s::uuid, %(now)s)
@@ -91,6 +109,9 @@ FINISH = """
 """
 
 
+# Accounts are people of the installation, which is no project.
+INSTALLATION = 0
+
 Result = TypeVar("Result")
 
 
@@ -145,6 +166,21 @@ def request(conn: Connection, project_id: int, person_id: UUID, now: datetime) -
     key = {"project_id": project_id, "person_id": str(person_id)}
     _lock(conn, key)
     return _enter(conn, key, uuid4(), now)
+
+
+def request_account(conn: Connection, account_id: UUID, now: datetime) -> Erasure:
+    """Enter the erasure of an account in the ledger, and take the account out of its projects, both or neither.
+
+    Raises:
+        Conflict: a project has no other owner.
+    """
+    account = {"account_id": str(account_id)}
+    fetch_all(conn, LOCK_PROJECTS_OF_ACCOUNT, account, int)
+    if projects := fetch_all(conn, ONLY_OWNER_OF, account, str):
+        message = f"it is the only owner of {', '.join(projects)}: add another owner, or delete the project"
+        raise Conflict(message)
+    execute(conn, DELETE_MEMBER, account)
+    return restore(conn, INSTALLATION, account_id, uuid4(), now)
 
 
 def suppress(conn: Connection, project_id: int, person_id: UUID, now: datetime | None) -> None:

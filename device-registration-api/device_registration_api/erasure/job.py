@@ -62,6 +62,19 @@ class Erasures:
         except (NotRecorded, OutcomeUnknown):
             return erasure  # it is in the ledger, and nobody knows how far it is
 
+    async def erase_account(self, account_id: UUID, deadline: float) -> Erasure:
+        """Erase an account of the installation. A repeat goes on with it.
+
+        Raises:
+            Conflict: a project has no other owner; nothing was entered.
+            NotRecorded, OutcomeUnknown: a database is away; maintain goes on with what was entered.
+        """
+        erasure = await self._in_transaction(
+            lambda conn: commands.request_account(conn, account_id, clock.now()), deadline
+        )
+        await self.complete(erasure, deadline)
+        return erasure
+
     async def complete(self, erasure: Erasure, deadline: float) -> None:
         """Do everything that is left of an erasure, or again what may have come since.
 

@@ -45,7 +45,7 @@ NOT_REFUSED = """
     SELECT count(*) FROM project_person
      WHERE project_id = %(project_id)s AND person_id = %(person_id)s::uuid AND erased_at IS NULL
 """
-PROJECTS = "SELECT project_id FROM project"
+PROJECTS = "SELECT project_id FROM project UNION SELECT 0"
 
 Report = Callable[[str], None]
 
@@ -121,7 +121,7 @@ async def _replay(first: Database, eraser: PersonEraser) -> int:
         if who.project_id in projects:
             erasure = await commands.in_transaction(first, partial(_restore, who), _deadline())
             await erasures.complete(erasure, _deadline())
-        else:  # an account, or a person of a project that was deleted
+        else:  # a person of a project that was deleted
             await eraser.erase(who.project_id, who.person_id, who.receipt, _SECONDS_MAX)
     return len(everybody)
 

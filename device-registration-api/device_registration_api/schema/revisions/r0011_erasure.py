@@ -110,6 +110,40 @@ BEGIN ATOMIC
             ON CONFLICT DO NOTHING)
     SELECT count(*) FROM gone;
 END;
+
+-- Deletes at most rows_max facts of a project that happened in [starts, ends) and belong to a group: `groups` has the
+-- values of some of the group columns, as JSON. Adds their sums to <fact>_retired. Returns how many they were, or NULL
+-- when there is none.
+CREATE FUNCTION maintenance.retire_group_rows(
+    fact text, project_id int, groups jsonb, starts timestamptz, ends timestamptz, rows_max int) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET datestyle = 'ISO'
+AS $$
+DECLARE
+    known     CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    condition text := format('f.project_id = %L AND f.occurred_at >= %L AND f.occurred_at < %L',
+                             project_id, starts, ends);
+    chosen    record;
+    is_there  boolean;
+BEGIN
+    FOR chosen IN SELECT key, value FROM jsonb_each_text(groups) LOOP
+        IF chosen.key <> ALL (known.group_columns) THEN
+            RAISE EXCEPTION '% is not counted by %', known.fact, chosen.key USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        condition := condition || format(' AND f.%I = %L', chosen.key, chosen.value);
+    END LOOP;
+    EXECUTE format('SELECT EXISTS (SELECT FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
+    IF NOT is_there THEN
+        RETURN NULL;
+    END IF;
+    RETURN maintenance.add_to_retired(known, format(
+        'DELETE FROM public.%1$I AS f USING ('
+        '    SELECT f.received_at, f.event_id FROM public.%1$I AS f WHERE %2$s LIMIT %3$L) AS chosen '
+        ' WHERE %2$s AND f.received_at = chosen.received_at AND f.event_id = chosen.event_id RETURNING f.*',
+        known.fact, condition, rows_max));
+END
+$$;
 """
 
 
@@ -160,11 +194,13 @@ REVOKE EXECUTE ON FUNCTION
     maintenance.of_person(maintenance.fact_table, int, uuid),
     maintenance.retire_person_rows(text, int, uuid, int),
     maintenance.retire_person_presences(text, int, uuid, int),
-    maintenance.delete_person_devices(int, uuid) FROM PUBLIC;
+    maintenance.delete_person_devices(int, uuid),
+    maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     maintenance.retire_person_rows(text, int, uuid, int),
     maintenance.retire_person_presences(text, int, uuid, int),
-    maintenance.delete_person_devices(int, uuid) TO registration_writer;
+    maintenance.delete_person_devices(int, uuid),
+    maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int) TO registration_writer;
 GRANT SELECT ON store_event_distinct_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
 GRANT SELECT ON stats.erasure TO stats_reader, registration_writer;
@@ -177,6 +213,7 @@ def downgrade() -> None:
 DROP VIEW stats.erasure;
 DROP TABLE erasure, store_event_distinct_retired;
 DROP FUNCTION
+    maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int),
     maintenance.delete_person_devices(int, uuid),
     maintenance.retire_person_presences(text, int, uuid, int),
     maintenance.retire_person_rows(text, int, uuid, int),
