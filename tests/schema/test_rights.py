@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 17
+    assert len(views) == 21
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -125,14 +125,23 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.api_key": {*counting, "DELETE"},
         "public.project_member": {"SELECT", "INSERT", "DELETE"},
         "public.project_person": counting,
+        "public.device": {*counting, "DELETE"},
+        "public.device_deletion": {"SELECT", "INSERT"},
+        "public.device_latest": counting,
+        "public.measurement": {"SELECT", "INSERT"},
+        "public.measurement_default": {"SELECT"},
+        "public.measurement_retired": {"SELECT"},
+        "public.measurement_quarter_hour": counting,
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
     assert set(as_login(database, database.writer_env, FUNCTION_RIGHTS)) == {
         ("latency_bounds()",),
+        ("existing_device(integer,bigint)",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
         ("maintenance.retire_rows(text,integer,integer)",),
+        ("maintenance.retire_device_rows(integer,bigint,integer)",),
         ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
