@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from tests.database import rows
 from tests.people.conftest import USERS, client_of, new_email, refused_fields, user
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Product
@@ -33,6 +34,26 @@ def test_a_user_is_created_read_listed_and_changed(http: httpx2.Client, slash: s
     email = new_email()
     assert http.put(path, json={"email": email}).json() == stored | {"username": "Ana-2", "email": email}
     assert http.put(path, json={}).json() == http.get(f"{USERS}{slash}").json()[0]
+
+
+def test_a_user_has_the_devices_of_that_user(product: Product, http: httpx2.Client) -> None:
+    created = create(http, user()).json()
+    [(project_id,)] = rows(
+        product.database,
+        "SELECT project_id FROM project_person WHERE person_id = %(id)s::uuid",
+        {"id": created["id"]},
+    )
+    own = {"project_id": project_id, "id": created["id"]}
+    add = "INSERT INTO device (project_id, device_id, name, person_id) VALUES (%(project_id)s, {}, {}, {})"
+    rows(product.database, add.format("'b'", "'Boiler'", "%(id)s"), own)
+    rows(product.database, add.format("'a'", "NULL", "%(id)s"), own)
+    rows(product.database, add.format("'nobody''s'", "NULL", "NULL"), own)
+    rows(product.database, add.format("'b'", "NULL", "%(id)s"), own | {"project_id": project_id + 1_000_000})
+    devices = http.get(f"{USERS}/{created['id']}").json()["devices"]
+    assert [{**each, "id": None} for each in devices] == [
+        {"id": None, "device_id": "b", "name": "Boiler", "user_id": created["id"]},
+        {"id": None, "device_id": "a", "name": None, "user_id": created["id"]},
+    ]
 
 
 def test_an_address_or_a_name_in_another_case_is_taken(http: httpx2.Client) -> None:

@@ -61,9 +61,9 @@ class StoreUserDraft(UserDraft):
         json_schema_extra={
             "examples": [
                 {
-                    "email": "Ana.Test@example.com",
-                    "username": "ana",
-                    "first_name": "Ana",
+                    "email": "Bob.Test@example.com",
+                    "username": "bob",
+                    "first_name": "Bob",
                     "last_name": "Test",
                     "phone": "004915112345678",
                 }
@@ -94,7 +94,7 @@ class StoreUserChange(UserChange):
     """The user of a store with this e-mail address, or else with this name, and the fields that change."""
 
     model_config = ConfigDict(
-        frozen=True, json_schema_extra={"examples": [{"email": "ana.test@example.com", "first_name": "Anna"}]}
+        frozen=True, json_schema_extra={"examples": [{"email": "bob.test@example.com", "first_name": "Robert"}]}
     )
 
     first_name: PersonName | None = Field(default=None, repr=False)
@@ -104,6 +104,10 @@ class StoreUserChange(UserChange):
 
 class PersonDraft(UserDraft):
     """The fields of a new person between the services, with the client's idempotency key."""
+
+    model_config = ConfigDict(
+        frozen=True, json_schema_extra={"examples": [{"username": "eve", "email": "Eve.Test@example.com"}]}
+    )
 
     first_name: PersonName | None = Field(default=None, repr=False)
     last_name: PersonName | None = Field(default=None, repr=False)
@@ -122,6 +126,21 @@ class User(PersonId):
 
     username: str | None = None
     email: str | None = None
+
+
+class UserDevice(BaseModel):
+    """One of a user's devices. `id` is our number, `device_id` the client's own id."""
+
+    id: int
+    device_id: str
+    name: str | None
+    user_id: UUID
+
+
+class UserWithDevices(User):
+    """A user, and the devices that are the user's, the oldest first."""
+
+    devices: list[UserDevice]
 
 
 class Person(User):

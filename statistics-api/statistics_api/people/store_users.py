@@ -22,7 +22,7 @@ _Email: TypeAlias = Annotated[
     str,
     Path(
         description="In any case. It may be percent-encoded; a plus sign is a plus sign.",
-        examples=["ana.test@example.com"],
+        examples=["bob.test@example.com"],
     ),
 ]
 

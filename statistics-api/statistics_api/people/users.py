@@ -1,18 +1,34 @@
 """The users of a project (family 2)."""
 
+from functools import partial
 from typing import Annotated, TypeAlias
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field, TypeAdapter
 
-from contract.people import IMPORTED_ID_DIGITS_MAX, LIST_MAX, SKIP_MAX, Person, User, UserChange, UserDraft
+from contract.people import (
+    IMPORTED_ID_DIGITS_MAX,
+    LIST_MAX,
+    SKIP_MAX,
+    Person,
+    User,
+    UserChange,
+    UserDevice,
+    UserDraft,
+    UserWithDevices,
+)
+from servicekit.database.pool import Database
 from servicekit.errors import Invalid, NotFound
 from servicekit.http.bodies import KEY_HEADER, read_json, validated
 from servicekit.http.openapi import json_body, query
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import required_key
 from statistics_api.administration.client import call
-from statistics_api.people import persons
+from statistics_api.people import persons, queries
+
+NAME = "users"
+READ_SECONDS_MAX = 3.0
 
 _PEOPLE = TypeAdapter(list[Person])
 _USERS = TypeAdapter(list[User])
@@ -22,6 +38,19 @@ _Limit: TypeAlias = Annotated[int, Field(ge=1, le=LIST_MAX)]
 _UserId: TypeAlias = Annotated[
     str, Path(description="The user's `id`, or the number that the user had in the system they were imported from.")
 ]
+
+
+class UserDevices:
+    """The reads of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, project_id: int, person_id: UUID) -> list[UserDevice]:
+        """Return the devices of a person. Raises NotRecorded when the database cannot be asked."""
+        work = partial(queries.devices, project_id=project_id, person_id=person_id)
+        return await self._database.run(work, READ_SECONDS_MAX)
+
 
 router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
@@ -69,7 +98,7 @@ async def create_user(request: Request) -> Response:
 
 @router.get(
     "/{user_id}",
-    response_model=User,
+    response_model=UserWithDevices,
     summary="One user",
     responses=persons.READS,
     openapi_extra=required_key(persons.READING),
@@ -78,7 +107,10 @@ async def read_user(request: Request, user_id: _UserId) -> Response:
     """With the user's devices. Another project's user is a 404."""
     credential = await required_credential_of(request, persons.READING)
     answer = await call(request, "GET", "people", str(credential.project_id), _plausible(user_id))
-    return persons.json_response(_user(Person.model_validate_json(answer.content)).model_dump_json())
+    user = _user(Person.model_validate_json(answer.content))
+    reader: UserDevices = request.state.readers[NAME]
+    devices = await reader.of(credential.project_id, user.id)
+    return persons.json_response(UserWithDevices(**user.model_dump(), devices=devices).model_dump_json())
 
 
 @router.put(
