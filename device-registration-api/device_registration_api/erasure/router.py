@@ -10,7 +10,8 @@ from contract.projects import ProjectId
 from device_registration_api.erasure.commands import Erasure
 from device_registration_api.erasure.job import Erasures
 from device_registration_api.events.router import read_deadline
-from servicekit.errors import NotConfigured, NotFound
+from device_registration_api.people.router import people_of
+from servicekit.errors import NotConfigured
 from servicekit.http.openapi import refusals
 
 _REFUSALS = refusals(401, 404, 410, 422, 503, as_problem=True)
@@ -26,7 +27,9 @@ router = APIRouter(prefix="/administration", tags=["erasure"])
 )
 async def erase(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """202: it is not finished yet, and goes on by itself. A repeat has the same receipt."""
-    erasure = await erasures_of(request).erase(project_id, _id(person_id), read_deadline(request))
+    erasure = await erasures_of(request).erase(
+        project_id, await _id(request, project_id, person_id), read_deadline(request)
+    )
     receipt = _receipt(erasure)
     status = HTTPStatus.OK if receipt.state is ErasureState.FINISHED else HTTPStatus.ACCEPTED
     return Response(receipt.model_dump_json(), status, media_type="application/json")
@@ -40,7 +43,9 @@ async def erase(request: Request, project_id: ProjectId, person_id: str) -> Resp
 )
 async def suppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """What is recorded stays."""
-    await erasures_of(request).suppress(project_id, _id(person_id), read_deadline(request), suppressed=True)
+    await erasures_of(request).suppress(
+        project_id, await _id(request, project_id, person_id), read_deadline(request), suppressed=True
+    )
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -52,7 +57,9 @@ async def suppress(request: Request, project_id: ProjectId, person_id: str) -> R
 )
 async def unsuppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """Those that were refused meanwhile are not known."""
-    await erasures_of(request).suppress(project_id, _id(person_id), read_deadline(request), suppressed=False)
+    await erasures_of(request).suppress(
+        project_id, await _id(request, project_id, person_id), read_deadline(request), suppressed=False
+    )
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -64,7 +71,9 @@ async def unsuppress(request: Request, project_id: ProjectId, person_id: str) ->
 )
 async def delete_events(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """No figure moves."""
-    deleted = await erasures_of(request).delete_events(project_id, _id(person_id), read_deadline(request))
+    deleted = await erasures_of(request).delete_events(
+        project_id, await _id(request, project_id, person_id), read_deadline(request)
+    )
     return Response(DeletedEvents(events=deleted).model_dump_json(), media_type="application/json")
 
 
@@ -87,8 +96,5 @@ def _receipt(erasure: Erasure) -> ErasureReceipt:
     )
 
 
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound("User not found") from None
+async def _id(request: Request, project_id: int, text: str) -> UUID:
+    return await people_of(request).known_id(project_id, text, read_deadline(request))
