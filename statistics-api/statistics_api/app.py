@@ -22,6 +22,7 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
+from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.key_usage import KeyUsage
@@ -75,6 +76,7 @@ FAMILIES: Sequence[Family] = (
         large_bodies=store_events.LARGE_BODIES,
         new_reader=StoreReader,
     ),
+    Family("access", access.router),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
     Family(users.NAME, users.router, new_reader=users.UserDevices),

@@ -133,6 +133,12 @@ class Tenant:
         body = {"name": self.marker, "scopes": list(scopes)}
         return str(self.ask("POST", "/api-keys", body)["key"])
 
+    def project_token(self, scope: Scope | None = None) -> str:
+        """A token that was made for the key of a scope, or of all."""
+        key = self.key if scope is None else self.key_of[scope]
+        answer = self.public.post("/api/auth", json={"api_key": key})
+        return str(answer.raise_for_status().json()["access_token"])
+
     def ask(self, method: str, below: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         path = f"/api/v1/projects/{self.project['project_key']}{below}"
         answer = self.public.request(method, path, json=body, headers=bearer(self.token)).raise_for_status()
@@ -289,7 +295,11 @@ def test_a_stranger_sees_and_changes_nothing(
     """With a valid key and a valid token of another project and account."""
     before = stored(product, owner)
     for operation in operations:
-        for scheme, credential in (("apiKey", key_header(stranger.key)), ("accountToken", bearer(stranger.token))):
+        for scheme, credential in (
+            ("apiKey", key_header(stranger.key)),
+            ("projectToken", bearer(stranger.project_token())),
+            ("accountToken", bearer(stranger.token)),
+        ):
             for request in owner.requests_of(operation):
                 answer = ask(owner, request, credential)
                 said = (operation.method, operation.path, scheme, answer.text)
@@ -322,15 +332,16 @@ def test_a_key_does_only_what_its_scopes_say(product: Product, owner: Tenant, op
         if not operation.takes("apiKey"):
             continue
         for scope in set(Scope) - {operation.scope}:
-            for request in owner.requests_of(operation):
-                answer = ask(owner, request, key_header(owner.key_of[scope]))
-                assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
-                assert MARKER not in answer.text
+            for credential in (key_header(owner.key_of[scope]), bearer(owner.project_token(scope))):
+                for request in owner.requests_of(operation):
+                    answer = ask(owner, request, credential)
+                    assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
+                    assert MARKER not in answer.text
     assert stored(product, owner) == before
 
 
 def test_a_project_s_token_is_none_of_an_account(owner: Tenant, operations: list[Operation]) -> None:
-    credential = bearer(signed(claims(aud="project", sub=owner.account_id)))
+    credential = bearer(owner.project_token())
     for operation in operations:
         if operation.takes("accountToken") and not operation.takes("apiKey"):
             refused_everywhere(owner, operation, credential, {403})
@@ -345,6 +356,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
         for scheme, credential in (
             ("apiKey", key_header(tenant.key)),
             ("bearerKey", bearer(tenant.key)),
+            ("projectToken", bearer(tenant.project_token())),
             ("accountToken", bearer(tenant.token)),
         ):
             if operation.takes(scheme):

@@ -304,6 +304,11 @@ def test_nobody_records_or_reads_without_a_key(product: Product, store: Store) -
             assert nobody.get(f"/api/event/{path}").status_code == 401
 
 
+def test_without_signing_keys_there_is_no_log_in(store: Store) -> None:
+    answer = store.http.post("/api/auth", json={"api_key": store.api_key})
+    assert (answer.status_code, answer.json()["code"]) == (503, "not-configured")
+
+
 Visit = tuple[int, int, str]
 USERS, DAYS, TYPES = range(4), range(8), ("a", "b")
 
