@@ -158,6 +158,7 @@ def test_who_may_not_and_who_is_not_there(store: Store, product: Product) -> Non
         ("POST", f"/api/user/{user}/suppress"),
         ("POST", f"/api/user/{user}/unsuppress"),
         ("DELETE", f"/api/event/{user}"),
+        ("GET", f"/api/user/{user}/export"),
     ):
         assert store.http.request(method, path, headers={"X-API-Key": other}).status_code == 404
         assert store.http.request(method, path, headers={"X-API-Key": writer}).status_code == 403
@@ -187,6 +188,9 @@ def test_nothing_of_an_erased_person_is_in_a_dump_or_in_a_log(
 ) -> None:
     user = store.user(email=f"{MARKER}@example.org", username=MARKER)
     assert store.send(user, data={"of": MARKER}).status_code == 201
+    exported = store.http.get(f"/api/user/{user}/export")
+    assert exported.status_code == 200, exported.text
+    assert exported.text.count(MARKER) == 3
     assert MARKER in dumped(product, personal_databases)  # in an event, as the client sent it
 
     assert store.http.delete(f"/api/user/{user}").status_code == 200
@@ -194,3 +198,28 @@ def test_nothing_of_an_erased_person_is_in_a_dump_or_in_a_log(
     assert MARKER not in dumped(product, personal_databases)
     logs = [each.log for each in (*product.publics, *product.privates)]
     assert all(log is not None and MARKER not in log.read_text() for log in logs)
+    assert store.http.get(f"/api/user/{user}/export").status_code == 404
+
+
+def test_everything_that_is_held_about_a_user_is_exported(store: Store) -> None:
+    user, other = store.user(email="ann@example.org", username="ann"), store.user()
+    empty = store.http.get(f"/api/user/{other}/export").raise_for_status().json()
+    assert (empty["devices"], empty["events"]["store_events"], empty["suppressed_at"]) == ([], [], None)
+    statement = "INSERT INTO device (project_id, device_id, name, person_id) VALUES (%(store)s, 'd-1', 'Hall', %(id)s)"
+    rows(store.product.database, statement, {"store": store.number, "id": user})
+    # Several pages.
+    sent = [{"type": "visit", "user_id": user, "data": {"number": number}} for number in range(450)]
+    assert store.http.post("/api/event/batch", json=sent).json()["registered"] == 450
+    assert store.send(user, "order", data={"number": 450}).status_code == 201
+    store.http.post(f"/api/user/{user}/suppress").raise_for_status()
+
+    answer = store.http.get(f"/api/user/{user}/export").raise_for_status()
+    assert answer.headers["cache-control"] == "no-store"
+    document = answer.json()
+    assert (document["user"]["id"], document["user"]["email"]) == (user, "ann@example.org")
+    assert [(each["device_id"], each["name"]) for each in document["devices"]] == [("d-1", "Hall")]
+    assert document["suppressed_at"] > document["created_at"]
+    events = document["events"]["store_events"]
+    assert [each["data"]["number"] for each in events] == list(range(451))
+    assert {each["user_id"] for each in events} == {user}
+    assert events[-1]["type"] == "order"

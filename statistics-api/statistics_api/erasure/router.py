@@ -1,10 +1,13 @@
 """The public routes that erase: a user of family 2 and a user of a store are one person of the project."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
 
 from contract.access import Scope
 from contract.erasure import (
@@ -16,6 +19,7 @@ from contract.erasure import (
     ErasureReceipt,
     Message,
 )
+from contract.export import Export, ExportHead, ExportPage
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from servicekit.http.openapi import refusals
@@ -143,6 +147,38 @@ async def delete_events(request: Request, user_id: str) -> Response:
     answer = await call(request, "DELETE", "people", str(credential.project_id), user_id, "events")
     deleted = DeletedEvents.model_validate_json(answer.content)
     return _json(Message(message=f"{deleted.events} events were deleted").model_dump_json())
+
+
+@router.get(
+    "/api/user/{user_id}/export",
+    response_model=Export,
+    summary="Everything that is held about a user",
+    responses=_REFUSALS,
+    openapi_extra=required_key(Scope.MANAGE),
+)
+async def export(request: Request, user_id: str) -> Response:
+    """As one JSON document of any length: an answer that is cut off is no JSON."""
+    credential = await required_credential_of(request, Scope.MANAGE)
+    person = ("people", str(credential.project_id), user_id, "export")
+    head = ExportHead.model_validate_json((await call(request, "GET", *person)).content)
+    return StreamingResponse(_document(request, person, head), headers=_NO_STORE, media_type="application/json")
+
+
+async def _document(request: Request, person: tuple[str, ...], head: ExportHead) -> AsyncIterator[bytes]:
+    """The parts of the document: the head without its end, then page after page of each kind."""
+    yield head.model_dump_json(exclude={"kinds"}).removesuffix("}").encode() + b',"events":{'
+    for number, kind in enumerate(head.kinds):
+        yield (b"," if number else b"") + to_json(kind) + b":["
+        after: str | None = None
+        is_first = True
+        while is_first or after is not None:
+            answer = await call(request, "GET", *person, kind, query={} if after is None else {"after": after})
+            page = ExportPage.model_validate_json(answer.content)
+            if page.events:
+                yield (b"" if is_first else b",") + b",".join(map(to_json, page.events))
+            after, is_first = page.next, False
+        yield b"]"
+    yield b"}}"
 
 
 async def _erase(request: Request, user_id: str) -> DeviceApiResponse:
