@@ -303,6 +303,42 @@ CREATE INDEX measurement_device_number ON measurement (project_id, device_number
     INCLUDE (received_at, x, y, z);
 CREATE TABLE measurement_default PARTITION OF measurement DEFAULT;
 
+-- Events of a store's users. A type has a number, and an event a number of its own that clients know it by: of one
+-- sequence, and small enough for a double. A repeat of the private service takes one without using it.
+CREATE SEQUENCE store_event_number MAXVALUE 9007199254740991;
+CREATE TABLE store_event (
+    project_id   int         NOT NULL,
+    received_at  timestamptz NOT NULL,
+    event_id     uuid        NOT NULL,
+    occurred_at  timestamptz NOT NULL,
+    type_id      int         NOT NULL CHECK (type_id > 0),
+    person_id    uuid        NOT NULL,
+    data         jsonb       NOT NULL CHECK (jsonb_typeof(data) = 'object'),
+    event_number bigint      NOT NULL DEFAULT nextval('store_event_number')
+        CHECK (event_number BETWEEN 1 AND 9007199254740991),
+    commit_xid   bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    PRIMARY KEY (project_id, received_at, event_id)
+) PARTITION BY RANGE (received_at);
+COMMENT ON COLUMN store_event.person_id IS
+    'A person of the project. Personal data as long as the person is stored elsewhere; distinct persons are counted by '
+    'a digest.';
+COMMENT ON COLUMN store_event.data IS
+    'What the client sent, which may be personal data. Never counted by, in no view, and it leaves with the row.';
+CREATE INDEX store_event_commit_xid ON store_event USING brin (commit_xid);
+-- Serves the events of one person: to show them to that person, and to delete them.
+CREATE INDEX store_event_person_id ON store_event (project_id, person_id);
+CREATE TABLE store_event_default PARTITION OF store_event DEFAULT;
+
+-- The types of a project's store events, numbered from 1 in the order of their first event. Assigned under an advisory
+-- lock of the project, and never changed.
+CREATE TABLE event_type (
+    project_id int  NOT NULL,
+    type_id    int  NOT NULL CHECK (type_id > 0),
+    type       text NOT NULL CHECK (char_length(type) BETWEEN 1 AND 100),
+    PRIMARY KEY (project_id, type_id),
+    UNIQUE (project_id, type)
+);
+
 -- A repeat is recognised by the client's own key for 48 hours; a table partitioned by time cannot hold such a key.
 -- Each kind of request has keys of its own. Release 0.1.0 claims with ON CONFLICT (project_id, key), and runs beside
 -- this schema during an upgrade. So the primary key is still that one, and a kind other than auth_events is written in
@@ -532,6 +568,52 @@ CREATE TABLE device_latest (
     PRIMARY KEY (project_id, device_number)
 ) WITH (fillfactor = 50);
 
+-- Store events by day. A day is the one that it was in the project's time zone when the event was stored, as that of a
+-- presence is: so both are divided by each other.
+CREATE TABLE store_event_day (
+    project_id   int      NOT NULL,
+    type_id      int      NOT NULL,
+    bucket_start date     NOT NULL,
+    slot         smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count  bigint   NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, type_id, bucket_start, slot)
+) WITH (fillfactor = 70);
+-- Those of all types.
+CREATE TABLE store_event_all_day (
+    project_id   int      NOT NULL,
+    bucket_start date     NOT NULL,
+    slot         smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    event_count  bigint   NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, slot)
+) WITH (fillfactor = 70);
+CREATE TABLE store_event_retired (
+    project_id  int    NOT NULL,
+    type_id     int    NOT NULL,
+    event_count bigint NOT NULL CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, type_id)
+);
+-- As those of API requests. The segment of an event, besides 0, is its type.
+CREATE TABLE store_event_presence (
+    project_id   int   NOT NULL,
+    segment      int   NOT NULL CHECK (segment >= 0),
+    digest       bytea NOT NULL CHECK (octet_length(digest) = 16),
+    day          date  NOT NULL,
+    previous_day date  NOT NULL CHECK (previous_day < day),
+    PRIMARY KEY (project_id, segment, digest, day)
+);
+COMMENT ON COLUMN store_event_presence.digest IS
+    'Personal data as long as the person is stored: SHA-256 of the project''s presence_key and the id of the person, '
+    'cut to 16 bytes. In no view, and kept as long as the project: the next day counts from it.';
+CREATE TABLE store_event_distinct (
+    project_id    int      NOT NULL,
+    segment       int      NOT NULL,
+    day           date     NOT NULL,
+    previous_day  date     NOT NULL,
+    slot          smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    present_count bigint   NOT NULL,
+    PRIMARY KEY (project_id, segment, day, previous_day, slot)
+) WITH (fillfactor = 70);
+
 -- What clients dropped before it reached us, by the quarter of an hour of the batch that told of it.
 CREATE TABLE dropped_event (
     project_id    int         NOT NULL,
@@ -636,6 +718,15 @@ CREATE VIEW stats.measurement_quarter_hour AS
            x_sum, y_sum, z_sum, x_min, x_max, y_min, y_max, z_min, z_max
       FROM measurement_quarter_hour;
 
+CREATE VIEW stats.event_type AS
+    SELECT project_id, type_id, type FROM event_type;
+CREATE VIEW stats.store_event_day AS
+    SELECT project_id, type_id, bucket_start AS day, event_count FROM store_event_day;
+CREATE VIEW stats.store_event_all_day AS
+    SELECT project_id, bucket_start AS day, event_count FROM store_event_all_day;
+CREATE VIEW stats.store_event_distinct AS
+    SELECT project_id, segment, day, previous_day, present_count FROM store_event_distinct;
+
 CREATE VIEW stats.schema_revision AS
     SELECT version_num AS revision FROM alembic_version;
 
@@ -675,6 +766,8 @@ INSERT INTO maintenance.fact_table
        "minute": ["project_id", "latency_cell"]}');
 INSERT INTO maintenance.fact_table (fact, group_columns, sum_columns, rollups, extreme_columns) VALUES
     ('measurement', '{project_id,device_number}', '{x,y,z}', '{quarter_hour}', '{x,y,z}');
+INSERT INTO maintenance.fact_table (fact, group_columns, rollups, presence_column, rollup_group_columns) VALUES
+    ('store_event', '{project_id,type_id}', '{day,all_day}', 'person_id', '{"all_day": ["project_id"]}');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -1043,6 +1136,11 @@ GRANT SELECT ON measurement_default, measurement_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE ON measurement_quarter_hour, device_latest TO registration_writer;
 GRANT SELECT, INSERT, DELETE, UPDATE (name, person_id) ON device TO registration_writer;
 GRANT SELECT, INSERT ON device_deletion TO registration_writer;
+GRANT SELECT, INSERT ON store_event, event_type TO registration_writer;
+GRANT USAGE ON SEQUENCE store_event_number TO registration_writer;
+GRANT SELECT ON store_event_default, store_event_retired TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON
+    store_event_day, store_event_all_day, store_event_presence, store_event_distinct TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (answer), DELETE ON idempotency TO registration_writer;
 -- What a key may do, and the key of a project, do not change.
 GRANT SELECT, INSERT, UPDATE

@@ -32,6 +32,7 @@ from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
+from device_registration_api.store_events.commands import STORE_EVENTS
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.error_responses import ErrorShape
@@ -44,7 +45,7 @@ from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.

@@ -22,6 +22,7 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
+from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.key_usage import KeyUsage
@@ -44,6 +45,9 @@ from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
+from statistics_api.store_events import router as store_events
+from statistics_api.store_events.kind import STORE_EVENTS
+from statistics_api.store_events.reader import StoreReader
 
 SERVICE = "statistics-api"
 # The families that this service serves.
@@ -64,6 +68,14 @@ FAMILIES: Sequence[Family] = (
         new_reader=MetricsReader,
         direct_routes=api_requests.DIRECT_ROUTES,
     ),
+    Family(
+        STORE_EVENTS.name,
+        store_events.router,
+        kinds=(STORE_EVENTS,),
+        large_bodies=store_events.LARGE_BODIES,
+        new_reader=StoreReader,
+    ),
+    Family("access", access.router),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
     Family(users.NAME, users.router, new_reader=users.UserDevices),

@@ -26,6 +26,16 @@ MARKER = "marker-of-the-owner"
 OK = range(200, 300)
 # A request of the owner may be refused for what it asks, such as a name that is taken: never for who asks.
 OF_OWNER = {*OK, 400, 409, 410, 422}
+# The user that examples name is one of each project.
+EXAMPLE_USER = """
+    CREATE FUNCTION add_example_user() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.project_person (project_id, person_id)
+        VALUES (new.project_id, '0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55');
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER add_example_user AFTER INSERT ON project FOR EACH ROW EXECUTE FUNCTION add_example_user();
+"""
 TABLES = """
     SELECT c.oid::regclass::text
       FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'project_id' AND NOT attisdropped
@@ -117,6 +127,12 @@ class Tenant:
         body = {"name": self.marker, "scopes": list(scopes)}
         return str(self.ask("POST", "/api-keys", body)["key"])
 
+    def project_token(self, scope: Scope | None = None) -> str:
+        """A token that was made for the key of a scope, or of all."""
+        key = self.key if scope is None else self.key_of[scope]
+        answer = self.public.post("/api/auth", json={"api_key": key})
+        return str(answer.raise_for_status().json()["access_token"])
+
     def ask(self, method: str, below: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         path = f"/api/v1/projects/{self.project['project_key']}{below}"
         answer = self.public.request(method, path, json=body, headers=bearer(self.token)).raise_for_status()
@@ -132,6 +148,7 @@ class Tenant:
             "account_id": self.account_id,
             "user_id": self.user["id"],
             "email": self.user["email"],
+            "type": self.marker,
         }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
@@ -148,6 +165,7 @@ def ask(tenant: Tenant, request: Mapping[str, Any], credential: Mapping[str, str
 @pytest.fixture(scope="module")
 def product(product_with_accounts: Product) -> Product:
     """Accounts are configured."""
+    rows(product_with_accounts.database, EXAMPLE_USER)
     return product_with_accounts
 
 
@@ -173,6 +191,8 @@ def owner(public: httpx2.Client) -> Tenant:
     public.post("/Log/auth", json={"userKey": MARKER, "deviceType": "iOS"}, headers=sent).raise_for_status()
     request = {"url_path": f"/{MARKER}", "method": "GET", "response_status_code": 200, "response_time_ms": 1}
     public.post("/api/v1/track", json=request | {"consumer": MARKER}, headers=sent).raise_for_status()
+    event = {"type": MARKER, "user_id": "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55", "data": {"of": MARKER}}
+    public.post("/api/event", json=event, headers=sent).raise_for_status()
     return tenant
 
 
@@ -268,7 +288,11 @@ def test_a_stranger_sees_and_changes_nothing(
     """With a valid key and a valid token of another project and account."""
     before = stored(product, owner)
     for operation in operations:
-        for scheme, credential in (("apiKey", key_header(stranger.key)), ("accountToken", bearer(stranger.token))):
+        for scheme, credential in (
+            ("apiKey", key_header(stranger.key)),
+            ("projectToken", bearer(stranger.project_token())),
+            ("accountToken", bearer(stranger.token)),
+        ):
             for request in owner.requests_of(operation):
                 answer = ask(owner, request, credential)
                 said = (operation.method, operation.path, scheme, answer.text)
@@ -301,15 +325,16 @@ def test_a_key_does_only_what_its_scopes_say(product: Product, owner: Tenant, op
         if not operation.takes("apiKey"):
             continue
         for scope in set(Scope) - {operation.scope}:
-            for request in owner.requests_of(operation):
-                answer = ask(owner, request, key_header(owner.key_of[scope]))
-                assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
-                assert MARKER not in answer.text
+            for credential in (key_header(owner.key_of[scope]), bearer(owner.project_token(scope))):
+                for request in owner.requests_of(operation):
+                    answer = ask(owner, request, credential)
+                    assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
+                    assert MARKER not in answer.text
     assert stored(product, owner) == before
 
 
 def test_a_project_s_token_is_none_of_an_account(owner: Tenant, operations: list[Operation]) -> None:
-    credential = bearer(signed(claims(aud="project", sub=owner.account_id)))
+    credential = bearer(owner.project_token())
     for operation in operations:
         if operation.takes("accountToken") and not operation.takes("apiKey"):
             refused_everywhere(owner, operation, credential, {403})
@@ -324,6 +349,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
         for scheme, credential in (
             ("apiKey", key_header(tenant.key)),
             ("bearerKey", bearer(tenant.key)),
+            ("projectToken", bearer(tenant.project_token())),
             ("accountToken", bearer(tenant.token)),
         ):
             if operation.takes(scheme):

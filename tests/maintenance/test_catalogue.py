@@ -143,17 +143,21 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
     assert [line.split(":")[0] for line in lines] == [
         "partitions of api_request",
         "partitions of auth_event",
+        "partitions of measurement",
         *["partitions of reading"] * 2,
+        "partitions of store_event",
         "retention of api_request",
         "retention of auth_event",
+        "retention of measurement",
         "retention of reading",
+        "retention of store_event",
         "minutes of api_request",
         "minutes of auth_event",
         "minutes of reading",
         "idempotency",
         "deleted projects",
     ]
-    assert "ALARM: the default partition was hit; its 1 rows" in lines[3]
+    assert "ALARM: the default partition was hit; its 1 rows" in lines[4]
     assert "retention of reading: week 2024-01-08 dropped, its 3 facts stay counted" in lines
     assert "minutes of reading: 2 buckets older than 35 days deleted" in lines
     current = {name.removeprefix("auth_event") for name in partitions(two, "auth_event")}
@@ -239,7 +243,8 @@ def test_the_report_has_a_table_for_each_fact_table_and_measure(two: MigratedDat
         "project  facts  retired  quarter hours",
         "      1    0.2        0            0.2",
         (
-            "no drift in api_request, auth_event, reading: facts + retired = each rollup, "
+            "no drift in api_request, auth_event, measurement, reading, store_event: "
+            "facts + retired = each rollup, "
             "and minutes = quarter hours of the last 34 days"
         ),
     ]

@@ -47,7 +47,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 21
+    assert len(views) == 25
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == []
@@ -112,6 +112,14 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.api_request_minute": {*counting, "DELETE"},
         "public.api_request_presence": counting,
         "public.api_request_distinct": counting,
+        "public.store_event": {"SELECT", "INSERT"},
+        "public.event_type": {"SELECT", "INSERT"},
+        "public.store_event_default": {"SELECT"},
+        "public.store_event_retired": {"SELECT"},
+        "public.store_event_day": counting,
+        "public.store_event_all_day": counting,
+        "public.store_event_presence": counting,
+        "public.store_event_distinct": counting,
         "public.dropped_event": counting,
         "public.project_retention": counting,
         "public.auth_event": {"SELECT", "INSERT"},

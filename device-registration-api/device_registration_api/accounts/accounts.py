@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from contract.accounts import (
-    ACCOUNT_AUDIENCE,
     AccessToken,
     AccountResponse,
     AccountState,
@@ -19,6 +18,7 @@ from contract.accounts import (
     RegistrationAttempt,
     TokenKeys,
 )
+from contract.tokens import ProjectToken
 from device_registration_api.accounts import commands, lookups
 from device_registration_api.accounts.lookups import INSTALLATION, StoredAccount, StoredLogin
 from device_registration_api.accounts.passwords import Passwords
@@ -161,7 +161,11 @@ class Accounts:
         self._throttle.succeed(attempt)
         if verified.new_hash is not None:
             await self._replace_hash(found, verified.new_hash, deadline)
-        return self._signing_keys.sign(found.account_id, ACCOUNT_AUDIENCE)
+        return self._signing_keys.sign_for_account(found.account_id)
+
+    def project_token(self, project_id: int, key_id: str) -> ProjectToken:
+        """Return a token for a project, in exchange for this API key of it, which the caller has verified."""
+        return self._signing_keys.sign_for_project(project_id, key_id)
 
     async def account(self, account_id: UUID, deadline: float) -> OwnAccount:
         """Return an account as its owner sees it. Raises NotFound."""

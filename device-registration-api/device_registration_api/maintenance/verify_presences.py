@@ -18,7 +18,7 @@ FACTS_OF_NOBODY = sql.SQL("""
      WHERE deleted_at IS NULL AND NOT EXISTS (
            SELECT FROM {presence} AS p
             WHERE p.project_id = seen.project_id AND p.segment = 0 AND p.day BETWEEN seen.day - 1 AND seen.day + 1
-              AND p.digest = substr(sha256(coalesce(presence_key, '') || convert_to(who, 'UTF8')), 1, 16))
+              AND p.digest = substr(sha256(coalesce(presence_key, '') || convert_to(who::text, 'UTF8')), 1, 16))
      GROUP BY project_id
      ORDER BY project_id
 """)
