@@ -42,7 +42,13 @@ PersonName: TypeAlias = Annotated[
 ]
 
 
-class UserDraft(BaseModel):
+class _Personal(BaseModel):
+    """A model with personal data: an error about it, which may end in a log, does not repeat it."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class UserDraft(_Personal):
     """The fields of a new user in family 2. E-mail address and name are unique in the project, whatever their case."""
 
     model_config = ConfigDict(
@@ -76,7 +82,7 @@ class StoreUserDraft(UserDraft):
     phone: Phone = Field(repr=False, description="Digits alone; as a string they keep leading zeros.")
 
 
-class UserChange(BaseModel):
+class UserChange(_Personal):
     """The fields of a user that change. A field that is absent stays."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"username": "ana-2"}]})
@@ -115,8 +121,8 @@ class PersonDraft(UserDraft):
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
 
 
-class PersonId(BaseModel):
-    """Which person it is. It is no personal data."""
+class PersonId(_Personal):
+    """Which person it is."""
 
     id: UUID
 
