@@ -55,7 +55,8 @@ async def _complete(first: Database, eraser: PersonEraser | None, report: Report
         try:
             await erasures.complete(each, _deadline())
         except (NotRecorded, OutcomeUnknown) as error:
-            report(f"erasures: ALARM: {each.receipt} is not complete, the next run tries again: {error}")
+            if each.finished_at is None:
+                report(f"erasures: ALARM: {each.receipt} is not complete, the next run tries again: {error}")
         else:
             completed += each.finished_at is None
     report(f"erasures: {completed} completed, {len(begun) - completed} left")
