@@ -42,3 +42,15 @@ CREATE TABLE daily_pepper (
 COMMENT ON COLUMN daily_pepper.secret IS 'Secret. Deleted when its day began more than 48 hours ago.';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON person_key, key_epoch, daily_pepper TO personal_writer;
+
+-- Who was erased. Opaque ids alone. Stored with the deletion of the key, and kept for ever: only the newest copy of
+-- this database is kept, so it knows every erasure when older copies of the others are restored.
+CREATE TABLE erased_person (
+    project_id int         NOT NULL,
+    person_id  uuid        NOT NULL,
+    receipt    uuid        NOT NULL,
+    erased_at  timestamptz NOT NULL,
+    PRIMARY KEY (project_id, person_id)
+);
+
+GRANT SELECT, INSERT ON erased_person TO personal_writer;

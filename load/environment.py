@@ -12,13 +12,15 @@ from pathlib import Path
 import psycopg2
 
 from contract.access import new_key
+from load.write_loads import STORE_USER
 from local.database import Login, base_environment, migrate
 from local.postgres import Postgres
 from local.services import Service, registration_service, statistics_service
 
 _STORE_KEY = """
     INSERT INTO api_key (project_id, key_id, name, scopes, digest, created_at)
-    VALUES (1, %(key_id)s, 'bench', '{ingest,read}', %(digest)s, now())
+    VALUES (1, %(key_id)s, 'bench', '{ingest,read}', %(digest)s, now());
+    INSERT INTO project_person (project_id, person_id) VALUES (1, %(user)s);
 """
 
 
@@ -79,7 +81,7 @@ class BenchEnvironment:
     def _new_key(self, database: str) -> str:
         key = new_key()
         with closing(psycopg2.connect(self.server.url(database))) as connection, connection, connection.cursor() as cur:
-            cur.execute(_STORE_KEY, {"key_id": key.key_id, "digest": key.digest})
+            cur.execute(_STORE_KEY, {"key_id": key.key_id, "digest": key.digest, "user": STORE_USER})
         return key.text
 
     def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:

@@ -74,4 +74,17 @@ API_REQUESTS = WriteLoad(
     needs_key=True,
 )
 
-WRITE_LOADS = (AUTH_EVENTS, API_REQUESTS)
+# The first user of the bench's store, and its first type.
+STORE_USER = "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55"
+STORE_EVENTS = WriteLoad(
+    path="/api/event",
+    event='{"type":"purchase","user_id":"' + STORE_USER + '","data":{"order":{number}}}',
+    fact="store_event",
+    columns="project_id, received_at, event_id, occurred_at, type_id, person_id, data",
+    values=f"1, now(), gen_random_uuid(), now(), 1, '{STORE_USER}', '{{\"order\": 1}}'",
+    copy_line=lambda now, number: f'1\t{now}\t{uuid7()}\t{now}\t1\t{STORE_USER}\t{{"order": {number}}}\n',
+    floors=Floors(),
+    needs_key=True,
+)
+
+WRITE_LOADS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)

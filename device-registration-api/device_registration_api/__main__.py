@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 
 import psycopg2
 from pydantic import ValidationError
@@ -14,12 +15,17 @@ from sqlalchemy.exc import DBAPIError
 from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
 from device_registration_api.accounts import commands as account_commands
+from device_registration_api.accounts.settings import AccountSettings
+from device_registration_api.erasure import command_line as erasure
+from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.people import commands as people_commands
 from device_registration_api.personal import rotation, upkeep
 from device_registration_api.personal.connect import connect_apart
+from device_registration_api.personal.erasing import erase_project
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema import migrate
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     access.add_commands(add, service)
     accounts.add_commands(add, service)
+    erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser
 
 
@@ -117,7 +124,13 @@ def _maintain(chosen: argparse.Namespace) -> bool:
     stop = threading.Event()
 
     def one_round() -> bool:
-        ok = maintain(database, retention_days, _print, stopping=stop.is_set)
+        ok = maintain(
+            database,
+            retention_days,
+            _print,
+            stopping=stop.is_set,
+            erase_people=partial(_erase_people, database, settings),
+        )
         if settings.is_complete():
             with (
                 closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
@@ -126,7 +139,8 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
                 with personal:
                     account_commands.delete_old_keys(personal, clock.now())
-        return ok
+                    people_commands.delete_old_keys(personal, clock.now())
+        return complete_erasures(database, settings, _print, stop.is_set) and ok
 
     if chosen.every is None:
         return one_round()
@@ -136,6 +150,22 @@ def _maintain(chosen: argparse.Namespace) -> bool:
         # A failed round has reported its error; the next one may reach the database again.
         _reporting_errors(chosen.name, one_round)
         stop.wait(chosen.every)
+    return True
+
+
+def _erase_people(database: DatabaseSettings, settings: KeyringSettings, project_id: int) -> bool:
+    """Erase the people of a deleted project; False: they are not all gone."""
+    if not settings.is_complete():
+        return False
+    try:
+        with (
+            closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
+            closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
+        ):
+            erase_project(personal, keyring, project_id)
+    except psycopg2.Error as error:
+        _print(f"deleted projects: {_first_line(error)}")
+        return False
     return True
 
 

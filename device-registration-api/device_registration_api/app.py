@@ -20,15 +20,21 @@ from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.commands import AUTH_EVENTS
+from device_registration_api.erasure import router as erasure_router
+from device_registration_api.erasure.job import Erasures
 from device_registration_api.events import idempotency
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.people import router as people_router
+from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.peppers import new_peppers
+from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
+from device_registration_api.store_events.commands import STORE_EVENTS
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.error_responses import ErrorShape
@@ -41,11 +47,16 @@ from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
+ADMINISTRATION: Sequence[APIRouter] = (
+    access_router.router,
+    accounts_router.router,
+    people_router.router,
+    erasure_router.router,
+)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -62,7 +73,9 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
     peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
-    accounts = new_accounts(read_settings(AccountSettings), DatabaseSettings.of(settings), SERVICE)
+    account_settings = read_settings(AccountSettings)
+    personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
+    accounts = new_accounts(account_settings, personal_data)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -73,6 +86,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             yield {
                 "writers": writers,
                 "accounts": accounts,
+                "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
+                "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
                 "api_keys_max": settings.api_keys_max,
             }
@@ -82,6 +97,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             peppers.close()
             if accounts is not None:
                 accounts.close()
+            if personal_data is not None:
+                personal_data.close()
 
     app = new_application(
         "device-registration-api",

@@ -22,6 +22,7 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
+from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
 from statistics_api.access.documentation import add_security_schemes
 from statistics_api.access.key_usage import KeyUsage
@@ -37,12 +38,17 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
+from statistics_api.erasure import router as erasure
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
+from statistics_api.people import store_users, users
 from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
+from statistics_api.store_events import router as store_events
+from statistics_api.store_events.kind import STORE_EVENTS
+from statistics_api.store_events.reader import StoreReader
 
 SERVICE = "statistics-api"
 # The families that this service serves.
@@ -63,8 +69,19 @@ FAMILIES: Sequence[Family] = (
         new_reader=MetricsReader,
         direct_routes=api_requests.DIRECT_ROUTES,
     ),
+    Family(
+        STORE_EVENTS.name,
+        store_events.router,
+        kinds=(STORE_EVENTS,),
+        large_bodies=store_events.LARGE_BODIES,
+        new_reader=StoreReader,
+    ),
+    Family("access", access.router),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
+    Family(users.NAME, users.router, new_reader=users.UserDevices),
+    Family("store users", store_users.router, personal_paths=store_users.PERSONAL_PATHS),
+    Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
@@ -150,6 +167,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         large_bodies={path: size for family in families for path, size in family.large_bodies.items()},
         optional=_optional_middleware(settings, limit),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
+        personal_paths=[prefix for family in families for prefix in family.personal_paths],
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
             # The parser's callback cannot wait for the store of a shared limit.

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from contract.access import Scope, key_id_of, new_key
+from contract.people import StoreUserDraft
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -25,6 +26,16 @@ MARKER = "marker-of-the-owner"
 OK = range(200, 300)
 # A request of the owner may be refused for what it asks, such as a name that is taken: never for who asks.
 OF_OWNER = {*OK, 400, 409, 410, 422}
+# The user that examples name is one of each project.
+EXAMPLE_USER = """
+    CREATE FUNCTION add_example_user() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.project_person (project_id, person_id)
+        VALUES (new.project_id, '0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55');
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER add_example_user AFTER INSERT ON project FOR EACH ROW EXECUTE FUNCTION add_example_user();
+"""
 TABLES = """
     SELECT c.oid::regclass::text
       FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'project_id' AND NOT attisdropped
@@ -52,8 +63,9 @@ class Operation(NamedTuple):
         return {} in self.security
 
     @property
-    def names_a_project(self) -> bool:
-        return "{project_key}" in self.path
+    def names_what_is_another_s(self) -> bool:
+        """Whether its path names a project, or something in one, that no other project has."""
+        return any(f"{{{name}}}" in self.path for name in ("project_key", "user_id", "email", "receipt"))
 
     def body_examples(self) -> list[dict[str, Any]]:
         """The content and the headers of each."""
@@ -90,6 +102,10 @@ class Tenant:
     marker: str
     key: str = ""
     key_of: Mapping[Scope, str] = field(default_factory=dict)
+    # A person of the project, beside the one of the examples.
+    user: dict[str, Any] = field(default_factory=dict)
+    # Of another one, who was erased.
+    receipt: str = ""
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -102,11 +118,26 @@ class Tenant:
         tenant = cls(public, member["account_id"], token, project, marker)
         tenant.key = tenant.new_key(*Scope)
         tenant.key_of = {scope: tenant.new_key(scope) for scope in Scope}
+        [example] = StoreUserDraft.model_json_schema()["examples"]
+        own = {"email": new_email(), "username": marker, "first_name": marker, "last_name": marker}
+        for body in (example, example | own):
+            sent = public.post("/api/user", json=body, headers=key_header(tenant.key))
+            tenant.user = sent.raise_for_status().json()
+        gone = {**example, "email": new_email(), "username": "gone"}
+        erased = public.post("/api/user", json=gone, headers=key_header(tenant.key)).raise_for_status().json()
+        erasure = public.delete(f"/api/user/{erased['id']}", headers=key_header(tenant.key))
+        tenant.receipt = erasure.raise_for_status().json()["receipt"]
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
         body = {"name": self.marker, "scopes": list(scopes)}
         return str(self.ask("POST", "/api-keys", body)["key"])
+
+    def project_token(self, scope: Scope | None = None) -> str:
+        """A token that was made for the key of a scope, or of all."""
+        key = self.key if scope is None else self.key_of[scope]
+        answer = self.public.post("/api/auth", json={"api_key": key})
+        return str(answer.raise_for_status().json()["access_token"])
 
     def ask(self, method: str, below: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         path = f"/api/v1/projects/{self.project['project_key']}{below}"
@@ -117,7 +148,15 @@ class Tenant:
         """What each parameter of a path is for this tenant."""
         key_id = key_id_of(self.key)
         assert key_id is not None
-        return {"project_key": self.project["project_key"], "key_id": key_id, "account_id": self.account_id}
+        return {
+            "project_key": self.project["project_key"],
+            "key_id": key_id,
+            "account_id": self.account_id,
+            "type": self.marker,
+            "user_id": self.user["id"],
+            "email": self.user["email"],
+            "receipt": self.receipt,
+        }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
         """Requests for this tenant's things, with each example of a body; they lack a credential."""
@@ -133,6 +172,7 @@ def ask(tenant: Tenant, request: Mapping[str, Any], credential: Mapping[str, str
 @pytest.fixture(scope="module")
 def product(product_with_accounts: Product) -> Product:
     """Accounts are configured."""
+    rows(product_with_accounts.database, EXAMPLE_USER)
     return product_with_accounts
 
 
@@ -158,6 +198,8 @@ def owner(public: httpx2.Client) -> Tenant:
     public.post("/Log/auth", json={"userKey": MARKER, "deviceType": "iOS"}, headers=sent).raise_for_status()
     request = {"url_path": f"/{MARKER}", "method": "GET", "response_status_code": 200, "response_time_ms": 1}
     public.post("/api/v1/track", json=request | {"consumer": MARKER}, headers=sent).raise_for_status()
+    event = {"type": MARKER, "user_id": "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55", "data": {"of": MARKER}}
+    public.post("/api/event", json=event, headers=sent).raise_for_status()
     return tenant
 
 
@@ -253,13 +295,17 @@ def test_a_stranger_sees_and_changes_nothing(
     """With a valid key and a valid token of another project and account."""
     before = stored(product, owner)
     for operation in operations:
-        for scheme, credential in (("apiKey", key_header(stranger.key)), ("accountToken", bearer(stranger.token))):
+        for scheme, credential in (
+            ("apiKey", key_header(stranger.key)),
+            ("projectToken", bearer(stranger.project_token())),
+            ("accountToken", bearer(stranger.token)),
+        ):
             for request in owner.requests_of(operation):
                 answer = ask(owner, request, credential)
                 said = (operation.method, operation.path, scheme, answer.text)
                 if not operation.takes(scheme):
                     assert answer.status_code == 403, said
-                elif operation.names_a_project:
+                elif operation.names_what_is_another_s:
                     assert answer.status_code == 404, said
                 else:
                     assert answer.status_code in OF_OWNER, said
@@ -286,15 +332,16 @@ def test_a_key_does_only_what_its_scopes_say(product: Product, owner: Tenant, op
         if not operation.takes("apiKey"):
             continue
         for scope in set(Scope) - {operation.scope}:
-            for request in owner.requests_of(operation):
-                answer = ask(owner, request, key_header(owner.key_of[scope]))
-                assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
-                assert MARKER not in answer.text
+            for credential in (key_header(owner.key_of[scope]), bearer(owner.project_token(scope))):
+                for request in owner.requests_of(operation):
+                    answer = ask(owner, request, credential)
+                    assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
+                    assert MARKER not in answer.text
     assert stored(product, owner) == before
 
 
 def test_a_project_s_token_is_none_of_an_account(owner: Tenant, operations: list[Operation]) -> None:
-    credential = bearer(signed(claims(aud="project", sub=owner.account_id)))
+    credential = bearer(owner.project_token())
     for operation in operations:
         if operation.takes("accountToken") and not operation.takes("apiKey"):
             refused_everywhere(owner, operation, credential, {403})
@@ -309,6 +356,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
         for scheme, credential in (
             ("apiKey", key_header(tenant.key)),
             ("bearerKey", bearer(tenant.key)),
+            ("projectToken", bearer(tenant.project_token())),
             ("accountToken", bearer(tenant.token)),
         ):
             if operation.takes(scheme):

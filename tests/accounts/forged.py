@@ -44,9 +44,15 @@ def by_hand(header: object, own: object, sign: Callable[[bytes], bytes]) -> str:
     return f"{message}.{encoded(sign(message.encode()))}"
 
 
+def claims_of(real: str, **changes: object) -> dict[str, object]:
+    """The claims of a real token of any kind; a change to None removes one."""
+    own: dict[str, object] = json.loads(base64.urlsafe_b64decode(real.split(".")[1] + "=="))
+    return {name: value for name, value in (own | changes).items() if value is not None}
+
+
 def _hs256(key: bytes) -> Callable[[str], str]:
-    def forge(_: str) -> str:
-        return jwt.encode(claims(), key, "HS256", headers={"kid": "a"})
+    def forge(real: str) -> str:
+        return jwt.encode(claims_of(real), key, "HS256", headers={"kid": "a"})
 
     return forge
 
@@ -57,25 +63,26 @@ def _without_signature(real: str) -> str:
 
 def _other_claims(real: str) -> str:
     head, _, signature = real.split(".")
-    return f"{head}.{encoded(json.dumps(claims()).encode())}.{signature}"
+    later = claims_of(real, exp=int(time.time()) + 7_200)
+    return f"{head}.{encoded(json.dumps(later).encode())}.{signature}"
 
 
 def _with(
     key: Ed25519PrivateKey = OURS, header: Mapping[str, Any] | None = None, **own: object
 ) -> Callable[[str], str]:
-    return lambda _: signed(claims(**own), key, header)
+    return lambda real: signed(claims_of(real, **own), key, header)
 
 
 def _header(header: object) -> Callable[[str], str]:
-    return lambda _: by_hand(header, claims(), OURS.sign)
+    return lambda real: by_hand(header, claims_of(real), OURS.sign)
 
 
 _SOON = int(time.time()) + 86_400
 _JWK = {"kty": "OKP", "crv": "Ed25519", "x": encoded(OTHER.public_key().public_bytes_raw())}
-# Each takes a real token and returns one that must be refused.
+# Each takes a real token, of an account or of a project, and returns one that must be refused.
 ATTACKS: dict[str, Callable[[str], str]] = {
-    "none": lambda _: by_hand({"alg": "none", "typ": "JWT", "kid": "a"}, claims(), lambda _: b""),
-    "none, written otherwise": lambda _: by_hand({"alg": "nOnE", "kid": "a"}, claims(), lambda _: b""),
+    "none": lambda real: by_hand({"alg": "none", "typ": "JWT", "kid": "a"}, claims_of(real), lambda _: b""),
+    "none, written otherwise": lambda real: by_hand({"alg": "nOnE", "kid": "a"}, claims_of(real), lambda _: b""),
     "no algorithm": _header({"typ": "JWT", "kid": "a"}),
     "algorithm is no text": _header({"alg": ["EdDSA"], "kid": "a"}),
     "HS256 with the public key": _hs256(PUBLIC),
@@ -94,7 +101,7 @@ ATTACKS: dict[str, Callable[[str], str]] = {
     "long": lambda real: f"{real}.{'A' * 30_000}",
     "deep header": lambda _: f"{encoded(b'[' * 700)}.e30.AAAA",
     "header is a list": _header(["EdDSA"]),
-    "payload is a list": lambda _: by_hand({"alg": "EdDSA", "kid": "a"}, [claims()], OURS.sign),
+    "payload is a list": lambda real: by_hand({"alg": "EdDSA", "kid": "a"}, [claims_of(real)], OURS.sign),
     "other audience": _with(aud="reports"),
     "audience in another case": _with(aud="Account"),
     "list of audiences": _with(aud=["account"]),
@@ -115,7 +122,7 @@ ATTACKS: dict[str, Callable[[str], str]] = {
     "not yet": _with(nbf=_SOON),
     "not before is no number": _with(nbf="now"),
     "issued tomorrow": _with(iat=_SOON),
-    "no key id": lambda _: by_hand({"alg": "EdDSA"}, claims(), OURS.sign),
+    "no key id": lambda real: by_hand({"alg": "EdDSA"}, claims_of(real), OURS.sign),
     "unknown key id": _with(header={"kid": "z"}),
     "key id is a path": _with(OTHER, {"kid": "../../dev/null"}),
     "key id is SQL": _with(OTHER, {"kid": "a' OR 'a'='a"}),

@@ -13,7 +13,26 @@ from tests.personal_databases import PersonalDatabases
 from tests.servers import Product, StartProduct
 
 ME = "/api/v1/auth/me"
+AMOUNT = "/api/event/amount/purchase"
 FAMILY_1 = "/Log/auth/statistics"
+
+
+@pytest.fixture(scope="module")
+def project_token(product: Product, public: httpx2.Client) -> str:
+    """A token of a project."""
+    return log_in(public, make_key(product, make_project(product)))
+
+
+@pytest.fixture(params=["account", "project"], scope="module")
+def opened_by(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A real token of each kind, and a route that it opens."""
+    if request.param == "account":
+        return request.getfixturevalue("token"), ME
+    return request.getfixturevalue("project_token"), AMOUNT
+
+
+def log_in(public: httpx2.Client, key: str) -> str:
+    return str(public.post("/api/auth", json={"api_key": key}).raise_for_status().json()["access_token"])
 
 
 def test_a_token_says_who_signed_it_for_what_and_how_long(token: str) -> None:
@@ -33,15 +52,18 @@ def test_the_published_keys_are_public_halves_only(private: httpx2.Client) -> No
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_forged_token_is_401_with_one_and_the_same_body(public: httpx2.Client, token: str, attack: str) -> None:
+def test_a_forged_token_is_401_with_one_and_the_same_body(
+    public: httpx2.Client, opened_by: tuple[str, str], attack: str
+) -> None:
+    token, path = opened_by
     forged = ATTACKS[attack](token)
-    refused = public.get(ME, headers=bearer(forged))
+    refused = public.get(path, headers=bearer(forged))
     assert refused.status_code == 401, refused.text
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     assert refused.json()["detail"] == "the token is not valid"
     # Never the default project's figures.
     assert public.get(FAMILY_1, headers=bearer(forged)).status_code == 401
-    assert public.get(ME, headers=bearer(token)).status_code == 200
+    assert public.get(path, headers=bearer(token)).status_code == 200
 
 
 def test_a_good_signature_for_an_unknown_account_is_401(public: httpx2.Client) -> None:
@@ -71,10 +93,10 @@ def test_a_token_in_the_header_of_keys_is_401(public: httpx2.Client, token: str)
 
 @pytest.mark.parametrize("path", [ME, "/api/v1/users/me"])
 def test_an_api_key_or_a_projects_token_on_an_accounts_route_is_403(
-    product: Product, public: httpx2.Client, path: str
+    product: Product, public: httpx2.Client, project_token: str, path: str
 ) -> None:
     key = make_key(product, make_project(product))
-    for headers in ({"X-API-Key": key}, bearer(key), bearer(signed(claims(aud="project")))):
+    for headers in ({"X-API-Key": key}, bearer(key), bearer(project_token)):
         refused = public.get(path, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (403, "needs-account-token")
     assert public.get(path, headers=bearer(key[:-1] + "_")).status_code == 401

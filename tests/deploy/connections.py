@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from device_registration_api.personal.pools import CONNECTIONS_MAX
+from device_registration_api.personal.connect import CONNECTIONS_MAX
 from device_registration_api.schema.roles import READER_CONNECTION_SHARE_MAX
 from tests.deploy.rendering import Document, environment, named, of_kind, pods
 

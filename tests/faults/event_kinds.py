@@ -79,11 +79,10 @@ class SingleEvents:
         return answer.headers.get("idempotent-replayed") == "true"
 
     async def read_count(self, client: httpx2.AsyncClient, group: str) -> httpx2.Response:
-        del group
-        return await client.get(self.kind.counts_path, headers=self.kind.headers)
+        return await client.get(self.kind.counts_path_of(group), headers=self.kind.headers)
 
     def count(self, answer: httpx2.Response, group: str) -> int:
-        return self.kind.counts(answer.json()).get(group, 0)
+        return self.kind.count(answer.json(), group)
 
     def rows(self, admin_url: str, run: str) -> Counter[str]:
         statement = sql.SQL(

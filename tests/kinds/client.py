@@ -74,10 +74,16 @@ class KindClient:
 
     def counts(self) -> dict[str, int]:
         """How many events of each group the product says that there are."""
-        return self.kind.counts(self.published())
+        published = self.published()
+        if "{group}" in self.kind.counts_path:
+            return {group: self.kind.count(answer, group) for group, answer in published.items()}
+        return self.kind.counts(published)
 
     def published(self) -> Any:  # noqa: ANN401 - as the kind answers
         """The response with all counts, and sums where the kind has them."""
+        if "{group}" in self.kind.counts_path:
+            paths = {group: self.kind.counts_path_of(group) for group in self.kind.groups}
+            return {group: self._http.get(path).raise_for_status().json() for group, path in paths.items()}
         return self._http.get(self.kind.counts_path).raise_for_status().json()
 
     def facts_of(self, identity: str) -> int:
@@ -94,6 +100,7 @@ class KindClient:
             "fact": sql.Identifier(self.kind.fact),
             "identity": sql.Identifier(self.kind.identity_column),
             "group": sql.Identifier(self.kind.group_column),
+            "id": sql.Identifier(self.kind.id_column),
             **{f"fact_{part}": sql.Identifier(f"{self.kind.fact}_{part}") for part in ("total", "retired", "default")},
         }
         with administrator(self.product.database) as connection, connection.cursor() as cursor:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, latency_cell
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
+from device_registration_api.store_events.commands import STORE_EVENTS as STORE_EVENT_TABLE
 from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, KEY_OF_OTHER_PROJECT, OTHER_PROJECT, STORED_KEYS
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
 from tests.servers import Programs
@@ -26,11 +28,20 @@ API_REQUEST_FIELDS = (
     "ip_hash",
 )
 
+# The user of every store, and the names of the first types; the identity of an event is in its data.
+STORE_USER = "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55"
+STORED_USER = f"""
+    INSERT INTO project_person (project_id, person_id) SELECT project_id, '{STORE_USER}' FROM project;
+    INSERT INTO event_type (project_id, type_id, type)
+    SELECT project_id, number, 'type ' || number FROM project, generate_series(1, 3) AS number;
+    ALTER TABLE store_event ADD COLUMN identity text GENERATED ALWAYS AS (data ->> 'identity') STORED;
+"""  # noqa: S608 - of constants of this file
+
 # What `make test` starts in place of the delivered services to have the sample, too.
 WITH_SAMPLE = Programs(
     public="tests.kinds.public_service",
     private="tests.kinds.private_service",
-    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEYS,
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEYS + STORED_USER,
 )
 
 
@@ -56,13 +67,17 @@ class ServedKind:
     refusable: Mapping[str, object]
     refused_status: int
     recorded_status: int
-    # Where all counts are read, and how many events of each group such a response tells.
+    # Where all counts are read, and how many events of each group such a response tells. With `{group}` in the path,
+    # it tells only those of that group, as those of "".
     counts_path: str
     counts: Callable[[Any], dict[str, int]]
     # What a client gets back of the event that it sent as this body, apart from what the server adds.
     returns: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     # A field that a client may leave out, of a kind that returns rows.
     optional: str = ""
+    # The column that clients get as the `id` of a row, and where the row has the identity.
+    id_column: str = "event_id"
+    identity_in_row: Callable[[dict[str, Any]], Any] | None = None
     # What a client calls the time when the event happened.
     occurred_at: str = "occurredAt"
     # What every request of a client has to have.
@@ -75,6 +90,15 @@ class ServedKind:
     @property
     def name(self) -> str:
         return self.table.kind
+
+    def counts_path_of(self, group: str) -> str:
+        """Where the count of a group is read."""
+        return self.counts_path.replace("{group}", quote(group))
+
+    def count(self, answer: Any, group: str) -> int:  # noqa: ANN401 - as the kind answers
+        """What such an answer says."""
+        counts = self.counts(answer)
+        return counts.get("" if "{group}" in self.counts_path else group, 0)
 
 
 AUTH_EVENTS = ServedKind(
@@ -167,4 +191,30 @@ API_REQUESTS_OF_OTHER_PROJECT = replace(
     project_key=OTHER_PROJECT,
 )
 
-KINDS = (AUTH_EVENTS, API_REQUESTS, PARCELS)
+STORE_EVENTS = ServedKind(
+    STORE_EVENT_TABLE,
+    "/api/event",
+    body=lambda identity, group: {"type": f"type {group}", "user_id": STORE_USER, "data": {"identity": identity}},
+    columns=lambda identities, group: {
+        "types": [f"type {group}"] * len(identities),
+        "user_ids": [STORE_USER] * len(identities),
+        "data": [{"identity": identity} for identity in identities],
+    },
+    groups=("1", "2", "3"),
+    fact="store_event",
+    identity_column="identity",
+    group_column="type_id",
+    refusable={"data": []},
+    refused_status=422,
+    recorded_status=201,
+    counts_path="/api/event/amount/type%20{group}?limit=1000",
+    counts=lambda answer: {"": sum(day["event_amount"] for day in answer)},
+    returns=lambda body: {name: body[name] for name in ("type", "user_id", "data")},
+    occurred_at="occurred_at",
+    headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
+    rollup="day",
+    id_column="event_number",
+    identity_in_row=lambda row: row["data"]["identity"],
+)
+
+KINDS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS, PARCELS)

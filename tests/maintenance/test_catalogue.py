@@ -56,7 +56,15 @@ PROMISED = """
           FROM maintenance.fact_table CROSS JOIN (VALUES
                ('_presence', '{project_id,segment,digest,day,previous_day}'::text[]),
                ('_distinct', '{project_id,segment,day,previous_day,present_count}')) AS of_presence(part, columns)
-         WHERE presence_column IS NOT NULL)
+         WHERE presence_column IS NOT NULL
+        UNION ALL
+        SELECT fact, fact, ARRAY[person_column] FROM maintenance.fact_table WHERE person_column IS NOT NULL
+        UNION ALL
+        SELECT fact, person_table, ARRAY['project_id', 'person_id', person_column]
+          FROM maintenance.fact_table WHERE person_table IS NOT NULL
+        UNION ALL
+        SELECT fact, fact || '_distinct_retired', '{project_id,segment,day,previous_day,present_count}'
+          FROM maintenance.fact_table WHERE person_column = presence_column)
     SELECT name, wanted
       FROM part CROSS JOIN unnest(columns) AS wanted
      WHERE NOT EXISTS (SELECT FROM pg_attribute
@@ -73,6 +81,7 @@ UNKNOWN = """
      WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND NOT relispartition
        AND relname <> ALL (ARRAY(SELECT fact || '_' || part FROM unnest(rollups || 'retired'::text) AS part))
        AND (presence_column IS NULL OR relname <> ALL (ARRAY[fact || '_presence', fact || '_distinct']))
+       AND (person_column IS DISTINCT FROM presence_column OR relname <> fact || '_distinct_retired')
 """
 
 
@@ -143,17 +152,21 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
     assert [line.split(":")[0] for line in lines] == [
         "partitions of api_request",
         "partitions of auth_event",
+        "partitions of measurement",
         *["partitions of reading"] * 2,
+        "partitions of store_event",
         "retention of api_request",
         "retention of auth_event",
+        "retention of measurement",
         "retention of reading",
+        "retention of store_event",
         "minutes of api_request",
         "minutes of auth_event",
         "minutes of reading",
         "idempotency",
         "deleted projects",
     ]
-    assert "ALARM: the default partition was hit; its 1 rows" in lines[3]
+    assert "ALARM: the default partition was hit; its 1 rows" in lines[4]
     assert "retention of reading: week 2024-01-08 dropped, its 3 facts stay counted" in lines
     assert "minutes of reading: 2 buckets older than 35 days deleted" in lines
     current = {name.removeprefix("auth_event") for name in partitions(two, "auth_event")}
@@ -239,7 +252,8 @@ def test_the_report_has_a_table_for_each_fact_table_and_measure(two: MigratedDat
         "project  facts  retired  quarter hours",
         "      1    0.2        0            0.2",
         (
-            "no drift in api_request, auth_event, reading: facts + retired = each rollup, "
+            "no drift in api_request, auth_event, measurement, reading, store_event: "
+            "facts + retired = each rollup, "
             "and minutes = quarter hours of the last 34 days"
         ),
     ]

@@ -37,6 +37,7 @@ FUNCTION_RIGHTS = """
      WHERE pronamespace::regnamespace::text IN ('public', 'stats', 'maintenance')
        AND has_function_privilege(oid, 'EXECUTE')
 """
+INSTANT = "timestamp with time zone"
 VIEWS = "SELECT 'stats', viewname, 'SELECT' FROM pg_views WHERE schemaname = 'stats'"
 
 
@@ -47,7 +48,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 17
+    assert len(views) == 25
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == [("stats.total(bigint)",)]
@@ -112,6 +113,15 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.api_request_minute": {*counting, "DELETE"},
         "public.api_request_presence": counting,
         "public.api_request_distinct": counting,
+        "public.store_event": {"SELECT", "INSERT"},
+        "public.event_type": {"SELECT", "INSERT"},
+        "public.store_event_default": {"SELECT"},
+        "public.store_event_retired": {"SELECT"},
+        "public.store_event_distinct_retired": {"SELECT"},
+        "public.store_event_day": counting,
+        "public.store_event_all_day": counting,
+        "public.store_event_presence": counting,
+        "public.store_event_distinct": counting,
         "public.dropped_event": counting,
         "public.project_retention": counting,
         "public.auth_event": {"SELECT", "INSERT"},
@@ -124,14 +134,29 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.project": counting,
         "public.api_key": {*counting, "DELETE"},
         "public.project_member": {"SELECT", "INSERT", "DELETE"},
+        "public.device": {*counting, "DELETE"},
+        "public.device_deletion": {"SELECT", "INSERT"},
+        "public.device_latest": counting,
+        "public.measurement": {"SELECT", "INSERT"},
+        "public.measurement_default": {"SELECT"},
+        "public.measurement_retired": {"SELECT"},
+        "public.measurement_quarter_hour": counting,
+        "public.project_person": counting,
+        "public.erasure": counting,
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
     assert set(as_login(database, database.writer_env, FUNCTION_RIGHTS)) == {
         ("latency_bounds()",),
+        ("existing_device(integer,bigint)",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
         ("maintenance.retire_rows(text,integer,integer)",),
+        ("maintenance.retire_device_rows(integer,bigint,integer)",),
+        ("maintenance.retire_person_rows(text,integer,uuid,integer)",),
+        ("maintenance.retire_person_presences(text,integer,uuid,integer)",),
+        ("maintenance.delete_person_devices(integer,uuid)",),
+        (f"maintenance.retire_group_rows(text,integer,jsonb,{INSTANT},{INSTANT},integer)",),
         ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
@@ -159,6 +184,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "UPDATE api_key SET key_id = key_id",
         "UPDATE project SET created_by = created_by",
         "UPDATE project_member SET role = 'owner'",
+        "UPDATE project_person SET person_id = person_id",
+        "DELETE FROM project_person",
         "CREATE TABLE public.mine (id int)",
         "SELECT maintenance.lock_with_retry('DROP TABLE public.auth_event')",
         "SET ROLE stats_owner",

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from contract.access import ApiKey, ApiKeyChange, ApiKeyDraft, ApiKeyWithSecret, KeyUses, Rotation
 from contract.administration import Creation
 from contract.projects import DEFAULT_PROJECT_ID, Member, MemberDraft, Project, ProjectChange, ProjectDraft
-from device_registration_api.access import keys, members, projects, usage
+from contract.tokens import ProjectLogin, ProjectToken
+from device_registration_api.access import keys, logins, members, projects, usage
 from device_registration_api.access.authorization import lock_project
 from device_registration_api.access.creations import Created, Representation, create_once
 from device_registration_api.accounts.router import accounts_of
@@ -28,6 +29,7 @@ from servicekit.database.pool import Database
 from servicekit.http import deadline
 from servicekit.http.bodies import fingerprint, read_bytes
 from servicekit.http.openapi import json_body, refusals
+from servicekit.process import clock
 
 Result = TypeVar("Result")
 Body = TypeVar("Body", bound=BaseModel)
@@ -211,6 +213,24 @@ async def add_uses(request: Request) -> Response:
     uses = await _read(request, KeyUses)
     await _in_transaction(request, lambda conn: usage.add_uses(conn, uses))
     return Response(status_code=204)
+
+
+@router.post(
+    "/project-logins",
+    response_model=ProjectToken,
+    summary="Exchange an API key for a token",
+    responses=_REFUSALS,
+    openapi_extra=json_body(ProjectLogin, headers=_HEADERS),
+)
+async def log_in(request: Request) -> Response:
+    """A key that is not valid is a 401 `credentials-refused`; one of a blocked project is a 403. The key itself is
+    sent, so that nobody but its owner can have a token made.
+    """
+    login = await _read(request, ProjectLogin)
+    accounts = accounts_of(request)
+    now = clock.now()
+    verified = await _in_transaction(request, lambda conn: logins.verify_key(conn, login.api_key, now))
+    return _json(accounts.project_token(*verified).model_dump_json())
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

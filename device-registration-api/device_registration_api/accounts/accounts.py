@@ -9,10 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
-
 from contract.accounts import (
-    ACCOUNT_AUDIENCE,
     AccessToken,
     AccountResponse,
     AccountState,
@@ -21,6 +18,7 @@ from contract.accounts import (
     RegistrationAttempt,
     TokenKeys,
 )
+from contract.tokens import ProjectToken
 from device_registration_api.accounts import commands, lookups
 from device_registration_api.accounts.lookups import INSTALLATION, StoredAccount, StoredLogin
 from device_registration_api.accounts.passwords import Passwords
@@ -28,7 +26,7 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.accounts.throttling import LoginThrottle
 from device_registration_api.accounts.tokens import SigningKeys
 from device_registration_api.events.recording import KEY_REUSED
-from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.addresses import check_email
 from device_registration_api.personal.blind_index import Digest, IndexedField
 from device_registration_api.personal.pools import PersonalData
 from servicekit.database import Connection
@@ -50,6 +48,8 @@ Result = TypeVar("Result")
 
 _FOUND_BY = (IndexedField.EMAIL,)
 
+_UNKNOWN = "no account has this e-mail address"
+
 
 class Registered(NamedTuple):
     """An account as it was registered, and whether that was an earlier request with the same idempotency key."""
@@ -66,6 +66,7 @@ class Accounts:
     """
 
     def __init__(self, data: PersonalData, signing_keys: SigningKeys) -> None:
+        """`data` is the caller's, who closes it."""
         self._data = data
         self._signing_keys = signing_keys
         self._passwords = Passwords()
@@ -87,7 +88,7 @@ class Accounts:
             TooManyRequests: too many repeats had another password.
         """
         email, full_name = registration.email, registration.full_name
-        _check_email(email)
+        check_email(email)
         repeated = await self._repeated(registration, deadline)
         if repeated is not None:
             return repeated
@@ -162,7 +163,11 @@ class Accounts:
         self._throttle.succeed(attempt)
         if verified.new_hash is not None:
             await self._replace_hash(found, verified.new_hash, deadline)
-        return self._signing_keys.sign(found.account_id, ACCOUNT_AUDIENCE)
+        return self._signing_keys.sign_for_account(found.account_id)
+
+    def project_token(self, project_id: int, key_id: str) -> ProjectToken:
+        """Return a token for a project, in exchange for this API key of it, which the caller has verified."""
+        return self._signing_keys.sign_for_project(project_id, key_id)
 
     async def account(self, account_id: UUID, deadline: float) -> OwnAccount:
         """Return an account as its owner sees it. Raises NotFound."""
@@ -180,11 +185,14 @@ class Accounts:
 
     async def find(self, email: str, deadline: float) -> UUID:
         """Return the id of the active account with this e-mail address. Raises NotFound."""
-        digests = [each.digest for each in self._digests(email)]
-        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
-        if found is None or not found.is_active:
-            raise NotFound("no account has this e-mail address")
+        found = await self._login(email, deadline)
+        if not found.is_active:
+            raise NotFound(_UNKNOWN)
         return found.account_id
+
+    async def find_any(self, email: str, deadline: float) -> UUID:
+        """Return the id of the account with this e-mail address, active or not. Raises NotFound."""
+        return (await self._login(email, deadline)).account_id
 
     async def make_operator(self, email: str, deadline: float) -> bool:
         """Make the account with this e-mail address an operator; False if there is none."""
@@ -197,10 +205,16 @@ class Accounts:
     def close(self) -> None:
         """Wait for running work."""
         self._passwords.close()
-        self._data.close()
 
     def _digests(self, email: str) -> list[Digest]:
         return self._data.index.digests(INSTALLATION, IndexedField.EMAIL, email)
+
+    async def _login(self, email: str, deadline: float) -> StoredLogin:
+        digests = [each.digest for each in self._digests(email)]
+        found = await self._in_transaction(partial(lookups.login_of, digests=digests), deadline)
+        if found is None:
+            raise NotFound(_UNKNOWN)
+        return found
 
     async def _stored(self, account_id: UUID, deadline: float) -> StoredAccount:
         stored = await self._in_transaction(partial(lookups.account_of, account_id=account_id), deadline)
@@ -240,14 +254,10 @@ class Accounts:
         return await self._data.personal.run(lambda lease: repeat_until_known(lease, transaction), _left(deadline))
 
 
-def new_accounts(settings: AccountSettings, beside: DatabaseSettings, application: str) -> Accounts | None:
-    """Return the accounts of an installation, or None where the operator has not configured them.
-
-    Raises:
-        CommandError: a URL is invalid.
-    """
+def new_accounts(settings: AccountSettings, data: PersonalData | None) -> Accounts | None:
+    """Return the accounts of an installation, or None where the operator has not configured them."""
     signing_keys = settings.signing_keys()
-    return None if signing_keys is None else Accounts(PersonalData(settings, beside, application), signing_keys)
+    return None if signing_keys is None or data is None else Accounts(data, signing_keys)
 
 
 def _left(deadline: float) -> float:
@@ -257,10 +267,3 @@ def _left(deadline: float) -> float:
 def _key_digest(registration: RegistrationAttempt) -> bytes | None:
     key = registration.idempotency_key
     return None if key is None else sha256(key.encode()).digest()
-
-
-def _check_email(email: str) -> None:
-    try:
-        validate_email(email, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise Invalid.single(str(error), "body", "email") from None

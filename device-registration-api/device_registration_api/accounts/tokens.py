@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from uuid import UUID
@@ -10,7 +11,17 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.accounts import ISSUER, SIGNING_ALGORITHM, SIGNING_KEY_ID_PATTERN, AccessToken, TokenKey, TokenKeys
+from contract.accounts import (
+    ACCOUNT_AUDIENCE,
+    ISSUER,
+    PROJECT_AUDIENCE,
+    SIGNING_ALGORITHM,
+    SIGNING_KEY_ID_PATTERN,
+    AccessToken,
+    TokenKey,
+    TokenKeys,
+)
+from contract.tokens import ProjectToken
 from servicekit.process import clock
 
 LIFE = timedelta(minutes=60)
@@ -33,12 +44,20 @@ class SigningKeys:
         self._current = next(iter(keys))
         self._keys = MappingProxyType(keys)
 
-    def sign(self, subject: UUID, audience: str) -> AccessToken:
-        """Return a token of this audience, which lives for LIFE."""
-        now = clock.now()
-        claims = {"iss": ISSUER, "aud": audience, "sub": str(subject), "iat": now, "exp": now + LIFE}
-        token = jwt.encode(claims, self._keys[self._current], SIGNING_ALGORITHM, headers={"kid": self._current})
+    def sign_for_account(self, account_id: UUID) -> AccessToken:
+        """Return a token of an account, which lives for LIFE."""
+        token = self._sign({"aud": ACCOUNT_AUDIENCE, "sub": str(account_id)})
         return AccessToken(access_token=token, expires_in=int(LIFE.total_seconds()))
+
+    def sign_for_project(self, project_id: int, key_id: str) -> ProjectToken:
+        """Return a token of a project, which lives for LIFE, and no longer than the key is valid: it names the key."""
+        token = self._sign({"aud": PROJECT_AUDIENCE, "sub": str(project_id), "api_key": key_id})
+        return ProjectToken(access_token=token, expires_in=int(LIFE.total_seconds()))
+
+    def _sign(self, own: Mapping[str, str]) -> str:
+        now = clock.now()
+        claims = {"iss": ISSUER, **own, "iat": now, "exp": now + LIFE}
+        return jwt.encode(claims, self._keys[self._current], SIGNING_ALGORITHM, headers={"kid": self._current})
 
     def published(self) -> TokenKeys:
         """Return the public keys, the current one first."""

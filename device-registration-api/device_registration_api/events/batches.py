@@ -24,6 +24,7 @@ from device_registration_api.events.idempotency import (
 from device_registration_api.events.recording import (
     KEY_REUSED,
     Outcomes,
+    admit,
     claim_keys,
     fresh,
     outcomes_of,
@@ -50,17 +51,19 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
     results: dict[int, ClaimResult] = {}
     own = _claim_of_batch(table, batch)
     with lease.round_trips() as trips:
-        if own is not None or rows.keys:
+        if own is not None or rows.keys or table.refuse is not None:
             trips.begin()
-            results = claim_keys(trips.run, table, rows, [] if own is None else [own])
+        admitted = admit(trips.run, table, rows)
+        if own is not None or admitted.rows.keys:
+            results = claim_keys(trips.run, table, admitted.rows, [] if own is None else [own])
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
             return stored  # the claims of the items are rolled back
-        response = _response(batch, outcomes_of(results))
+        response = _response(batch, admitted.outcomes(outcomes_of(results)))
         more = [
             statement.execute(trips.conn, parameters)
             for statement, parameters in _statements_of_batch(table, batch, own, response)
         ]
-        store(trips, table, fresh(rows, results), slot, more)
+        store(trips, table, fresh(admitted.rows, results), slot, more)
     return ForwardedBatchResponse(response=response)
 
 

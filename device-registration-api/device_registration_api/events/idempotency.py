@@ -123,10 +123,13 @@ def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
     lost = [each for each in claims if (each.project_id, each.key, each.event_id) not in won]
     if not lost:
         return [_NEW] * len(claims)
-    asked = {"claims": as_json([{"project_id": each.project_id, "key": each.key} for each in lost])}
-    stored = [_StoredKey(*row) for row in run(READ_OWNERS, asked)]
-    owners = {(owner.project_id, owner.key): owner for owner in stored}
+    owners = {(owner.project_id, owner.key): owner for owner in _owners(run, lost)}
     return [_NEW if (each.project_id, each.key, each.event_id) in won else _resolve(each, owners) for each in claims]
+
+
+def used_keys(run: Run, claims: Sequence[Claim]) -> set[tuple[int, str]]:
+    """Return the project and the key of each claim whose key was used before, without claiming one."""
+    return {(each.project_id, each.key) for each in _owners(run, claims)}
 
 
 def response_parameters(claim: Claim, response: str) -> dict[str, object]:
@@ -143,6 +146,11 @@ def run_plainly(conn: Connection) -> Run:
             return cursor.fetchall() if cursor.description else []
 
     return run
+
+
+def _owners(run: Run, claims: Sequence[Claim]) -> list[_StoredKey]:
+    asked = {"claims": as_json([{"project_id": each.project_id, "key": each.key} for each in claims])}
+    return [_StoredKey(*row) for row in run(READ_OWNERS, asked)]
 
 
 def _claim_row(claim: Claim) -> dict[str, object]:

@@ -5,7 +5,7 @@ one of them is stored already or breaks a constraint. Then the exact way finds t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Generic, NamedTuple, TypeAlias
 
 import psycopg2
 from pydantic import JsonValue
@@ -19,6 +19,7 @@ from device_registration_api.events.idempotency import (
     claim,
     claim_of,
     run_plainly,
+    used_keys,
 )
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import FactKey, Rows
@@ -45,6 +46,18 @@ Outcomes: TypeAlias = dict[int, Outcome]
 Results: TypeAlias = Mapping[int, ClaimResult]
 
 
+class Admitted(NamedTuple, Generic[Columns]):
+    """The rows that may be stored, where they are among all, and why the others may not be stored."""
+
+    rows: Rows[Columns]
+    positions: Sequence[int]
+    refused: Outcomes
+
+    def outcomes(self, outcomes: Outcomes) -> Outcomes:
+        """Return the outcomes among all rows; `outcomes` are those of the rows that may be stored."""
+        return {self.positions[position]: outcome for position, outcome in outcomes.items()} | self.refused
+
+
 def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
     """Record independent events in one round trip, or in two or three when some have keys.
 
@@ -54,15 +67,17 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
     results: Results = {}
     rows = table.complete(lease, rows)
     with lease.round_trips() as trips:
-        if rows.keys:
+        if rows.keys or table.refuse is not None:
             trips.begin()
-            results = claim_keys(trips.run, table, rows)
-        store(trips, table, fresh(rows, results), slot)
-    if table.read is None:
-        return outcomes_of(results)
+        admitted = admit(trips.run, table, rows)
+        if admitted.rows.keys:
+            results = claim_keys(trips.run, table, admitted.rows)
+        store(trips, table, fresh(admitted.rows, results), slot)
+    if table.read is None or not admitted.rows:
+        return admitted.outcomes(outcomes_of(results))
     try:
         with lease.transaction() as conn:
-            return _with_rows(run_plainly(conn), table, rows, results)
+            return admitted.outcomes(_with_rows(run_plainly(conn), table, admitted.rows, results))
     except NotRecorded as error:  # the events are recorded, but their rows cannot be read for the response
         raise OutcomeUnknown("the stored rows could not be read") from error
 
@@ -92,6 +107,25 @@ def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows
         return first | {middle + position: outcome for position, outcome in second.items()}
     execute(conn, "RELEASE SAVEPOINT halving", {})
     return outcomes
+
+
+def admit(run: Run, table: EventTable[Columns], rows: Rows[Columns]) -> Admitted[Columns]:
+    """Return which rows may be stored, in the transaction that will store them. Who repeats what was recorded before is
+    answered as then, so a row whose key was used before is admitted.
+    """
+    refused = {} if table.refuse is None or not rows else table.refuse(run, rows)
+    claims = {
+        position: claim_of(table.kind, rows.keys[position], rows.fact_key(position))
+        for position in refused
+        if position in rows.keys
+    }
+    used = used_keys(run, list(claims.values())) if claims else set()
+    repeats = {position for position, each in claims.items() if (each.project_id, each.key) in used}
+    refused = {position: outcome for position, outcome in refused.items() if position not in repeats}
+    if not refused:
+        return Admitted(rows, range(len(rows)), {})
+    positions = [position for position in range(len(rows)) if position not in refused]
+    return Admitted(rows.select(positions), positions, refused)
 
 
 def claim_keys(
@@ -131,12 +165,15 @@ def outcomes_of(results: Results) -> Outcomes:
 
 def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
     run = run_plainly(conn)
+    admitted = admit(run, table, rows)
+    rows = admitted.rows
     results = claim_keys(run, table, rows) if rows.keys else {}
     new = fresh(rows, results)
     inserted = table.insert(conn, new) if new else []
     if inserted:
         table.grow_rollups(conn, new.select(inserted), slot)
-    return outcomes_of(results) if table.read is None else _with_rows(run, table, rows, results)
+    has_rows = table.read is not None and len(rows) > 0
+    return admitted.outcomes(_with_rows(run, table, rows, results) if has_rows else outcomes_of(results))
 
 
 def _with_rows(run: Run, table: EventTable[Columns], rows: Rows[Columns], results: Results) -> Outcomes:

@@ -6,8 +6,9 @@ from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
 
-from contract.delivery import Batch, Columns, Forward
+from contract.delivery import Batch, Columns, Forward, Outcome
 from device_registration_api.events.dropped import count_dropped
+from device_registration_api.events.idempotency import Run
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
 from device_registration_api.events.rows import Rows
@@ -87,6 +88,8 @@ class EventTable(Generic[Columns]):
         read_rows: LiteralString | None = None,
         arrive: Callable[[Columns, Sequence[int], DailyPeppers], Awaitable[Columns]] | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
+        refuse: Callable[[Run, Rows[Columns]], dict[int, Outcome]] | None = None,
+        refusing: Sequence[Prepared] = (),
         presences: Presences | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
@@ -99,12 +102,18 @@ class EventTable(Generic[Columns]):
         `complete` adds to the rows, before their transaction, values that the database assigns. What it returns for a
         row is the same in every repeat. It opens transactions of its own, which change no count.
 
+        `refuse` returns, in the transaction that would store them, why events may not be stored, by their positions. It
+        runs the statements `refusing`, and locks what it depends on.
+
         A kind with `presences` has its different ones counted, by day.
         """
         self.kind = kind
+        self.fact = fact
         self._arrive = arrive
         self._complete = complete
         self._presences = presences
+        self.refuse = refuse
+        self._refusing = refusing
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns
@@ -130,7 +139,8 @@ class EventTable(Generic[Columns]):
     def prepared(self) -> list[Prepared]:
         """Return the statements that a connection prepares to record events of this kind."""
         presences = [] if self._presences is None else self._presences.prepared()
-        return [*self._counts, *presences, self.count_dropped, *([] if self.read is None else [self.read])]
+        read = [] if self.read is None else [self.read]
+        return [*self._counts, *presences, *self._refusing, self.count_dropped, *read]
 
     def copy(self, conn: Connection) -> bytes:
         """Return the COPY statement that reads `copy_data`."""

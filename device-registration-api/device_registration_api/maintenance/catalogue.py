@@ -11,7 +11,7 @@ from servicekit.database.sql import fetch_all
 
 FACT_TABLES = """
     SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns, presence_column,
-           cell_column
+           cell_column, person_column, person_table
       FROM maintenance.fact_table
      ORDER BY fact
 """
@@ -53,7 +53,14 @@ class FactTable(NamedTuple):
     extreme_columns: list[str]
     rollup_group_columns: Mapping[str, list[str]]
     presence_column: str | None
-    cell_column: str | None = None
+    cell_column: str | None
+    person_column: str | None
+    person_table: str | None
+
+    @property
+    def has_presences_of_persons(self) -> bool:
+        """Whether presences leave when a person is erased."""
+        return self.presence_column is not None and self.presence_column == self.person_column
 
     @property
     def measures(self) -> list[Measure]:

@@ -5,19 +5,29 @@ import psycopg2
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
 from servicekit.database.connection_string import SessionTimeouts, dsn
+from servicekit.database.pool import Database
+
+_WAIT_SECONDS_MAX = 5.0
 
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:
     """Connect as the private service. Raises psycopg2.OperationalError when the server cannot be reached."""
+    return psycopg2.connect(_conninfo(settings, statement_seconds_max))
+
+
+def pool(settings: DatabaseSettings, *, statement_seconds_max: int) -> Database:
+    """Return a pool of one such connection, for work that is written for a pool. It connects at its first use."""
+    return Database(_conninfo(settings, statement_seconds_max), connections_max=1, wait_seconds_max=_WAIT_SECONDS_MAX)
+
+
+def _conninfo(settings: DatabaseSettings, statement_seconds_max: int) -> str:
     timeouts = SessionTimeouts(statement_seconds=statement_seconds_max, lock_seconds=2, idle_in_transaction_seconds=10)
-    return psycopg2.connect(
-        dsn(
-            host=settings.db_host,
-            port=settings.db_port,
-            name=settings.db_name,
-            user=settings.db_user,
-            password=settings.db_password.get_secret_value(),
-            application="maintenance",
-            timeouts=timeouts,
-        )
+    return dsn(
+        host=settings.db_host,
+        port=settings.db_port,
+        name=settings.db_name,
+        user=settings.db_user,
+        password=settings.db_password.get_secret_value(),
+        application="maintenance",
+        timeouts=timeouts,
     )

@@ -21,6 +21,7 @@ DELETED_PROJECTS = """
      WHERE deleted_at < now() - interval '1 minute'
      ORDER BY deleted_at, project_id
 """
+HAS_PEOPLE = "SELECT EXISTS (SELECT FROM project_person WHERE project_id = %(project_id)s)"
 DELETE_ROWS = "SELECT table_name, row_count FROM maintenance.delete_project_rows(%(project_id)s, %(rows)s)"
 
 
@@ -31,6 +32,7 @@ class Deletion(NamedTuple):
     deleted_at: datetime
     rows: int
     is_complete: bool
+    has_people: bool = False
 
 
 class _Project(NamedTuple):
@@ -43,11 +45,22 @@ class _Deleted(NamedTuple):
     rows: int
 
 
-def delete_projects(conn: Connection, stopping: Callable[[], bool]) -> Iterator[Deletion]:
-    """Delete the rows of each deleted project, the earliest first; `stopping` is called between transactions."""
+def delete_projects(
+    conn: Connection, stopping: Callable[[], bool], erase_people: Callable[[int], bool]
+) -> Iterator[Deletion]:
+    """Delete the rows of each deleted project, the earliest first; `stopping` is called between transactions.
+
+    `erase_people` erases the people of a project that has any from the other databases, before anything else: this one
+    must not forget the project earlier. False: they are not all gone yet, and the project waits with its people.
+    """
     with conn:
         projects = fetch_all(conn, DELETED_PROJECTS, {}, _Project)
     for project in projects:
+        with conn:
+            [has_people] = fetch_all(conn, HAS_PEOPLE, {"project_id": project.project_id}, bool)
+        if has_people and not erase_people(project.project_id):
+            yield Deletion(*project, 0, is_complete=False, has_people=True)
+            continue
         rows = 0
         is_complete = False
         while not is_complete and not stopping():

@@ -40,12 +40,13 @@ def maintain(
     *,
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    erase_people: Callable[[int], bool] = lambda _project_id: False,
 ) -> bool:
     """Run every step once for every fact table. False means that an operator has to read the reports.
 
     A busy table is reported as a failure and does not stop the steps of other tables. `now` is by default the server's
-    time; `stopping` is called between deletions. Raises psycopg2.Error when the server cannot be reached or lacks the
-    schema; completed steps stay committed.
+    time; `stopping` is called between deletions, and `erase_people` for each deleted project that has people. Raises
+    psycopg2.Error when the server cannot be reached or lacks the schema; completed steps stay committed.
     """
     with closing(connect(settings, statement_seconds_max=STATEMENT_SECONDS_MAX)) as conn:
         with conn:
@@ -57,13 +58,18 @@ def maintain(
             return True
         moment = now or server_time
         tables = read_fact_tables(conn)
-        steps = _steps(conn, tables, moment, retention_days, stopping)
+        steps = _steps(conn, tables, moment, retention_days, stopping, erase_people)
         outcomes = [_run_step(name, report, work) for name, work in steps]
         return all(outcomes)
 
 
 def _steps(
-    conn: Connection, tables: Sequence[FactTable], now: datetime, retention_days: int, stopping: Callable[[], bool]
+    conn: Connection,
+    tables: Sequence[FactTable],
+    now: datetime,
+    retention_days: int,
+    stopping: Callable[[], bool],
+    erase_people: Callable[[int], bool],
 ) -> Iterator[tuple[str, Step]]:
     # The partitions of every table first: a missing one is the most urgent.
     for table in tables:
@@ -75,7 +81,7 @@ def _steps(
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
     yield "idempotency", partial(_keys, conn, now, stopping)
     # The last, because it may take long.
-    yield "deleted projects", partial(_projects, conn, stopping)
+    yield "deleted projects", partial(_projects, conn, stopping, erase_people)
 
 
 def _run_step(name: str, report: Report, work: Step) -> bool:
@@ -146,12 +152,22 @@ def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report:
     return True
 
 
-def _projects(conn: Connection, stopping: Callable[[], bool], report: Report) -> bool:
+def _projects(
+    conn: Connection, stopping: Callable[[], bool], erase_people: Callable[[int], bool], report: Report
+) -> bool:
     found = False
-    for deletion in delete_projects(conn, stopping):
+    ok = True
+    for deletion in delete_projects(conn, stopping, erase_people):
         found = True
+        if deletion.has_people:
+            report(
+                f"project {deletion.project_id}: ALARM: its people cannot be erased without the databases of personal "
+                "data; the next run tries again"
+            )
+            ok = False
+            continue
         state = "nothing is left of it" if deletion.is_complete else "the next run goes on"
         report(f"project {deletion.project_id}, deleted {deletion.deleted_at}: {deletion.rows} rows removed, {state}")
     if not found:
         report("none")
-    return True
+    return ok

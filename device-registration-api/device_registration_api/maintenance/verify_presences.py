@@ -18,7 +18,7 @@ FACTS_OF_NOBODY = sql.SQL("""
      WHERE deleted_at IS NULL AND NOT EXISTS (
            SELECT FROM {presence} AS p
             WHERE p.project_id = seen.project_id AND p.segment = 0 AND p.day BETWEEN seen.day - 1 AND seen.day + 1
-              AND p.digest = substr(sha256(coalesce(presence_key, '') || convert_to(who, 'UTF8')), 1, 16))
+              AND p.digest = substr(sha256(coalesce(presence_key, '') || convert_to(who::text, 'UTF8')), 1, 16))
      GROUP BY project_id
      ORDER BY project_id
 """)
@@ -37,12 +37,15 @@ WRONG_DISTINCT = sql.SQL("""
     SELECT project_id, segment, day::text, previous_day::text, sum(counted), sum(found)
       FROM (SELECT project_id, segment, day, previous_day, present_count AS counted, 0 AS found FROM {distinct}
              UNION ALL
-            SELECT project_id, segment, day, previous_day, 0, 1 FROM {presence}) AS both_ways
+            SELECT project_id, segment, day, previous_day, 0, 1 FROM {presence}
+            {retired}) AS both_ways
      WHERE {is_there}
      GROUP BY project_id, segment, day, previous_day
     HAVING sum(counted) <> sum(found)
      ORDER BY project_id, segment, day, previous_day
 """)
+# The presences of erased persons stay counted.
+RETIRED = sql.SQL("UNION ALL SELECT project_id, segment, day, previous_day, 0, present_count FROM {distinct_retired}")
 
 
 def presence_drifts(conn: Connection, table: FactTable) -> Iterator[str]:
@@ -55,6 +58,9 @@ def presence_drifts(conn: Connection, table: FactTable) -> Iterator[str]:
         "presence": table.table("presence"),
         "distinct": table.table("distinct"),
         "is_there": IS_THERE,
+        "retired": RETIRED.format(distinct_retired=table.table("distinct_retired"))
+        if table.has_presences_of_persons
+        else sql.SQL(""),
     }
     for project_id, count in fetch_all(conn, FACTS_OF_NOBODY.format(**names), {}, lambda *row: row):
         yield f"{table.fact}, project {project_id}: {count} of those in the facts were present on no day"

@@ -9,6 +9,12 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, Schema, named_beside
 from servicekit.database import Connection
+from servicekit.database.connection_string import dsn
+from servicekit.database.pool import Database
+
+# Requests for personal data are rare beside events: few connections for each process and each of the two databases.
+CONNECTIONS_MAX = 2
+_WAIT_SECONDS_MAX = 2.0
 
 
 def place_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSettings) -> DatabaseSettings:
@@ -46,3 +52,17 @@ def connect_apart(
         psycopg2.OperationalError: the server cannot be reached, or refuses the login.
     """
     return connect(place_apart(schema, database, settings), statement_seconds_max=statement_seconds_max)
+
+
+def pool_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSettings, application: str) -> Database:
+    """Return a pool of one of the two databases; it connects at its first use. Raises as `place_apart`."""
+    place = place_apart(schema, database, settings)
+    conninfo = dsn(
+        host=place.db_host,
+        port=place.db_port,
+        name=place.db_name,
+        user=place.db_user,
+        password=place.db_password.get_secret_value(),
+        application=application,
+    )
+    return Database(conninfo, connections_max=CONNECTIONS_MAX, wait_seconds_max=_WAIT_SECONDS_MAX)

@@ -130,11 +130,3 @@ class TokenKeys(BaseModel):
     """The keys that tokens are verified with (a JWK set, RFC 7517)."""
 
     keys: list[TokenKey]
-
-
-class TokenClaims(BaseModel):
-    """The claims of a token that were verified."""
-
-    sub: UUID
-    aud: Literal["account", "project"]
-    exp: int = Field(lt=2**53, description="Seconds since the epoch.")

@@ -253,6 +253,9 @@ class OutcomeStatus(StrEnum):
     CONFLICT = "conflict"
     ERASED = "erased"
     REFUSED = "refused"
+    # Something that the event names is not there, or nothing may be recorded of it.
+    NOT_FOUND = "not-found"
+    SUPPRESSED = "suppressed"
     NOT_RECORDED = "not-recorded"
     OUTCOME_UNKNOWN = "outcome-unknown"
 

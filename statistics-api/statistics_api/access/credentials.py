@@ -9,6 +9,7 @@ from fastapi import Request
 
 from contract.access import Scope, key_digest, key_id_of
 from contract.projects import DEFAULT_PROJECT_ID
+from contract.tokens import ProjectClaims
 from servicekit.database.pool import Database
 from servicekit.errors import Forbidden, NotAuthenticated, NotConfigured
 from servicekit.process import clock
@@ -18,7 +19,7 @@ from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
-from statistics_api.access.tokens import Tokens
+from statistics_api.access.tokens import project_claims
 
 READ_SECONDS_MAX = 3.0
 _BEARER = b"Bearer "
@@ -28,7 +29,10 @@ _MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
 
 
 class Credential(NamedTuple):
-    """What a request may do, and in which project; `key_id` is None for a request without a key."""
+    """What a request may do, and in which project; `key_id` is None for a request without a key.
+
+    A project's token is as good as the key that it was made for, and ends with it.
+    """
 
     project_id: int
     scopes: frozenset[str]
@@ -81,12 +85,17 @@ async def _credential_of_key(request: Request, text: str) -> Credential:
 
 
 async def _credential_of_token(request: Request, text: str) -> Credential:
-    tokens: Tokens = request.state.tokens
     try:
-        await tokens.verify(text)
+        claims = await project_claims(request.state.tokens, text)
     except NotConfigured as error:
         raise NotAuthenticated(TOKEN_NOT_VALID) from error
-    raise NeedsProjectCredential("a credential of a project is needed here, and not an account's token")
+    if claims is None:
+        raise NeedsProjectCredential("a credential of a project is needed here, and not an account's token")
+    cache: KeyCache[StoredKey] = request.state.keys
+    stored = key_of_claims(claims, await cache.get(claims.api_key))
+    usage: KeyUsage = request.state.key_usage
+    usage.count(stored.project_id, claims.api_key)
+    return Credential(stored.project_id, stored.scopes, claims.api_key)
 
 
 async def required_credential_of(request: Request, scope: Scope) -> Credential:
@@ -138,12 +147,24 @@ def count_use(state: Mapping[str, Any], credential: Credential) -> None:
         usage.count(credential.project_id, credential.key_id)
 
 
+def key_of_claims(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> StoredKey:
+    """Return the stored key that a token was made for. Raises NotAuthenticated if it is not valid now."""
+    for each in stored:
+        if each.project_id == claims.project_id and _is_valid(each):
+            return each
+    raise NotAuthenticated(TOKEN_NOT_VALID)
+
+
 def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
     """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
     digest = key_digest(text)
     for each in stored:
         if compare_digest(each.digest, digest):
-            if each.is_active and (each.expires_at is None or clock.now() < each.expires_at):
+            if _is_valid(each):
                 return each
             break
     raise NotAuthenticated(_NOT_VALID)
+
+
+def _is_valid(key: StoredKey) -> bool:
+    return key.is_active and (key.expires_at is None or clock.now() < key.expires_at)

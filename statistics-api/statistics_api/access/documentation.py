@@ -13,6 +13,12 @@ _KEY_SCHEMES: dict[str, Schema] = {
         "description": f"A key of a project: `{KEY_PATTERN}`. It decides which project is recorded to and read from.",
     },
     "bearerKey": {"type": "http", "scheme": "bearer", "description": "The same key in `Authorization`."},
+    "projectToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token that was made for a key, by `POST /api/auth`. It may do what the key may.",
+    },
 }
 _TOKEN_SCHEMES: dict[str, Schema] = {
     "accountToken": {

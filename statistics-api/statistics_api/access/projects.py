@@ -16,7 +16,7 @@ from statistics_api.access.credentials import READ_SECONDS_MAX, required_credent
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import Project
-from statistics_api.access.tokens import account_of
+from statistics_api.access.tokens import account_of, project_claims
 
 # One sentence for a project that does not exist and for one that is another's.
 _NOT_FOUND = "Project not found"
@@ -47,8 +47,8 @@ def new_project_caches(database: Database) -> ProjectCaches:
 
 
 async def project_of(request: Request, project_key: str, scope: Scope) -> Project:
-    """Return the project with this key: for an API key of the project that has the scope, or for an account's token, if
-    the account is a member and the scope is to read.
+    """Return the project with this key: for an API key of the project that has the scope, for a token that was made for
+    such a key, or for an account's token, if the account is a member and the scope is to read.
 
     What is remembered of a project and of its members is at most 30 seconds old.
 
@@ -61,7 +61,11 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
     """
     caches: ProjectCaches = request.state.projects
     found = presented(request.scope)
-    if found is not None and found.form is Form.TOKEN:
+    if (
+        found is not None
+        and found.form is Form.TOKEN
+        and await project_claims(request.state.tokens, found.text) is None
+    ):
         if scope is not Scope.READ:
             raise NeedsProjectCredential("a credential of the project is needed here, and not an account's token")
         account = await account_of(request)

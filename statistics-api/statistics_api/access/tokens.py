@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from uuid_utils import uuid7
 
 from contract.access import key_id_of
@@ -23,9 +23,9 @@ from contract.accounts import (
     SIGNING_ALGORITHM,
     SIGNING_KEY_ID_PATTERN,
     AccountState,
-    TokenClaims,
     TokenKeys,
 )
+from contract.tokens import AccountClaims, ProjectClaims, TokenClaims
 from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.errors import NotAuthenticated, NotConfigured, NotFound
 from servicekit.process import clock
@@ -47,6 +47,8 @@ _KEY_ID = re.compile(SIGNING_KEY_ID_PATTERN.strip("^$"), re.ASCII)
 _INACTIVE = AccountState(is_active=False, is_operator=False)
 # One sentence for every token that is refused: it tells nothing about what a forged one lacks.
 NOT_VALID = "the token is not valid"
+
+_CLAIMS: TypeAdapter[TokenClaims] = TypeAdapter(TokenClaims)
 
 PublicKeys = Mapping[str, Ed25519PublicKey]
 
@@ -104,6 +106,10 @@ class Tokens:
         self._verified: RecentValues[bytes, TokenClaims] = RecentValues(TOKEN_KEPT_SECONDS, KEPT_MAX, monotonic)
         self._states: KeyCache[AccountState] = KeyCache(self._read_state, monotonic)
 
+    def remembered(self, text: str) -> TokenClaims | None:
+        """Return the claims of a token that was verified a short time ago, which may have ended since, or None."""
+        return self._verified.get(_digest(text))
+
     async def verify(self, text: str) -> TokenClaims:
         """Return the claims of a token.
 
@@ -111,7 +117,7 @@ class Tokens:
             NotAuthenticated: it is no token of this installation, or it is not valid now.
             NotConfigured, NotRecorded: as `VerificationKeys.get`.
         """
-        digest = sha256(text.encode("latin-1")).digest()
+        digest = _digest(text)
         begun = self._monotonic()
         claims = self._verified.get(digest)
         if claims is None:
@@ -141,7 +147,7 @@ class Tokens:
                 leeway=_CLOCK_SECONDS_MAX,
                 options={"require": list(CLAIMS_REQUIRED)},
             )
-            return TokenClaims.model_validate(claims)
+            return _CLAIMS.validate_python(claims)
         except (jwt.InvalidTokenError, ValidationError) as error:
             raise NotAuthenticated(NOT_VALID) from error
 
@@ -177,12 +183,22 @@ async def account_of(request: Request) -> Account:
         raise NeedsAccountToken("an account's token is needed here, and not an API key")
     tokens: Tokens = request.state.tokens
     claims = await tokens.verify(credential.text)
-    if claims.aud != ACCOUNT_AUDIENCE:
+    if not isinstance(claims, AccountClaims):
         raise NeedsAccountToken("an account's token is needed here, and not a project's")
     state = await tokens.state(claims.sub)
     if not state.is_active:
         raise NotAuthenticated(NOT_VALID)
     return Account(claims.sub, state.is_operator)
+
+
+async def project_claims(tokens: Tokens, text: str) -> ProjectClaims | None:
+    """Return the claims of a project's token, or None for an account's. Raises as `Tokens.verify`."""
+    claims = await tokens.verify(text)
+    return claims if isinstance(claims, ProjectClaims) else None
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("latin-1")).digest()
 
 
 def _key_id(text: str) -> str | None:

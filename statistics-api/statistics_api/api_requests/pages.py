@@ -8,6 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from servicekit.errors import Invalid
+from servicekit.http.query_parameters import read_number
 from statistics_api.access.queries import Project
 from statistics_api.api_requests.queries import RawRow
 from statistics_api.api_requests.questions import RANGE
@@ -58,8 +59,8 @@ def rows_question(
         Invalid: a parameter is malformed, or the page is too far from the first one.
     """
     start, end = RANGE.read(parameters, now, ZoneInfo(project.timezone))
-    page_size = _number(parameters, PAGE_SIZE, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
-    page = _number(parameters, PAGE, 1, OFFSET_MAX + 1)
+    page_size = read_number(parameters, PAGE_SIZE, PAGE_SIZE_DEFAULT, 1, PAGE_SIZE_MAX)
+    page = read_number(parameters, PAGE, 1, 1, OFFSET_MAX + 1)
     before = _cursor(parameters)
     if before is not None and PAGE in parameters:
         raise Invalid.single(f"must not be sent together with `{CURSOR}`", "query", PAGE)
@@ -68,16 +69,6 @@ def rows_question(
         sentence = f"reaches {OFFSET_MAX} rows; follow the header Link from page to page, or shorten the range"
         raise Invalid.single(sentence, "query", PAGE)
     return RowsQuestion(project, start, end, page_size, offset, before, path, as_csv)
-
-
-def _number(parameters: Mapping[str, str], name: str, default: int, largest: int) -> int:
-    text = parameters.get(name)
-    if text is None:
-        return default
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(largest)) else 0
-    if not 1 <= number <= largest:
-        raise Invalid.single(f"must be a number from 1 to {largest}", "query", name)
-    return number
 
 
 def _cursor(parameters: Mapping[str, str]) -> tuple[datetime, str] | None:

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.concurrency.retries import RetryBudget
-from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
+from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
 from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
 from statistics_api.delivery.batches import AcceptedBatch, encode_batch
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
+from statistics_api.delivery.suppression import Suppressed
 
 # The longest time that a client waits for an event or a batch, in seconds.
 EVENT_SECONDS_MAX = 6.0
@@ -33,6 +34,8 @@ _FAILURES: dict[OutcomeStatus, Callable[[str], DomainError]] = {
     OutcomeStatus.CONFLICT: IdempotencyKeyReused,
     OutcomeStatus.ERASED: Gone,
     OutcomeStatus.REFUSED: Invalid.single,
+    OutcomeStatus.NOT_FOUND: NotFound,
+    OutcomeStatus.SUPPRESSED: Suppressed,
     OutcomeStatus.NOT_RECORDED: NotRecorded,
     OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
 }
@@ -72,7 +75,8 @@ class EventGateway(Generic[EventModel]):
 
         Raises:
             IdempotencyKeyReused: the key of the event was used before with another body.
-            Gone: the event was recorded under its key before, and was erased.
+            Gone: the event was recorded under its key before, and was erased; or what it names was.
+        NotFound, Suppressed: the event names something that is not there, or of which nothing may be recorded.
             Invalid: a constraint of the database refused the event.
             NotRecorded, OutcomeUnknown: see these classes.
         """

@@ -3,7 +3,7 @@
 If a misspelt filter were ignored, the client would get all rows, and the response would look like a success.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
 from servicekit.errors import FieldError, Invalid
@@ -35,6 +35,22 @@ def check_query(query_string: bytes, declared: Collection[str]) -> None:
         seen.add(name)
     if errors:
         raise Invalid(list(errors.values())[:_ERRORS_MAX])
+
+
+def read_number(parameters: Mapping[str, str], name: str, default: int, smallest: int, largest: int) -> int:
+    """Return a whole number, or the default without the parameter.
+
+    Raises:
+        Invalid: it is no number from the smallest to the largest.
+    """
+    text = parameters.get(name)
+    if text is None:
+        return default
+    # Not `int` alone, which reads signs, spaces and digits of other scripts, and long texts slowly.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(largest)) else smallest - 1
+    if not smallest <= number <= largest:
+        raise Invalid.single(f"must be a number from {smallest} to {largest}", "query", name)
+    return number
 
 
 def _those(declared: Collection[str]) -> str:

@@ -1,0 +1,118 @@
+"""Deletes events that were sent by mistake, of one type or of one time; what was counted of them stays counted.
+
+A count that was published does not change, as with any other deletion: `<fact>_retired` gets the sums.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg2 import sql
+
+from device_registration_api.events.json_parameter import as_json
+from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
+from device_registration_api.schema.connect import CommandError
+from servicekit.database import Connection
+from servicekit.database.sql import fetch_all
+
+# The rows that one transaction deletes: it takes some tens of milliseconds.
+BATCH_ROWS = 5_000
+
+PROJECT = "SELECT project_id FROM project WHERE project_key = %(project_key)s AND deleted_at IS NULL"
+STORE_TYPE = "SELECT type_id FROM event_type WHERE project_id = %(project_id)s AND type = %(type)s"
+COUNT = sql.SQL("""
+    SELECT count(*) FROM {fact}
+     WHERE project_id = %(project_id)s AND occurred_at >= %(starts)s AND occurred_at < %(ends)s
+       AND (%(value)s::text IS NULL OR {column}::text = %(value)s)
+""")
+RETIRE = """
+    SELECT maintenance.retire_group_rows(
+           %(fact)s, %(project_id)s, %(groups)s::jsonb, %(starts)s, %(ends)s, %(rows)s)
+"""
+# The group column that a type of event is, by fact table.
+TYPES = {"auth_event": "device_type", "store_event": "type_id"}
+
+
+class WrongEvents(NamedTuple):
+    """Which events of a project were sent by mistake. The times are those of the events; None is without a bound."""
+
+    kind: str
+    project_key: str
+    type: str | None
+    starts: datetime | None
+    ends: datetime | None
+
+
+class _Chosen(NamedTuple):
+    table: FactTable
+    parameters: dict[str, object]
+    column: str
+    value: str | None
+
+
+def count_wrong_events(conn: Connection, wrong: WrongEvents) -> int:
+    """Return how many they are.
+
+    Raises:
+        CommandError: there is no such project, kind or type, or the choice has no bound at all.
+    """
+    with conn:
+        chosen = _choose(conn, wrong)
+        statement = COUNT.format(fact=chosen.table.table(), column=sql.Identifier(chosen.column))
+        [found] = fetch_all(conn, statement, chosen.parameters | {"value": chosen.value}, int)
+    return found
+
+
+def delete_wrong_events(conn: Connection, wrong: WrongEvents, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Delete them in small transactions, and return how many they were. It may be stopped and repeated at any time.
+
+    Raises:
+        CommandError: as `count_wrong_events`.
+    """
+    with conn:
+        chosen = _choose(conn, wrong)
+    groups = {} if chosen.value is None else {chosen.column: chosen.value}
+    batch = chosen.parameters | {"fact": chosen.table.fact, "groups": as_json(groups), "rows": BATCH_ROWS}
+    deleted = 0
+    while not stopping():
+        with conn:
+            [rows] = fetch_all(conn, RETIRE, batch, lambda count: count)
+        if rows is None:
+            break
+        deleted += rows
+    return deleted
+
+
+def _choose(conn: Connection, wrong: WrongEvents) -> _Chosen:
+    if wrong.type is None and wrong.starts is None and wrong.ends is None:
+        raise CommandError("name a type, a begin or an end: without one, all events of the project would be deleted")
+    tables = {f"{table.fact}s": table for table in fetch_all(conn, FACT_TABLES, {}, FactTable)}
+    if wrong.kind not in tables:
+        message = f"there are no events of the kind {wrong.kind}, only {', '.join(tables)}"
+        raise CommandError(message)
+    table = tables[wrong.kind]
+    projects: list[int] = fetch_all(conn, PROJECT, {"project_key": wrong.project_key}, int)
+    if not projects:
+        message = f"there is no project {wrong.project_key}"
+        raise CommandError(message)
+    parameters: dict[str, object] = {
+        "project_id": projects[0],
+        "starts": wrong.starts or "-infinity",
+        "ends": wrong.ends or "infinity",
+    }
+    return _Chosen(table, parameters, TYPES.get(table.fact, "project_id"), _value(conn, table, projects[0], wrong.type))
+
+
+def _value(conn: Connection, table: FactTable, project_id: int, type_: str | None) -> str | None:
+    if type_ is None:
+        return None
+    if table.fact not in TYPES:
+        message = f"events of the kind {table.fact}s have no type"
+        raise CommandError(message)
+    if table.fact != "store_event":
+        return type_
+    found: list[int] = fetch_all(conn, STORE_TYPE, {"project_id": project_id, "type": type_}, int)
+    if not found:
+        message = f"the project has no event of the type {type_}"
+        raise CommandError(message)
+    return str(found[0])

@@ -1,0 +1,1 @@
+"""Events of the users of a store (family 4)."""

@@ -1,0 +1,1 @@
+"""The right to be forgotten, as clients ask for it; the private service erases."""

@@ -1,0 +1,89 @@
+"""Answers questions about store events; equal questions at the same time share one query."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import partial
+from typing import NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+from pydantic_core import to_json
+
+from servicekit.concurrency.request_collapsing import CollapsedReads
+from servicekit.database.lease import Lease
+from servicekit.database.pool import Database
+from servicekit.errors import NotFound
+from statistics_api.store_events import queries
+from statistics_api.store_events.queries import Page
+from statistics_api.tagged_answers import TaggedAnswer
+from statistics_api.time_series.days import DayRangeParameters
+
+READ_SECONDS_MAX = 3.0
+RANGE = DayRangeParameters()
+
+
+class Amounts(NamedTuple):
+    """How many events each day had; of all types without one."""
+
+    project_id: int
+    type: str | None
+    page: Page
+
+
+class Averages(NamedTuple):
+    """How many events each user of a day had."""
+
+    project_id: int
+    type: str
+    page: Page
+
+
+class Users(NamedTuple):
+    """How many different users there were on these days, which are parameters of the request."""
+
+    project_id: int
+    type: str | None
+    days: frozenset[tuple[str, str]]
+    now: datetime
+
+
+Question: TypeAlias = Amounts | Averages | Users
+
+
+class StoreReader:
+    """Reads the figures; one for each process, so that its requests share queries."""
+
+    def __init__(self, database: Database) -> None:
+        async def read(question: Question) -> TaggedAnswer:
+            return await database.run(partial(_answer, question=question), READ_SECONDS_MAX)
+
+        self.answers = CollapsedReads(read)
+
+
+def _answer(lease: Lease, question: Question) -> TaggedAnswer:
+    answer = _users(lease, question) if isinstance(question, Users) else _days(lease, question)
+    return TaggedAnswer(to_json(answer), question.project_id)
+
+
+def _days(lease: Lease, question: Amounts | Averages) -> list[dict[str, object]]:
+    found: Sequence[tuple[date, float]]
+    if isinstance(question, Averages):
+        name, found = "event_avg_time", queries.averages(lease, question.project_id, question.type, question.page)
+    else:
+        name, found = "event_amount", queries.amounts(lease, question.project_id, question.type, question.page)
+    return [{"date": day, name: value} for day, value in found]
+
+
+def _users(lease: Lease, question: Users) -> dict[str, object]:
+    zone = queries.zone(lease, question.project_id)
+    if zone is None:
+        raise NotFound("the store was deleted")
+    first, last = RANGE.read(dict(question.days), question.now, ZoneInfo(zone))
+    users = queries.users(lease, question.project_id, question.type, first, last)
+    return {
+        "from": first,
+        "to": last,
+        "timezone": zone,
+        "distinct": users.distinct,
+        "new": users.new,
+        "returning": users.distinct - users.new,
+    }

@@ -1,0 +1,183 @@
+"""The public routes of store events: they are recorded with a credential of the store, and read by it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from contract.access import Scope
+from contract.delivery import BatchResponse
+from contract.store_events.answers import DayAmount, DayAverage, StoredEvent, UserNumbers
+from servicekit.errors import Invalid
+from servicekit.http.openapi import query, refusals
+from servicekit.http.query_parameters import read_number
+from servicekit.middleware.body_limits import BATCH_BYTES_MAX
+from servicekit.middleware.fast_path import hot
+from servicekit.process import clock
+from statistics_api.access.credentials import required_credential_of
+from statistics_api.access.documentation import required_key
+from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
+from statistics_api.store_events.kind import STORE_EVENTS
+from statistics_api.store_events.queries import Page
+from statistics_api.store_events.reader import RANGE, Amounts, Averages, Question, StoreReader, Users
+from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
+
+LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 1_000
+OFFSET_MAX = 100_000
+
+_USER_ID = "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55"
+_BATCH = [
+    {"type": "purchase", "user_id": _USER_ID, "data": {"order": "A-1007"}},
+    {"type": "visit", "user_id": _USER_ID, "data": {}, "eventId": "visit-1"},
+]
+_RECORDING_REFUSALS = refusals(401, 403, 408, 409, 413, 415, 422, 429, 503, as_problem=True)
+_REPLAYED: dict[str, Any] = {"headers": REPLAYED_HEADER}
+_READING: dict[int | str, dict[str, Any]] = {
+    **refusals(401, 403, 404, 422, 429, 503, as_problem=True),
+    200: {"headers": ETAG_HEADER},
+    **NOT_MODIFIED,
+}
+_IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+_PAGE = [
+    query("offset", Annotated[int, Field(ge=0, le=OFFSET_MAX)], "How many days are left out. Default: 0.", example=0),
+    query(
+        "limit",
+        Annotated[int, Field(ge=1, le=LIMIT_MAX)],
+        f"How many days are shown. Default: {LIMIT_DEFAULT}.",
+        example=LIMIT_DEFAULT,
+    ),
+]
+_TYPE = {
+    "name": "type",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "purchase",
+    "description": "The type of the events; a slash in it is written `%2F`.",
+}
+
+router = APIRouter(prefix="/api", tags=["stores"])
+
+
+@router.post(
+    "/event",
+    status_code=201,
+    response_model=StoredEvent,
+    summary="Record one event of a user",
+    response_description="The stored event: this is sent after COMMIT",
+    responses=_RECORDING_REFUSALS | refusals(404, 410, as_problem=True) | {201: _REPLAYED},
+    openapi_extra=event_body(STORE_EVENTS) | required_key(Scope.INGEST),
+)
+@hot
+async def record(request: Request) -> Response:
+    """It is recorded in the store of the credential. A user whom the store does not have is a 404. A user who was
+    erased is a 410 with the code `gone`, and one of whom nothing more is recorded a 410 with the code `suppressed`.
+
+    `data` has its members in another order, and a number such as `1.0` is the number `1`: that is the same JSON. If a
+    repeat must not be counted, send an `Idempotency-Key` header or an `eventId`. Both have the same meaning, and must
+    be equal if both are sent. Within 48 hours a repeat gets the same event with `Idempotent-Replayed: true`; the same
+    key with other values is a 409. The body has at most 64 KiB.
+    """
+    credential = await required_credential_of(request, Scope.INGEST)
+    return await record_event(request, STORE_EVENTS, credential.project_id)
+
+
+@router.post(
+    "/event/batch",
+    response_model=BatchResponse,
+    summary="Record up to 10,000 events in one transaction",
+    response_description="Every item that was not plainly registered is listed",
+    responses=_RECORDING_REFUSALS | {200: _REPLAYED},
+    openapi_extra=batch_body(STORE_EVENTS, _BATCH) | required_key(Scope.INGEST),
+)
+async def record_many(request: Request) -> Response:
+    """The body is a JSON array, or one JSON object per line (NDJSON); the content type says which. It has at most
+    10,000 items and 4 MiB.
+
+    A refused item does not affect the others; it is listed with its index and the reason. An item with an `eventId` is
+    counted once, even if it is sent again in another batch or alone. With an `Idempotency-Key`, a repeat of the whole
+    batch gets the first response; that key is not the key of any item.
+    """
+    credential = await required_credential_of(request, Scope.INGEST)
+    return await record_batch(request, STORE_EVENTS, credential.project_id)
+
+
+@router.get(
+    "/event/amount/{type}",
+    response_model=list[DayAmount],
+    summary="How many events of a type each day had, the newest day first",
+    responses=_READING,
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *_PAGE, _IF_NONE_MATCH]},
+)
+@hot
+async def amount(request: Request) -> Response:
+    """Only days with an event are listed. A day is the one that it was in the time zone of the store when the event was
+    recorded; an event counts at its `occurred_at`. A type that the store never recorded has no day.
+    """
+    credential = await required_credential_of(request, Scope.READ)
+    return await _answer(request, Amounts(credential.project_id, request.path_params["type"], _page(request)))
+
+
+@router.get(
+    "/event/avg-time/{type}",
+    response_model=list[DayAverage],
+    summary="How many events of a type a user of the day had, the newest day first",
+    responses=_READING,
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *_PAGE, _IF_NONE_MATCH]},
+)
+@hot
+async def average(request: Request) -> Response:
+    """The number of events of the day, divided by the number of different users who had one of that type on that day.
+    It is for the same days as the amounts, and does not change when a user is erased.
+    """
+    credential = await required_credential_of(request, Scope.READ)
+    return await _answer(request, Averages(credential.project_id, request.path_params["type"], _page(request)))
+
+
+@router.get(
+    "/event/users",
+    response_model=UserNumbers,
+    summary="How many different users a range of days had",
+    responses=_READING,
+    openapi_extra=required_key(Scope.READ)
+    | {
+        "parameters": [
+            *RANGE.documented(),
+            query("type", str, "Only those with an event of this type. Default: any.", example="purchase"),
+            _IF_NONE_MATCH,
+        ]
+    },
+)
+@hot
+async def users(request: Request) -> Response:
+    """Exact for any range: each user is counted once. A new user had no event before `from`, of that type if one is
+    asked for; the others are returning. The numbers do not change when a user is erased.
+    """
+    credential = await required_credential_of(request, Scope.READ)
+    parameters = request.query_params
+    days = frozenset((name, parameters[name]) for name in (RANGE.start, RANGE.end) if name in parameters)
+    # The present minute, so that equal questions share a query.
+    now = clock.now().replace(second=0, microsecond=0)
+    return await _answer(request, Users(credential.project_id, _type(request), days, now))
+
+
+def _type(request: Request) -> str | None:
+    type_ = request.query_params.get("type")
+    if type_ is not None and "\0" in type_:
+        raise Invalid.single("must not contain control characters", "query", "type")
+    return type_
+
+
+def _page(request: Request) -> Page:
+    parameters = request.query_params
+    return Page(
+        read_number(parameters, "offset", 0, 0, OFFSET_MAX),
+        read_number(parameters, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
+    )
+
+
+async def _answer(request: Request, asked: Question) -> Response:
+    reader: StoreReader = request.state.readers[STORE_EVENTS.name]
+    return (await reader.answers.get(asked)).respond(request)
