@@ -20,11 +20,13 @@ from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.commands import AUTH_EVENTS
+from device_registration_api.devices import router as devices_router
 from device_registration_api.events import idempotency
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.personal.peppers import new_peppers
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
@@ -41,11 +43,11 @@ from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS)
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, MEASUREMENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router, devices_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 

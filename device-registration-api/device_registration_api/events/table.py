@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
 
-from contract.delivery import Batch, Columns, Forward
+from contract.delivery import Batch, Columns, Forward, Outcome
 from device_registration_api.events.dropped import count_dropped
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
@@ -88,6 +89,7 @@ class EventTable(Generic[Columns]):
         arrive: Callable[[Columns, Sequence[int], DailyPeppers], Awaitable[Columns]] | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
         presences: Presences | None = None,
+        refusals: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
@@ -100,11 +102,15 @@ class EventTable(Generic[Columns]):
         row is the same in every repeat. It opens transactions of its own, which change no count.
 
         A kind with `presences` has its different ones counted, by day.
+
+        `refusals` has the outcome of an event that breaks the constraint of this name, where it is the client's own
+        error. An event that breaks any other constraint is refused with the constraint's name.
         """
         self.kind = kind
         self._arrive = arrive
         self._complete = complete
         self._presences = presences
+        self.refusals = refusals
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns

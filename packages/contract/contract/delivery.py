@@ -252,6 +252,7 @@ class OutcomeStatus(StrEnum):
     REPLAYED = "replayed"
     CONFLICT = "conflict"
     ERASED = "erased"
+    NOT_FOUND = "not-found"
     REFUSED = "refused"
     NOT_RECORDED = "not-recorded"
     OUTCOME_UNKNOWN = "outcome-unknown"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.concurrency.retries import RetryBudget
-from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown
+from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
 from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
 from statistics_api.delivery.batches import AcceptedBatch, encode_batch
 from statistics_api.delivery.device_api import DeviceApi
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _FAILURES: dict[OutcomeStatus, Callable[[str], DomainError]] = {
     OutcomeStatus.CONFLICT: IdempotencyKeyReused,
     OutcomeStatus.ERASED: Gone,
+    OutcomeStatus.NOT_FOUND: NotFound,
     OutcomeStatus.REFUSED: Invalid.single,
     OutcomeStatus.NOT_RECORDED: NotRecorded,
     OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
@@ -73,6 +74,7 @@ class EventGateway(Generic[EventModel]):
         Raises:
             IdempotencyKeyReused: the key of the event was used before with another body.
             Gone: the event was recorded under its key before, and was erased.
+            NotFound: what the event belongs to does not exist any more.
             Invalid: a constraint of the database refused the event.
             NotRecorded, OutcomeUnknown: see these classes.
         """
