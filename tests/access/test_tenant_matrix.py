@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from contract.access import Scope, key_id_of, new_key
+from contract.people import StoreUserDraft
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -52,8 +54,9 @@ class Operation(NamedTuple):
         return {} in self.security
 
     @property
-    def names_a_project(self) -> bool:
-        return "{project_key}" in self.path
+    def names_what_is_another_s(self) -> bool:
+        """Whether its path names a project, or something in one, that no other project has."""
+        return any(f"{{{name}}}" in self.path for name in ("project_key", "user_id", "email", "device_id"))
 
     def body_examples(self) -> list[dict[str, Any]]:
         """The content and the headers of each."""
@@ -90,6 +93,10 @@ class Tenant:
     marker: str
     key: str = ""
     key_of: Mapping[Scope, str] = field(default_factory=dict)
+    # A person of the project, beside the one of the examples.
+    user: dict[str, Any] = field(default_factory=dict)
+    # A device of that person, as it is written in a path; it has measured something.
+    device_id: str = ""
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -102,6 +109,17 @@ class Tenant:
         tenant = cls(public, member["account_id"], token, project, marker)
         tenant.key = tenant.new_key(*Scope)
         tenant.key_of = {scope: tenant.new_key(scope) for scope in Scope}
+        [example] = StoreUserDraft.model_json_schema()["examples"]
+        own = {"email": new_email(), "username": marker, "first_name": marker, "last_name": marker}
+        for body in (example, example | own):
+            sent = public.post("/api/user", json=body, headers=key_header(tenant.key))
+            tenant.user = sent.raise_for_status().json()
+        device = {"device_id": f"{marker} {secrets.token_hex(4)}", "user_id": tenant.user["id"]}
+        made = public.post("/api/v1/devices", json=device, headers=key_header(tenant.key)).raise_for_status()
+        tenant.device_id = quote(made.json()["device_id"], safe="")
+        point = {"x": 1, "y": 2, "z": 3}
+        measured = f"/api/v1/stats/devices/{tenant.device_id}"
+        public.post(measured, json=point, headers=key_header(tenant.key)).raise_for_status()
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
@@ -117,7 +135,14 @@ class Tenant:
         """What each parameter of a path is for this tenant."""
         key_id = key_id_of(self.key)
         assert key_id is not None
-        return {"project_key": self.project["project_key"], "key_id": key_id, "account_id": self.account_id}
+        return {
+            "project_key": self.project["project_key"],
+            "key_id": key_id,
+            "account_id": self.account_id,
+            "user_id": self.user["id"],
+            "email": self.user["email"],
+            "device_id": self.device_id,
+        }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
         """Requests for this tenant's things, with each example of a body; they lack a credential."""
@@ -259,7 +284,7 @@ def test_a_stranger_sees_and_changes_nothing(
                 said = (operation.method, operation.path, scheme, answer.text)
                 if not operation.takes(scheme):
                     assert answer.status_code == 403, said
-                elif operation.names_a_project:
+                elif operation.names_what_is_another_s:
                     assert answer.status_code == 404, said
                 else:
                     assert answer.status_code in OF_OWNER, said

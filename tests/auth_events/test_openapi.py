@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ EXAMPLES = 4
 REQUESTS_MIN = 300
 SEED = 20_261_122
 ENDS = 600
+# The device that the examples of bodies name.
+DEVICE = "sensor-7"
 METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
 
 
@@ -101,7 +104,7 @@ def body_examples(operation: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 class Owned(NamedTuple):
-    """An account with a project, for the routes that need one."""
+    """An account with a project, for the routes that need one, and a user of the default project."""
 
     token: dict[str, str]
     account_id: str
@@ -109,12 +112,17 @@ class Owned(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def owned(public: httpx2.Client) -> Owned:
+def owned(public: httpx2.Client, with_key: dict[str, str]) -> Owned:
     account = Account(public)
     project = account.project("Owned")
     [owner] = account.ask("GET", f"/{project['project_key']}/members").json()
     token = {"Authorization": f"Bearer {account.token}"}
-    names = {"project_key": project["project_key"], "key_id": account.key(project)["id"]}
+    names = {"project_key": project["project_key"], "key_id": account.key(project)["id"], "project_id": "1"}
+    user = {"username": secrets.token_hex(8), "email": f"{secrets.token_hex(8)}@example.com"}
+    created = public.post("/api/v1/users", json=user, headers=with_key).raise_for_status().json()
+    names |= {"user_id": created["id"], "person_id": created["id"], "device_id": DEVICE}
+    device = {"device_id": DEVICE, "user_id": created["id"]}
+    public.post("/api/v1/devices", json=device, headers=with_key).raise_for_status()
     return Owned(token, owner["account_id"], names)
 
 
@@ -129,13 +137,16 @@ def test_every_body_example_can_be_posted(
                 of_account = path.startswith("/api/v1/projects")
                 credential = {} if client is private else owned.token if of_account else with_key
                 headers = {"Content-Type": media_type} | credential
-                account = {"account_id": owned.account_id} if path.startswith("/administration/projects") else None
+                account = {"account_id": owned.account_id} if path.startswith("/administration/projects") else {}
+                project = {"project_id": "1"} if path.startswith("/administration/devices") else {}
                 answer = client.request(
-                    method, path.format(**owned.names), params=account, content=content, headers=headers
+                    method, path.format(**owned.names), params=account | project, content=content, headers=headers
                 )
                 assert str(answer.status_code) in operation["responses"], (path, answer.text)
                 # An e-mail address can be registered once, by whichever test posts the example first.
-                is_repeat = answer.status_code == 409 and path.endswith(("auth/register", "/accounts"))
+                is_repeat = answer.status_code == 409 and path.endswith(
+                    ("auth/register", "/accounts", "/users", "/user", "/people/{project_id}", "/devices")
+                )
                 assert answer.is_success or is_repeat, (path, answer.text)
                 assert answer.json().get("rejected", 0) == 0, answer.text
                 posted.add((path, media_type))
@@ -159,10 +170,24 @@ def test_every_body_example_can_be_posted(
         ("/api/v1/auth/login", "application/json"),
         ("/administration/accounts", "application/json"),
         ("/administration/logins", "application/json"),
+        ("/api/v1/users", "application/json"),
+        ("/api/v1/users/{user_id}", "application/json"),
+        ("/api/user", "application/json"),
+        ("/administration/people/{project_id}", "application/json"),
+        ("/administration/people/{project_id}/{person_id}", "application/json"),
+        ("/administration/found-people/{project_id}", "application/json"),
+        ("/api/v1/devices", "application/json"),
+        ("/api/v1/devices/{device_id}", "application/json"),
+        ("/administration/devices/{device_id}", "application/json"),
+        ("/api/v1/stats/devices/{device_id}", "application/json"),
+        ("/api/v1/stats/devices/{device_id}/batch", "application/json"),
+        ("/api/v1/stats/devices/{device_id}/batch", "application/x-ndjson"),
+        ("/api/v1/stats/devices/{device_id}/analyze", "application/json"),
+        ("/api/v1/stats/users/{user_id}/analyze", "application/json"),
     }
 
 
-def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: dict[str, str]) -> None:
+def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: dict[str, str], owned: Owned) -> None:
     asked = set()
     for method, path, operation in operations(public):
         given = [each for each in operation.get("parameters", []) if "example" in each]
@@ -170,11 +195,12 @@ def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: d
             {each["name"]: each["example"] for each in given if each["in"] == place} for place in ("path", "query")
         )
         if given:
-            answer = public.request(method, path.format(**names), params=queries, headers=with_key)
+            answer = public.request(method, path.format(**owned.names | names), params=queries, headers=with_key)
             assert answer.status_code == 200, (path, answer.text)
             asked.add(path)
     metrics = {f"/api/v1/projects/{{project_key}}/metrics{each}" for each in METRICS}
-    assert asked == metrics | {"/Log/auth/statistics", "/Log/auth/timeseries"}
+    devices = {"/api/v1/devices", "/api/v1/stats/devices/{device_id}", "/api/v1/stats/devices/{device_id}/series"}
+    assert asked == metrics | devices | {"/Log/auth/statistics", "/Log/auth/timeseries"}
 
 
 @pytest.mark.parametrize("name", ["public", "private"])
@@ -203,7 +229,7 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
             expected = [*keys, {"accountToken": []}]
-        if path.startswith(("/api/v1/auth/", "/api/v1/users/")):
+        if path.startswith("/api/v1/auth/") or path == "/api/v1/users/me":
             expected = [{"accountToken": []}] if path.endswith("/me") else None
         if path.startswith("/api/v1/projects") and "/metrics" not in path:
             expected = [{"accountToken": []}]

@@ -143,17 +143,20 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
     assert [line.split(":")[0] for line in lines] == [
         "partitions of api_request",
         "partitions of auth_event",
+        "partitions of measurement",
         *["partitions of reading"] * 2,
         "retention of api_request",
         "retention of auth_event",
+        "retention of measurement",
         "retention of reading",
         "minutes of api_request",
         "minutes of auth_event",
         "minutes of reading",
         "idempotency",
+        "deleted devices",
         "deleted projects",
     ]
-    assert "ALARM: the default partition was hit; its 1 rows" in lines[3]
+    assert "ALARM: the default partition was hit; its 1 rows" in lines[4]
     assert "retention of reading: week 2024-01-08 dropped, its 3 facts stay counted" in lines
     assert "minutes of reading: 2 buckets older than 35 days deleted" in lines
     current = {name.removeprefix("auth_event") for name in partitions(two, "auth_event")}
@@ -177,7 +180,7 @@ def test_a_locked_table_of_keys_is_an_alarm(database: MigratedDatabase) -> None:
         cur.execute("LOCK TABLE idempotency IN ACCESS EXCLUSIVE MODE")
         ok, lines = run_round(database)
     assert not ok
-    assert "idempotency: ALARM: a long transaction is in the way" in lines[-2]
+    assert "idempotency: ALARM: a long transaction is in the way" in lines[-3]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ def test_the_report_has_a_table_for_each_fact_table_and_measure(two: MigratedDat
         "project  facts  retired  quarter hours",
         "      1    0.2        0            0.2",
         (
-            "no drift in api_request, auth_event, reading: facts + retired = each rollup, "
+            "no drift in api_request, auth_event, measurement, reading: facts + retired = each rollup, "
             "and minutes = quarter hours of the last 34 days"
         ),
     ]

@@ -19,7 +19,6 @@ DEVICE_ID: Schema = {
     "in": "path",
     "required": True,
     "schema": {"type": "string"},
-    "example": "sensor-7",
     "description": "Your own id of the device, percent-encoded: `a%2Fb` is the device `a/b`.",
 }
 SKIP_PARAMETER = query(SKIP, Annotated[int, Field(ge=0, le=SKIP_MAX)], "How many are left out. Default: 0.", example=0)
