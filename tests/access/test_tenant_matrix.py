@@ -329,14 +329,16 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
     """The twin of all the tests above: the same requests with the owner's own credentials."""
     shared = Tenant.new(public)
     for operation in operations:
-        # Some requests end the key or the project.
-        tenant = Tenant.new(public) if operation.method in {"DELETE", "PATCH"} else shared
-        for scheme, credential in (
-            ("apiKey", key_header(tenant.key)),
-            ("bearerKey", bearer(tenant.key)),
-            ("accountToken", bearer(tenant.token)),
-        ):
-            if operation.takes(scheme):
-                for request in tenant.requests_of(operation):
-                    answer = ask(tenant, request, credential)
-                    assert answer.status_code in OF_OWNER, (operation.method, operation.path, scheme, answer.text)
+        for scheme in ("apiKey", "bearerKey", "accountToken"):
+            if not operation.takes(scheme):
+                continue
+            # Some requests end the key, the project or the device.
+            tenant = Tenant.new(public) if operation.method in {"DELETE", "PATCH"} else shared
+            credential = {
+                "apiKey": key_header(tenant.key),
+                "bearerKey": bearer(tenant.key),
+                "accountToken": bearer(tenant.token),
+            }[scheme]
+            for request in tenant.requests_of(operation):
+                answer = ask(tenant, request, credential)
+                assert answer.status_code in OF_OWNER, (operation.method, operation.path, scheme, answer.text)

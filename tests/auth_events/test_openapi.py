@@ -224,7 +224,9 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     for method, path, operation in operations(public):
-        scope = "read" if method == "GET" else "ingest"
+        scope = {"GET": "read", "DELETE": "manage"}.get(method, "ingest")
+        if path.endswith("/analyze"):
+            scope = "read"  # a question whose body is a period
         keys: list[dict[str, list[str]]] = [{"apiKey": [scope]}, {"bearerKey": [scope]}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
