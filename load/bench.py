@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from load import api_requests, footprint, reads, writes
+from load import api_requests, footprint, measurements, reads, writes
 from load.alternatives import comparison
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, table
@@ -41,6 +41,7 @@ def main() -> int:
                 ("reads", lambda: reads.against_an_empty_route(environment, seconds)),
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
+                ("analysis of measurements", lambda: measurements.analysis(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),

@@ -20,6 +20,7 @@ from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
 from device_registration_api.auth_events.commands import AUTH_EVENTS
+from device_registration_api.devices import router as devices_router
 from device_registration_api.erasure import router as erasure_router
 from device_registration_api.erasure.job import Erasures
 from device_registration_api.events import idempotency
@@ -27,6 +28,7 @@ from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.peppers import new_peppers
@@ -47,7 +49,7 @@ from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
+KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, MEASUREMENTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
@@ -55,6 +57,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     access_router.router,
     accounts_router.router,
     people_router.router,
+    devices_router.router,
     erasure_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.

@@ -38,9 +38,16 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
+from statistics_api.devices import router as devices
+from statistics_api.devices.known_devices import KnownDevices
+from statistics_api.devices.reader import NAME as DEVICES
+from statistics_api.devices.reader import DeviceReader
 from statistics_api.erasure import router as erasure
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
+from statistics_api.measurements import router as measurements
+from statistics_api.measurements.kind import MEASUREMENTS
+from statistics_api.measurements.reader import MeasurementReader
 from statistics_api.people import store_users, users
 from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
@@ -68,6 +75,14 @@ FAMILIES: Sequence[Family] = (
         large_bodies=api_requests.LARGE_BODIES,
         new_reader=MetricsReader,
         direct_routes=api_requests.DIRECT_ROUTES,
+    ),
+    Family(DEVICES, devices.router, new_reader=DeviceReader),
+    Family(
+        MEASUREMENTS.name,
+        measurements.router,
+        kinds=(MEASUREMENTS,),
+        large_bodies=measurements.LARGE_BODIES,
+        new_reader=MeasurementReader,
     ),
     Family(
         STORE_EVENTS.name,
@@ -118,7 +133,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
         administration = Administration(device_api)
         keys, projects = new_key_cache(database), new_project_caches(database)
-        listener = new_listener(settings.dsn(SERVICE), keys, projects)
+        known_devices = KnownDevices(database)
+        listener = new_listener(settings.dsn(SERVICE), keys, projects, known_devices.forget)
         listener.start()
         usage = KeyUsage(partial(report_key_usage, administration))
         reporting = asyncio.create_task(usage.report_forever())
@@ -132,6 +148,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
                 "projects": projects,
+                "devices": known_devices,
             }
         finally:
             listener.stop()

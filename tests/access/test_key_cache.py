@@ -115,6 +115,10 @@ async def no_key(_: str) -> tuple[StoredKey, ...]:
     return ()
 
 
+def no_device(project_id: str, device_id: str) -> None:
+    pytest.fail(f"device {device_id} of project {project_id} is none of these")
+
+
 NO_PROJECTS = ProjectCaches(KeyCache(no_project), KeyCache(no_project))
 
 
@@ -125,13 +129,15 @@ async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(datab
         with connected(database) as conn:
             revoke_key(conn, project, key_id(key))
         for other in ("key " + "0" * 12, "project 1 default", "key", "", "account 7", "project x y"):
-            forget_changed(other, keys=asked.cache, projects=NO_PROJECTS)
+            forget_changed(other, keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
         await asked.ask(key)
         assert asked.queries == 1
-        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
+        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
-        forget_changed(f"project {asked_for.project_id} {project}", keys=asked.cache, projects=NO_PROJECTS)
+        forget_changed(
+            f"project {asked_for.project_id} {project}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device
+        )
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
         assert asked.queries == 3
@@ -147,7 +153,7 @@ async def test_what_was_read_before_a_notification_is_not_remembered_after_it(da
             found = await read(wanted)
             with connected(database) as conn:
                 revoke_key(conn, project, key_id(key))
-            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS)
+            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
             return found
 
         asked.read = overtaken
@@ -261,7 +267,7 @@ async def test_a_notification_ends_what_is_remembered_of_a_project_for_keys_and_
     for payload, queries_after in (("project 8 shop-2", 2), ("project 7 shop-1", 4)):
         await projects.by_key.get("shop-1")
         await projects.by_member.get("shop-1/an-account")
-        forget_changed(payload, keys=keys, projects=projects)
+        forget_changed(payload, keys=keys, projects=projects, forget_device=no_device)
         await projects.by_key.get("shop-1")
         await projects.by_member.get("shop-1/an-account")
         assert len(queries_of) == queries_after

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -65,7 +66,8 @@ class Operation(NamedTuple):
     @property
     def names_what_is_another_s(self) -> bool:
         """Whether its path names a project, or something in one, that no other project has."""
-        return any(f"{{{name}}}" in self.path for name in ("project_key", "user_id", "email", "receipt"))
+        names = ("project_key", "user_id", "email", "receipt", "device_id")
+        return any(f"{{{name}}}" in self.path for name in names)
 
     def body_examples(self) -> list[dict[str, Any]]:
         """The content and the headers of each."""
@@ -106,6 +108,8 @@ class Tenant:
     user: dict[str, Any] = field(default_factory=dict)
     # Of another one, who was erased.
     receipt: str = ""
+    # A device of that person, as it is written in a path; it has measured something.
+    device_id: str = ""
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -127,6 +131,12 @@ class Tenant:
         erased = public.post("/api/user", json=gone, headers=key_header(tenant.key)).raise_for_status().json()
         erasure = public.delete(f"/api/user/{erased['id']}", headers=key_header(tenant.key))
         tenant.receipt = erasure.raise_for_status().json()["receipt"]
+        device = {"device_id": f"{marker} {secrets.token_hex(4)}", "user_id": tenant.user["id"]}
+        made = public.post("/api/v1/devices", json=device, headers=key_header(tenant.key)).raise_for_status()
+        tenant.device_id = quote(made.json()["device_id"], safe="")
+        point = {"x": 1, "y": 2, "z": 3}
+        measured = f"/api/v1/stats/devices/{tenant.device_id}"
+        public.post(measured, json=point, headers=key_header(tenant.key)).raise_for_status()
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
@@ -156,6 +166,7 @@ class Tenant:
             "user_id": self.user["id"],
             "email": self.user["email"],
             "receipt": self.receipt,
+            "device_id": self.device_id,
         }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:

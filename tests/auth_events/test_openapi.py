@@ -25,6 +25,8 @@ EXAMPLES = 4
 REQUESTS_MIN = 300
 SEED = 20_261_122
 ENDS = 600
+# The device that the examples of bodies name.
+DEVICE = "sensor-7"
 METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
 
 
@@ -118,7 +120,9 @@ def owned(public: httpx2.Client, with_key: dict[str, str]) -> Owned:
     names = {"project_key": project["project_key"], "key_id": account.key(project)["id"], "project_id": "1"}
     user = {"username": secrets.token_hex(8), "email": f"{secrets.token_hex(8)}@example.com"}
     created = public.post("/api/v1/users", json=user, headers=with_key).raise_for_status().json()
-    names |= {"user_id": created["id"], "person_id": created["id"]}
+    names |= {"user_id": created["id"], "person_id": created["id"], "device_id": DEVICE}
+    device = {"device_id": DEVICE, "user_id": created["id"]}
+    public.post("/api/v1/devices", json=device, headers=with_key).raise_for_status()
     return Owned(token, owner["account_id"], names)
 
 
@@ -133,14 +137,15 @@ def test_every_body_example_can_be_posted(
                 of_account = path.startswith("/api/v1/projects")
                 credential = {} if client is private else owned.token if of_account else with_key
                 headers = {"Content-Type": media_type} | credential
-                account = {"account_id": owned.account_id} if path.startswith("/administration/projects") else None
+                account = {"account_id": owned.account_id} if path.startswith("/administration/projects") else {}
+                project = {"project_id": "1"} if path.startswith("/administration/devices") else {}
                 answer = client.request(
-                    method, path.format(**owned.names), params=account, content=content, headers=headers
+                    method, path.format(**owned.names), params=account | project, content=content, headers=headers
                 )
                 assert str(answer.status_code) in operation["responses"], (path, answer.text)
                 # An e-mail address can be registered once, by whichever test posts the example first.
                 is_repeat = answer.status_code == 409 and path.endswith(
-                    ("auth/register", "/accounts", "/users", "/user", "/people/{project_id}")
+                    ("auth/register", "/accounts", "/users", "/user", "/people/{project_id}", "/devices")
                 )
                 assert answer.is_success or is_repeat, (path, answer.text)
                 assert answer.json().get("rejected", 0) == 0, answer.text
@@ -171,10 +176,18 @@ def test_every_body_example_can_be_posted(
         ("/administration/people/{project_id}", "application/json"),
         ("/administration/people/{project_id}/{person_id}", "application/json"),
         ("/administration/found-people/{project_id}", "application/json"),
+        ("/api/v1/devices", "application/json"),
+        ("/api/v1/devices/{device_id}", "application/json"),
+        ("/administration/devices/{device_id}", "application/json"),
+        ("/api/v1/stats/devices/{device_id}", "application/json"),
+        ("/api/v1/stats/devices/{device_id}/batch", "application/json"),
+        ("/api/v1/stats/devices/{device_id}/batch", "application/x-ndjson"),
+        ("/api/v1/stats/devices/{device_id}/analyze", "application/json"),
+        ("/api/v1/stats/users/{user_id}/analyze", "application/json"),
     }
 
 
-def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: dict[str, str]) -> None:
+def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: dict[str, str], owned: Owned) -> None:
     asked = set()
     for method, path, operation in operations(public):
         given = [each for each in operation.get("parameters", []) if "example" in each]
@@ -182,11 +195,12 @@ def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: d
             {each["name"]: each["example"] for each in given if each["in"] == place} for place in ("path", "query")
         )
         if given:
-            answer = public.request(method, path.format(**names), params=queries, headers=with_key)
+            answer = public.request(method, path.format(**owned.names | names), params=queries, headers=with_key)
             assert answer.status_code == 200, (path, answer.text)
             asked.add(path)
     metrics = {f"/api/v1/projects/{{project_key}}/metrics{each}" for each in METRICS}
-    assert asked == metrics | {"/Log/auth/statistics", "/Log/auth/timeseries"}
+    devices = {"/api/v1/devices", "/api/v1/stats/devices/{device_id}", "/api/v1/stats/devices/{device_id}/series"}
+    assert asked == metrics | devices | {"/Log/auth/statistics", "/Log/auth/timeseries"}
 
 
 @pytest.mark.parametrize("name", ["public", "private"])
@@ -210,7 +224,9 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     for method, path, operation in operations(public):
-        scope = "read" if method == "GET" else "ingest"
+        scope = {"GET": "read", "DELETE": "manage"}.get(method, "ingest")
+        if path.endswith("/analyze"):
+            scope = "read"  # a question whose body is a period
         keys: list[dict[str, list[str]]] = [{"apiKey": [scope]}, {"bearerKey": [scope]}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:

@@ -154,15 +154,18 @@ def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(
     assert [line.split(":")[0] for line in lines] == [
         "partitions of api_request",
         *["partitions of auth_event"] * 3,
+        "partitions of measurement",
         "retention of api_request",
         "retention of auth_event",
+        "retention of measurement",
         "minutes of api_request",
         "minutes of auth_event",
         "idempotency",
+        "deleted devices",
         "deleted projects",
     ]
     assert "a long transaction is in the way" in lines[1]
-    assert "ALARM" in lines[5]
+    assert "ALARM" in lines[6]
     assert run_round(database)[0]
 
 

@@ -100,6 +100,8 @@ def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows
         execute(conn, "ROLLBACK TO SAVEPOINT halving", {})
         if len(rows) == 1:
             rule = error.diag.constraint_name or error.diag.message_primary or str(error)
+            if rule in table.refusals:
+                return {0: table.refusals[rule]}
             return {0: Outcome(status=OutcomeStatus.REFUSED, detail=f"the database refused this event: {rule}")}
         middle = len(rows) // 2
         first = record_isolating_bad_rows(conn, table, rows.select(range(middle)), slot)

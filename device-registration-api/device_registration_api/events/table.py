@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
 from psycopg2 import sql
@@ -91,6 +92,7 @@ class EventTable(Generic[Columns]):
         refuse: Callable[[Run, Rows[Columns]], dict[int, Outcome]] | None = None,
         refusing: Sequence[Prepared] = (),
         presences: Presences | None = None,
+        refusals: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
@@ -106,6 +108,9 @@ class EventTable(Generic[Columns]):
         runs the statements `refusing`, and locks what it depends on.
 
         A kind with `presences` has its different ones counted, by day.
+
+        `refusals` has the outcome of an event that breaks the constraint of this name, where it is the client's own
+        error. An event that breaks any other constraint is refused with the constraint's name.
         """
         self.kind = kind
         self.fact = fact
@@ -114,6 +119,7 @@ class EventTable(Generic[Columns]):
         self._presences = presences
         self.refuse = refuse
         self._refusing = refusing
+        self.refusals = refusals
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
         self._columns = columns

@@ -11,6 +11,7 @@ from contract.time_series import MINUTES_KEPT
 from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
+from device_registration_api.maintenance.device_deletion import delete_devices
 from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
 from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
 from device_registration_api.maintenance.project_retention import retain_projects
@@ -80,7 +81,8 @@ def _steps(
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
     yield "idempotency", partial(_keys, conn, now, stopping)
-    # The last, because it may take long.
+    # The last, because they may take long.
+    yield "deleted devices", partial(_devices, conn, stopping)
     yield "deleted projects", partial(_projects, conn, stopping, erase_people)
 
 
@@ -149,6 +151,19 @@ def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callab
 def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
     deleted = delete_old_keys(conn, now, stopping)
     report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
+    return True
+
+
+def _devices(conn: Connection, stopping: Callable[[], bool], report: Report) -> bool:
+    found = list(delete_devices(conn, stopping))
+    if not found:
+        report("none")
+        return True
+    complete = sum(each.is_complete for each in found)
+    rows = sum(each.rows for each in found)
+    report(
+        f"{rows} measurements of {len(found)} devices removed, they stay counted; {len(found) - complete} go on later"
+    )
     return True
 
 

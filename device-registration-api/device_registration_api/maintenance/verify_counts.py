@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import reduce
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -61,8 +62,10 @@ DAYS_THAT_DIFFER = sql.SQL("""
 
 # The sources that every rollup is compared with.
 _TRUTH = ("facts", "retired")
+# A sum of floats may have 309 digits before the point and 1,074 after it; the default context keeps 28 of them.
+_EXACT = Context(prec=2_000)
 _TOGETHER: Mapping[Aggregate, Callable[[Sequence[Decimal]], Decimal]] = {
-    Aggregate.SUM: lambda parts: sum(parts, Decimal(0)),
+    Aggregate.SUM: lambda parts: reduce(_EXACT.add, parts, Decimal(0)),
     Aggregate.MIN: min,
     Aggregate.MAX: max,
 }

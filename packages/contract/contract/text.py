@@ -25,6 +25,8 @@ _CLOCK = {
     "second": (59, "seconds go from 00 to 59; a leap second is written as 59"),
 }
 _FRACTION_CHARACTERS_MAX = len(".123456")
+# A time that has everything but the zone.
+_WITHOUT_ZONE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?", re.ASCII)
 # Only a zone can end like this. In a query string, `+` stands for a space, unless it is written as `%2B`.
 _BARE_PLUS = re.compile(r" (?=\d{2}:\d{2}\Z)", re.ASCII)
 
@@ -71,6 +73,10 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError(message) from None
 
 
+def _utc_without_zone(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
+    return f"{value}Z" if isinstance(value, str) and _WITHOUT_ZONE.fullmatch(value) else value
+
+
 def _plus_restored(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever the client sent
     return _BARE_PLUS.sub("+", value) if isinstance(value, str) else value
 
@@ -98,6 +104,10 @@ Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterV
 
 # The same in a query string, where the plus of an offset often arrives as a space.
 QueryInstant: TypeAlias = Annotated[Instant, BeforeValidator(_plus_restored)]
+
+# The same two where a time without a zone is one of UTC: family 2 alone, whose clients send such times.
+UtcInstant: TypeAlias = Annotated[Instant, BeforeValidator(_utc_without_zone)]
+UtcQueryInstant: TypeAlias = Annotated[QueryInstant, BeforeValidator(_utc_without_zone)]
 
 # 1 to 255 characters after the surrounding white space is removed; not all of them are invisible, and none is a control
 # character. Case and inner white space are kept. Pydantic itself refuses a text that is not Unicode.

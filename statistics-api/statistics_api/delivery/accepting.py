@@ -125,7 +125,7 @@ def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent])
 
 
 def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...] | None:
-    columns = kind.parse_columns((value,))
+    columns = kind.plain_columns((value,))
     return None if columns is None else tuple([column[0] for column in columns])
 
 

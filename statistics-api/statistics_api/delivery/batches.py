@@ -136,7 +136,7 @@ async def _read_lines(kind: EventKind[EventModel], body: bytes, batch: AcceptedB
     for step in split_lines(body):
         if step is not None:
             piece, values = step
-            columns = None if values is None else kind.parse_columns(values)
+            columns = None if values is None else kind.plain_columns(values)
             if columns is not None:
                 _extend(batch.columns, columns)
             else:
@@ -163,7 +163,7 @@ async def _read_array(kind: EventKind[EventModel], body: bytes, batch: AcceptedB
             count += 1 if values is None else len(values)
             if count > BATCH_ITEMS_MAX:
                 raise _too_many()
-            columns = None if values is None else kind.parse_columns(values)
+            columns = None if values is None else kind.plain_columns(values)
             parts.append(piece if columns is None else columns)
         if time_slice.is_over():
             await time_slice.next_turn()

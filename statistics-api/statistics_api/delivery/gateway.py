@@ -76,7 +76,7 @@ class EventGateway(Generic[EventModel]):
         Raises:
             IdempotencyKeyReused: the key of the event was used before with another body.
             Gone: the event was recorded under its key before, and was erased; or what it names was.
-        NotFound, Suppressed: the event names something that is not there, or of which nothing may be recorded.
+            NotFound, Suppressed: the event names something that is not there, or of which nothing may be recorded.
             Invalid: a constraint of the database refused the event.
             NotRecorded, OutcomeUnknown: see these classes.
         """

@@ -1,10 +1,10 @@
 """An event kind: what differs between the events of one family and those of another."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from http import HTTPStatus
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, get_origin
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar, get_origin
 
 from fastapi import Response
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -56,8 +56,21 @@ class EventKind(Generic[EventModel]):
     values: Callable[[EventModel], tuple[Any, ...]]
     respond: Callable[[Recorded], Response]
     parse_columns: Callable[[Sequence[Any]], Columns | None] = _reads_no_columns
+    # The fields that the path of a request gives, and no body can; they are the first ones of the kind.
+    path_fields: Mapping[str, Any] = field(default_factory=dict)
     # Returns a sentence for the one validation error for which the kind's document demands 400, or else None.
     bad_value: Callable[[ValidationError], str | None] = _has_no_sentence
+
+    def at_path(self, **fields: object) -> Self:
+        """Return the kind for a request whose path gives these fields."""
+        return replace(self, path_fields=fields)
+
+    def plain_columns(self, items: Sequence[Any]) -> Columns | None:
+        """Return plain items in columns, as `parse_columns`, with those of the path before them."""
+        columns = self.parse_columns(items)
+        if columns is None or not self.path_fields:
+            return columns
+        return [*([value] * len(items) for value in self.path_fields.values()), *columns]
 
     def read(self, value: object, *where: str) -> EventModel:
         """Return `value` as an event; `where` is its location in the messages.
@@ -66,13 +79,14 @@ class EventKind(Generic[EventModel]):
             BadRequest: a value for which the kind's document demands 400.
             Invalid: anything else is wrong.
         """
-        return validated(self.event, value, *where, bad_value=self.bad_value)
+        return validated(self.event, self._at_path(value), *where, bad_value=self.bad_value)
 
     def read_all(self, values: Sequence[Any]) -> Iterable[EventModel | str]:
         """Return each value as an event, or as the reason why it is invalid."""
         try:
             # Usually all are valid, and validating them together is twice as fast. Only by alias, as in `validated`.
-            return self._list.validate_python(values, by_alias=True, by_name=False)
+            placed = [self._at_path(value) for value in values] if self.path_fields else values
+            return _list_of(self.event).validate_python(placed, by_alias=True, by_name=False)
         except ValidationError:
             return map(self._event_or_reason, values)
 
@@ -97,9 +111,8 @@ class EventKind(Generic[EventModel]):
         except (BadRequest, Invalid) as refusal:
             return str(refusal)
 
-    @cached_property
-    def _list(self) -> TypeAdapter[list[EventModel]]:
-        return TypeAdapter(list[self.event])  # type: ignore[name-defined] # the type is a value here
+    def _at_path(self, value: object) -> object:
+        return {**value, **self.path_fields} if self.path_fields and isinstance(value, dict) else value
 
     @cached_property
     def _sparse_fields(self) -> frozenset[str]:
@@ -125,6 +138,12 @@ def row_response(recorded: Recorded) -> Response:
 def replayed_headers() -> dict[str, str]:
     """Return the headers that mark a replay."""
     return dict(_REPLAYED)
+
+
+@cache
+def _list_of(event: type[EventModel]) -> TypeAdapter[list[EventModel]]:
+    """Made once for each kind, and not for each path."""
+    return TypeAdapter(list[event])  # type: ignore[valid-type] # the type is a value here
 
 
 def _sparse(column: Sequence[Any]) -> dict[int, Any]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import TypeAdapter, ValidationError
 
-from contract.text import QueryInstant
+from contract.text import QueryInstant, UtcQueryInstant
 from contract.time_series import MINUTES_KEPT, Interval
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid
@@ -21,6 +21,7 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(QueryInstant)
+_INSTANT_OR_UTC: TypeAdapter[datetime] = TypeAdapter(UtcQueryInstant)
 _ZONES = available_timezones()
 
 
@@ -43,6 +44,8 @@ class RangeParameters:
     end: str = "to"
     interval: str = "interval"
     zone: str = "timezone"
+    # Family 2 alone: a time without a zone is UTC.
+    zone_is_optional: bool = False
 
     def read(self, parameters: Mapping[str, str], now: datetime) -> Range:
         """Return the range that the parameters of a request describe.
@@ -55,8 +58,11 @@ class RangeParameters:
         """
         interval = read_interval(parameters, self.interval, self.default_ranges)
         zone = read_zone(parameters, self.zone, "UTC")
-        end = read_instant(parameters, self.end)
-        start = read_instant(parameters, self.start) or (end or now) - self.default_ranges[interval]
+        end = read_instant(parameters, self.end, zone_is_optional=self.zone_is_optional)
+        start = (
+            read_instant(parameters, self.start, zone_is_optional=self.zone_is_optional)
+            or (end or now) - self.default_ranges[interval]
+        )
         if end is not None and start >= end:
             raise Invalid.single(f"must be before `{self.end}`", "query", self.start)
         if interval == "minute" and start < now - self.minutes_kept:
@@ -70,10 +76,11 @@ class RangeParameters:
         defaults = ", ".join(f"{_words(length)} by {interval}" for interval, length in self.default_ranges.items())
         intervals = Literal[tuple(self.default_ranges)]  # type: ignore[valid-type]  # made of values
         usual = next(iter(self.default_ranges))
+        written = "RFC 3339; without a zone it is UTC" if self.zone_is_optional else "RFC 3339 with a zone"
         return [
             query(self.interval, intervals, f"The width of a bucket. Default: {usual}.", example=usual),
-            query(self.start, datetime, f"RFC 3339 with a zone. Default: the last {defaults}."),
-            query(self.end, datetime, "RFC 3339 with a zone; not included. Default: now."),
+            query(self.start, datetime, f"{written}. Default: the last {defaults}."),
+            query(self.end, datetime, f"{written}; not included. Default: now."),
             query(
                 self.zone,
                 str,
@@ -104,13 +111,13 @@ def read_zone(parameters: Mapping[str, str], name: str, default: str) -> ZoneInf
     return ZoneInfo(zone)
 
 
-def read_instant(parameters: Mapping[str, str], name: str) -> datetime | None:
+def read_instant(parameters: Mapping[str, str], name: str, *, zone_is_optional: bool = False) -> datetime | None:
     """Return a time, in UTC. Raises Invalid if it is malformed, or of another age."""
     text = parameters.get(name)
     if text is None:
         return None
     try:
-        instant = _INSTANT.validate_python(text)
+        instant = (_INSTANT_OR_UTC if zone_is_optional else _INSTANT).validate_python(text)
     except ValidationError as error:
         raise invalid(error, "query", name) from None
     if not _EARLIEST <= instant <= _LATEST:

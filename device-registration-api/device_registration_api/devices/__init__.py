@@ -1,0 +1,1 @@
+"""Devices (family 2): what creates, changes and deletes them."""

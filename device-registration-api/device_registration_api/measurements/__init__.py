@@ -1,0 +1,1 @@
+"""Measurements (family 2): what stores them, and the devices that they belong to."""

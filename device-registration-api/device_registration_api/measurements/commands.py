@@ -1,0 +1,110 @@
+"""Writes for measurements: their columns, sums, and the latest of each device. Callers own the transaction."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from contract.delivery import Outcome, OutcomeStatus
+from contract.devices import DEVICE_NOT_FOUND
+from contract.measurements.events import MeasurementColumns
+from device_registration_api.events.rows import Rows
+from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
+from servicekit.database.copy_encoding import FLOAT8, INT8
+
+# The database adds up the decimal texts: the same as when the rows retire, and as the check of the counts does.
+COUNT_QUARTER_HOUR = """
+    INSERT INTO measurement_quarter_hour AS r
+           (project_id, device_number, bucket_start, slot, event_count,
+            x_sum, y_sum, z_sum, x_min, x_max, y_min, y_max, z_min, z_max)
+    SELECT project_id, device_number, date_bin('15 minutes', occurred_at, 'epoch'), {slot}, count(*),
+           sum(x::text::numeric), sum(y::text::numeric), sum(z::text::numeric),
+           min(x), max(x), min(y), max(y), min(z), max(z)
+      FROM json_to_recordset({counted}::json)
+        AS counted(project_id int, device_number bigint, occurred_at timestamptz, x float8, y float8, z float8)
+     GROUP BY 1, 2, 3
+     ORDER BY 1, 2, 3
+        ON CONFLICT (project_id, device_number, bucket_start, slot)
+        DO UPDATE SET event_count = r.event_count + excluded.event_count,
+                      x_sum = r.x_sum + excluded.x_sum,
+                      y_sum = r.y_sum + excluded.y_sum,
+                      z_sum = r.z_sum + excluded.z_sum,
+                      x_min = least(r.x_min, excluded.x_min),
+                      x_max = greatest(r.x_max, excluded.x_max),
+                      y_min = least(r.y_min, excluded.y_min),
+                      y_max = greatest(r.y_max, excluded.y_max),
+                      z_min = least(r.z_min, excluded.z_min),
+                      z_max = greatest(r.z_max, excluded.z_max)
+"""
+# The last statement, because two processes may wait here for one row. Of two measurements of one instant, the one with
+# the greater id is the latest, in whichever order they arrive.
+KEEP_LATEST = """
+    INSERT INTO device_latest AS l (project_id, device_number, occurred_at, event_id, x, y, z)
+    SELECT project_id, existing_device(project_id, device_number), occurred_at, event_id, x, y, z
+      FROM json_to_recordset({counted}::json)
+        AS sent(project_id int, device_number bigint, occurred_at timestamptz, event_id uuid,
+                x float8, y float8, z float8)
+     ORDER BY project_id, device_number
+        ON CONFLICT (project_id, device_number)
+        DO UPDATE SET occurred_at = excluded.occurred_at, event_id = excluded.event_id,
+                      x = excluded.x, y = excluded.y, z = excluded.z
+         WHERE (excluded.occurred_at, excluded.event_id) > (l.occurred_at, l.event_id)
+"""
+READ_ROWS = """
+    SELECT event_id::text,
+           json_build_object('id', event_id, 'device_id', device_id, 'x', x, 'y', y, 'z', z,
+                             'timestamp', to_json(occurred_at))
+      FROM measurement
+      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
+     USING (project_id, received_at, event_id)
+      JOIN device USING (project_id, device_number)
+"""
+
+
+def count(rows: Rows[MeasurementColumns]) -> Sequence[Counted]:
+    """Return every row for the sums, and the latest row of each device."""
+    columns = rows.columns
+    sent: list[Mapping[str, object]] = []
+    latest: dict[tuple[int, int], tuple[datetime, str]] = {}
+    latest_rows: dict[tuple[int, int], Mapping[str, object]] = {}
+    for project_id, device_number, at, event_id, x, y, z in zip(
+        rows.project_ids,
+        columns.device_numbers,
+        rows.happened_at(),
+        rows.event_ids,
+        columns.xs,
+        columns.ys,
+        columns.zs,
+        strict=True,
+    ):
+        row: dict[str, Any] = {
+            "project_id": project_id,
+            "device_number": device_number,
+            "occurred_at": at,
+            "x": x,
+            "y": y,
+            "z": z,
+        }
+        sent.append(row)
+        device = (project_id, device_number)
+        if device not in latest or (at, event_id) > latest[device]:
+            latest[device] = (at, event_id)
+            latest_rows[device] = {**row, "event_id": event_id}
+    return sent, list(latest_rows.values())
+
+
+MEASUREMENTS = EventTable(
+    "measurements",
+    "measurement",
+    model=MeasurementColumns,
+    columns=(
+        FactColumn("device_number", INT8, "device_numbers"),
+        FactColumn("x", FLOAT8, "xs"),
+        FactColumn("y", FLOAT8, "ys"),
+        FactColumn("z", FLOAT8, "zs"),
+    ),
+    rollups=(Rollup("measurement_quarter_hour", COUNT_QUARTER_HOUR), Rollup("device_latest", KEEP_LATEST)),
+    count=count,
+    read_rows=READ_ROWS,
+    # The function existing_device refuses with this name.
+    refusals={"device_exists": Outcome(status=OutcomeStatus.NOT_FOUND, detail=DEVICE_NOT_FOUND)},
+)

@@ -1,0 +1,1 @@
+"""Measurements (family 2): three numbers that a device measured at one time."""

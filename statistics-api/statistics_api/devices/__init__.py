@@ -1,0 +1,1 @@
+"""Devices (family 2): which there are, and the numbers by which facts name them."""

@@ -1,0 +1,1 @@
+"""Measurements (family 2): the read side, and what records them."""
