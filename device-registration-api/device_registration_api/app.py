@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
 from device_registration_api.access import router as access_router
+from device_registration_api.access import store_router
 from device_registration_api.accounts import router as accounts_router
 from device_registration_api.accounts.accounts import new_accounts
 from device_registration_api.accounts.settings import AccountSettings
@@ -46,7 +47,7 @@ KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access_router.router, accounts_router.router)
+ADMINISTRATION: Sequence[APIRouter] = (access_router.router, store_router.router, accounts_router.router)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 

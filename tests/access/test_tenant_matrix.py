@@ -62,6 +62,11 @@ class Operation(NamedTuple):
         return {} in self.security
 
     @property
+    def is_for_operators(self) -> bool:
+        """Whether only operators of the installation may use it, and no account of a project."""
+        return {"accountToken": ["operator"]} in self.security
+
+    @property
     def names_a_project(self) -> bool:
         return "{project_key}" in self.path
 
@@ -138,6 +143,7 @@ class Tenant:
             "key_id": key_id,
             "account_id": self.account_id,
             "type": self.marker,
+            "store_id": str(self.project["id"]),
         }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
@@ -285,7 +291,7 @@ def test_a_stranger_sees_and_changes_nothing(
             for request in owner.requests_of(operation):
                 answer = ask(owner, request, credential)
                 said = (operation.method, operation.path, scheme, answer.text)
-                if not operation.takes(scheme):
+                if not operation.takes(scheme) or operation.is_for_operators:
                     assert answer.status_code == 403, said
                 elif operation.names_a_project:
                     assert answer.status_code == 404, said
@@ -344,4 +350,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
             if operation.takes(scheme):
                 for request in tenant.requests_of(operation):
                     answer = ask(tenant, request, credential)
+                    if operation.is_for_operators:  # an owner is none
+                        assert answer.status_code == 403
+                        continue
                     assert answer.status_code in OF_OWNER, (operation.method, operation.path, scheme, answer.text)
