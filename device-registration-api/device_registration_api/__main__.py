@@ -18,6 +18,7 @@ from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
+from device_registration_api.people import commands as people_commands
 from device_registration_api.personal import rotation, upkeep
 from device_registration_api.personal.connect import connect_apart
 from device_registration_api.personal.keeper import Keeper
@@ -126,6 +127,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 upkeep.keep_up(personal, keyring, settings.keks().current, clock.now(), _print)
                 with personal:
                     account_commands.delete_old_keys(personal, clock.now())
+                    people_commands.delete_old_keys(personal, clock.now())
         return ok
 
     if chosen.every is None:

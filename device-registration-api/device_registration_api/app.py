@@ -26,7 +26,10 @@ from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.people import router as people_router
+from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.peppers import new_peppers
+from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
@@ -47,7 +50,12 @@ KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
-ADMINISTRATION: Sequence[APIRouter] = (access_router.router, store_router.router, accounts_router.router)
+ADMINISTRATION: Sequence[APIRouter] = (
+    access_router.router,
+    store_router.router,
+    accounts_router.router,
+    people_router.router,
+)
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 
@@ -64,7 +72,9 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
     peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
-    accounts = new_accounts(read_settings(AccountSettings), DatabaseSettings.of(settings), SERVICE)
+    account_settings = read_settings(AccountSettings)
+    personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
+    accounts = new_accounts(account_settings, personal_data)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -75,6 +85,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             yield {
                 "writers": writers,
                 "accounts": accounts,
+                "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
                 "api_keys_max": settings.api_keys_max,
             }
@@ -84,6 +95,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
             peppers.close()
             if accounts is not None:
                 accounts.close()
+            if personal_data is not None:
+                personal_data.close()
 
     app = new_application(
         "device-registration-api",

@@ -40,6 +40,7 @@ from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
+from statistics_api.people import store_users, users
 from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
@@ -80,6 +81,8 @@ FAMILIES: Sequence[Family] = (
     Family("access", access.router),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),
+    Family(users.NAME, users.router, new_reader=users.UserDevices),
+    Family("store users", store_users.router, personal_paths=store_users.PERSONAL_PATHS),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
@@ -165,6 +168,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         large_bodies={path: size for family in families for path, size in family.large_bodies.items()},
         optional=_optional_middleware(settings, limit),
         log=RequestLog(SERVICE, as_json=log_format == "json"),
+        personal_paths=[prefix for family in families for prefix in family.personal_paths],
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
             # The parser's callback cannot wait for the store of a shared limit.

@@ -16,7 +16,8 @@ class Family(NamedTuple):
 
     `new_reader` is called once in each process. The routes find its result in `request.state.readers`, under the
     family's name. `large_bodies` maps each route with a larger body limit to that limit, in bytes. `direct_routes`
-    answer the ordinary requests of some routes.
+    answer the ordinary requests of some routes. `personal_paths` are the prefixes of the paths that have personal data
+    in them, which no log may have.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Family(NamedTuple):
     large_bodies: Mapping[str, int] = MappingProxyType({})
     new_reader: Callable[[Database], object] | None = None
     direct_routes: Sequence[DirectRoute[Any]] = ()
+    personal_paths: Sequence[str] = ()

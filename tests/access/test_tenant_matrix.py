@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from contract.access import Scope, key_id_of, new_key
+from contract.people import StoreUserDraft
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -67,8 +68,9 @@ class Operation(NamedTuple):
         return {"accountToken": ["operator"]} in self.security
 
     @property
-    def names_a_project(self) -> bool:
-        return "{project_key}" in self.path
+    def names_what_is_another_s(self) -> bool:
+        """Whether its path names a project, or something in one, that no other project has."""
+        return any(f"{{{name}}}" in self.path for name in ("project_key", "user_id", "email"))
 
     def body_examples(self) -> list[dict[str, Any]]:
         """The content and the headers of each."""
@@ -105,6 +107,8 @@ class Tenant:
     marker: str
     key: str = ""
     key_of: Mapping[Scope, str] = field(default_factory=dict)
+    # A person of the project, beside the one of the examples.
+    user: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -117,6 +121,11 @@ class Tenant:
         tenant = cls(public, member["account_id"], token, project, marker)
         tenant.key = tenant.new_key(*Scope)
         tenant.key_of = {scope: tenant.new_key(scope) for scope in Scope}
+        [example] = StoreUserDraft.model_json_schema()["examples"]
+        own = {"email": new_email(), "username": marker, "first_name": marker, "last_name": marker}
+        for body in (example, example | own):
+            sent = public.post("/api/user", json=body, headers=key_header(tenant.key))
+            tenant.user = sent.raise_for_status().json()
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
@@ -142,6 +151,8 @@ class Tenant:
             "project_key": self.project["project_key"],
             "key_id": key_id,
             "account_id": self.account_id,
+            "user_id": self.user["id"],
+            "email": self.user["email"],
             "type": self.marker,
             "store_id": str(self.project["id"]),
         }
@@ -293,7 +304,7 @@ def test_a_stranger_sees_and_changes_nothing(
                 said = (operation.method, operation.path, scheme, answer.text)
                 if not operation.takes(scheme) or operation.is_for_operators:
                     assert answer.status_code == 403, said
-                elif operation.names_a_project:
+                elif operation.names_what_is_another_s:
                     assert answer.status_code == 404, said
                 else:
                     assert answer.status_code in OF_OWNER, said

@@ -14,6 +14,7 @@ from contract.accounts import LoginAttempt, RegistrationAttempt
 from device_registration_api.accounts.accounts import Accounts, new_accounts
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.pools import new_personal_data
 from servicekit.errors import CredentialsRefused
 from tests.accounts.conftest import PHRASE, bearer, new_email, register
 from tests.personal_databases import PersonalDatabases
@@ -96,10 +97,13 @@ def accounts(
     """The accounts of the module's product, in this process."""
     for name, value in {**product.database.writer_env, **personal_databases.environment}.items():
         monkeypatch.setenv(name, value)
-    made = new_accounts(AccountSettings(), DatabaseSettings(), "test")
+    data = new_personal_data(AccountSettings(), DatabaseSettings(), "test")
+    assert data is not None
+    made = new_accounts(AccountSettings(), data)
     assert made is not None
     yield made
     made.close()
+    data.close()
 
 
 def ends() -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def is_for_operators(operation: dict[str, Any]) -> bool:
 
 
 class Owned(NamedTuple):
-    """An account with a project, for the routes that need one."""
+    """An account with a project, for the routes that need one, and a user of the default project."""
 
     token: dict[str, str]
     account_id: str
@@ -127,13 +128,16 @@ class Owned(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def owned(public: httpx2.Client, personal_databases: PersonalDatabases) -> Owned:
+def owned(public: httpx2.Client, with_key: dict[str, str], personal_databases: PersonalDatabases) -> Owned:
     account = Account(public)
     personal_databases.rows("UPDATE account SET is_operator = true")
     project = account.project("Owned")
     [owner] = account.ask("GET", f"/{project['project_key']}/members").json()
     token = {"Authorization": f"Bearer {account.token}"}
-    names = {"project_key": project["project_key"], "key_id": account.key(project)["id"]}
+    names = {"project_key": project["project_key"], "key_id": account.key(project)["id"], "project_id": "1"}
+    user = {"username": secrets.token_hex(8), "email": f"{secrets.token_hex(8)}@example.com"}
+    created = public.post("/api/v1/users", json=user, headers=with_key).raise_for_status().json()
+    names |= {"user_id": created["id"], "person_id": created["id"]}
     return Owned(token, owner["account_id"], names)
 
 
@@ -154,7 +158,9 @@ def test_every_body_example_can_be_posted(
                 )
                 assert str(answer.status_code) in operation["responses"], (path, answer.text)
                 # An e-mail address can be registered once, by whichever test posts the example first.
-                is_repeat = answer.status_code == 409 and path.endswith(("auth/register", "/accounts"))
+                is_repeat = answer.status_code == 409 and path.endswith(
+                    ("auth/register", "/accounts", "/users", "/user", "/people/{project_id}")
+                )
                 # No installation has the key and the store of these examples.
                 is_unknown = answer.status_code in {401, 404} and path in UNKNOWN
                 assert answer.is_success or is_repeat or is_unknown, (path, answer.text)
@@ -188,6 +194,12 @@ def test_every_body_example_can_be_posted(
         ("/api/v1/auth/login", "application/json"),
         ("/administration/accounts", "application/json"),
         ("/administration/logins", "application/json"),
+        ("/api/v1/users", "application/json"),
+        ("/api/v1/users/{user_id}", "application/json"),
+        ("/api/user", "application/json"),
+        ("/administration/people/{project_id}", "application/json"),
+        ("/administration/people/{project_id}/{person_id}", "application/json"),
+        ("/administration/found-people/{project_id}", "application/json"),
     }
 
 
@@ -235,7 +247,7 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
             expected = [*keys, {"accountToken": []}]
-        if path.startswith(("/api/v1/auth/", "/api/v1/users/")):
+        if path.startswith("/api/v1/auth/") or path == "/api/v1/users/me":
             expected = [{"accountToken": []}] if path.endswith("/me") else None
         if path.startswith("/api/v1/projects") and "/metrics" not in path:
             expected = [{"accountToken": []}]

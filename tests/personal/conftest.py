@@ -55,7 +55,7 @@ class Apart:
 def apart(cluster: Cluster, apart_template: str) -> Iterator[Apart]:
     """The databases of the session, without a row."""
     made = Apart(cluster, apart_template)
-    made.rows("personal", "TRUNCATE person, person_index, account, registration_key")
+    made.rows("personal", "TRUNCATE person, person_index, account, registration_key, creation_key")
     made.rows("keyring", "TRUNCATE person_key, key_epoch, daily_pepper")
     yield made
     for pool in made.pools:

@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -163,3 +163,13 @@ def test_different_values_and_keys_have_different_digests_of_32_bytes() -> None:
     assert [each.index_key for each in digests] == [2, 1, 2, 1]
     assert len({each.digest for each in digests}) == 4
     assert {len(each.digest) for each in digests} == {32}
+
+
+@settings(max_examples=50)
+@given(PROJECTS, st.text(), st.text())
+def test_only_the_same_text_of_a_project_has_the_same_exact_digest(project: int, one: str, other: str) -> None:
+    digests = {*INDEX.exact_digests(project, one)}
+    assert [each.index_key for each in INDEX.exact_digests(project, one)] == [2, 1]
+    assert (digests == {*INDEX.exact_digests(project, other)}) == (one == other)
+    assert not digests & {*INDEX.exact_digests(project + 1, one)}
+    assert not any(digests & {*INDEX.digests(project, field, one)} for field in IndexedField)

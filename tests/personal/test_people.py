@@ -9,7 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from device_registration_api.personal.blind_index import IndexedField
-from device_registration_api.personal.people import PEOPLE_READ_MAX, Person
+from device_registration_api.personal.people import PEOPLE_READ_MAX, Person, Taken
 from device_registration_api.personal.sealing import SealBroken
 from servicekit.errors import Conflict, NotFound, NotRecorded
 from tests.personal.conftest import Apart
@@ -60,7 +60,7 @@ async def test_of_twenty_at_once_one_is_stored(apart: Apart) -> None:
     outcomes = await asyncio.gather(
         *(people[number % 2].create(1, ANN, BOTH, SECONDS) for number in range(20)), return_exceptions=True
     )
-    assert [type(each) for each in outcomes].count(Conflict) == 19
+    assert [type(each) for each in outcomes].count(Taken) == 19
     assert apart.rows("personal", COUNTS) == [(1, 2)]
 
 
@@ -144,3 +144,27 @@ async def test_no_more_than_a_hundred_are_read_at_once(apart: Apart) -> None:
     assert await apart.people().read(1, ids, SECONDS) == []
     with pytest.raises(ValueError, match="at most 100"):
         await apart.people().read(1, [*ids, uuid4()], SECONDS)
+
+
+async def test_pages_have_the_order_of_creation(apart: Apart) -> None:
+    people = apart.people()
+    ids = [await people.create(1, {"email": f"{number}@example.org"}, [EMAIL], SECONDS) for number in range(5)]
+    await people.create(2, ANN, BOTH, SECONDS)
+    # Two of one moment are told apart by their ids.
+    apart.rows("personal", "UPDATE person SET created_at = '2026-11-01T00:00:00Z' WHERE project_id = 1")
+    pages = [await people.page(1, skip, 2, SECONDS) for skip in (0, 2, 4, 6)]
+    assert [each.person_id for page in pages for each in page] == sorted(ids)
+    # One of them is being erased.
+    apart.rows("keyring", f"DELETE FROM person_key WHERE person_id = '{ids[0]}'")  # noqa: S608 - an id of this test
+    assert {each.person_id for each in await people.page(1, 0, 100, SECONDS)} == {*ids[1:]}
+    with pytest.raises(ValueError, match="at most 100"):
+        await people.page(1, 0, 101, SECONDS)
+
+
+async def test_an_imported_number_finds_within_its_project(apart: Apart) -> None:
+    people = apart.people()
+    person_id = await people.create(1, ANN, BOTH, SECONDS)
+    apart.rows("personal", "UPDATE person SET imported_id = '7'")
+    assert await people.find_imported(1, "7", SECONDS) == person_id
+    assert await people.find_imported(1, "07", SECONDS) is None
+    assert await people.find_imported(2, "7", SECONDS) is None

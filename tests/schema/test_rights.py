@@ -132,6 +132,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.project": counting,
         "public.api_key": {*counting, "DELETE"},
         "public.project_member": {"SELECT", "INSERT", "DELETE"},
+        "public.project_person": counting,
         "public.device": {*counting, "DELETE"},
         "public.device_deletion": {"SELECT", "INSERT"},
         "public.device_latest": counting,
@@ -139,7 +140,6 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.measurement_default": {"SELECT"},
         "public.measurement_retired": {"SELECT"},
         "public.measurement_quarter_hour": counting,
-        "public.project_person": counting,
         "maintenance.fact_table": {"SELECT"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
@@ -243,7 +243,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 4
+    assert len(definers) == 5
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

@@ -9,8 +9,6 @@ from hashlib import sha256
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from email_validator import EmailNotValidError, validate_email
-
 from contract.accounts import (
     AccessToken,
     AccountResponse,
@@ -28,7 +26,7 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.accounts.throttling import LoginThrottle
 from device_registration_api.accounts.tokens import SigningKeys
 from device_registration_api.events.recording import KEY_REUSED
-from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.addresses import check_email
 from device_registration_api.personal.blind_index import Digest, IndexedField
 from device_registration_api.personal.pools import PersonalData
 from servicekit.database import Connection
@@ -66,6 +64,7 @@ class Accounts:
     """
 
     def __init__(self, data: PersonalData, signing_keys: SigningKeys) -> None:
+        """`data` is the caller's, who closes it."""
         self._data = data
         self._signing_keys = signing_keys
         self._passwords = Passwords()
@@ -87,7 +86,7 @@ class Accounts:
             TooManyRequests: too many repeats had another password.
         """
         email, full_name = registration.email, registration.full_name
-        _check_email(email)
+        check_email(email)
         repeated = await self._repeated(registration, deadline)
         if repeated is not None:
             return repeated
@@ -201,7 +200,6 @@ class Accounts:
     def close(self) -> None:
         """Wait for running work."""
         self._passwords.close()
-        self._data.close()
 
     def _digests(self, email: str) -> list[Digest]:
         return self._data.index.digests(INSTALLATION, IndexedField.EMAIL, email)
@@ -244,14 +242,10 @@ class Accounts:
         return await self._data.personal.run(lambda lease: repeat_until_known(lease, transaction), _left(deadline))
 
 
-def new_accounts(settings: AccountSettings, beside: DatabaseSettings, application: str) -> Accounts | None:
-    """Return the accounts of an installation, or None where the operator has not configured them.
-
-    Raises:
-        CommandError: a URL is invalid.
-    """
+def new_accounts(settings: AccountSettings, data: PersonalData | None) -> Accounts | None:
+    """Return the accounts of an installation, or None where the operator has not configured them."""
     signing_keys = settings.signing_keys()
-    return None if signing_keys is None else Accounts(PersonalData(settings, beside, application), signing_keys)
+    return None if signing_keys is None or data is None else Accounts(data, signing_keys)
 
 
 def _left(deadline: float) -> float:
@@ -261,10 +255,3 @@ def _left(deadline: float) -> float:
 def _key_digest(registration: RegistrationAttempt) -> bytes | None:
     key = registration.idempotency_key
     return None if key is None else sha256(key.encode()).digest()
-
-
-def _check_email(email: str) -> None:
-    try:
-        validate_email(email, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise Invalid.single(str(error), "body", "email") from None

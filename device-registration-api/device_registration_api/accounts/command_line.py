@@ -14,6 +14,7 @@ from contract.accounts import RegistrationAttempt
 from device_registration_api.accounts.accounts import Accounts, new_accounts
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.schema.connect import CommandError
 from servicekit.errors import DomainError
 from servicekit.http.error_responses import invalid
@@ -72,8 +73,9 @@ def _set_active(email: str, *, is_active: bool) -> bool:
 def report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
     """Print the line that `work` returns for the accounts of the installation. Raises CommandError."""
     settings = AccountSettings()
-    accounts = new_accounts(settings, DatabaseSettings(), "accounts")
-    if accounts is None:
+    data = new_personal_data(settings, DatabaseSettings(), "accounts")
+    accounts = new_accounts(settings, data)
+    if accounts is None or data is None:
         raise CommandError(f"set {', '.join(settings.missing())} in the environment")
 
     async def run() -> str:
@@ -81,6 +83,7 @@ def report(work: Callable[[Accounts, float], Awaitable[str]]) -> bool:
             return await work(accounts, time.monotonic() + _SECONDS_MAX)
         finally:
             accounts.close()
+            data.close()
 
     try:
         line = asyncio.run(run())

@@ -17,11 +17,12 @@ from servicekit.database import Connection
 from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
-from servicekit.database.sql import execute, fetch_all
+from servicekit.database.sql import Statement, execute, fetch_all
 from servicekit.errors import Conflict, NotFound
 
 # Each read opens as many seals as it returns people.
 PEOPLE_READ_MAX = 100
+_TOO_MANY = f"at most {PEOPLE_READ_MAX} people are read at once"
 
 INSERT_KEY = """
     INSERT INTO person_key (key_id, project_id, person_id, kek, wrapped)
@@ -43,6 +44,19 @@ SELECT_PEOPLE = """
     SELECT person_id::text, key_id::text, sealed
       FROM person
      WHERE project_id = %(project_id)s AND person_id = ANY(%(person_ids)s::uuid[])
+"""
+# In the order in which they were stored; the id decides between two of one transaction's time.
+SELECT_PAGE = """
+    SELECT person_id::text, key_id::text, sealed
+      FROM person
+     WHERE project_id = %(project_id)s
+     ORDER BY created_at, person_id
+     LIMIT %(limit)s OFFSET %(skip)s
+"""
+FIND_IMPORTED = """
+    SELECT person_id::text
+      FROM person
+     WHERE project_id = %(project_id)s AND imported_id = %(imported_id)s
 """
 LOCK_PERSON = """
     SELECT person_id::text, key_id::text, sealed
@@ -69,6 +83,16 @@ FIND_PERSON = """
      WHERE project_id = %(project_id)s AND field = %(field)s AND digest = ANY(%(digests)s::bytea[])
      LIMIT 1
 """
+
+
+class Taken(Conflict):
+    """Another person of the project has the same value in this field."""
+
+    field: IndexedField
+
+    def __init__(self, field: IndexedField) -> None:
+        super().__init__(f"another person has the same {field.name.lower()}")
+        self.field = field
 
 
 class Person(NamedTuple):
@@ -106,18 +130,19 @@ class People:
         found_by: Collection[IndexedField],
         seconds_max: float,
         beside: Callable[[Connection, UUID], None] = lambda _conn, _person_id: None,
+        person_id: UUID | None = None,
     ) -> UUID:
         """Store a new person, who can be found by some of the fields (`email`, `username`), and return the person's id.
 
-        `beside` stores in the transaction of the person what belongs to the person.
+        `beside` stores in the transaction of the person what belongs to the person. A `person_id` is a new one.
 
         Raises:
-            Conflict: another person of the project has the same value in a field of `found_by`.
+            Taken: another person of the project has the same value in a field of `found_by`.
             NotRecorded: no person was stored.
             OutcomeUnknown: the person may have been stored.
         """
         deadline = time.monotonic() + seconds_max
-        person_id, key_id, key = uuid4(), uuid4(), new_key()
+        person_id, key_id, key = person_id or uuid4(), uuid4(), new_key()
         sealed = seal(key, fields, project_id=project_id, person_id=person_id, key_id=key_id)
         digests = self._digests(project_id, fields, found_by)
         wrapped = self._keeper.wrap(key, key_id)
@@ -150,6 +175,24 @@ class People:
         found = await self._personal.run(look_up, seconds_max)
         return found[0] if found else None
 
+    async def find_imported(self, project_id: int, imported_id: str, seconds_max: float) -> UUID | None:
+        """Return the id of the person who had this number in the system that the data came from."""
+        named = {"project_id": project_id, "imported_id": imported_id}
+
+        def look_up(lease: Lease) -> list[UUID]:
+            with lease.transaction() as conn:
+                return fetch_all(conn, FIND_IMPORTED, named, UUID)
+
+        found = await self._personal.run(look_up, seconds_max)
+        return found[0] if found else None
+
+    async def page(self, project_id: int, skip: int, limit: int, seconds_max: float) -> list[Person]:
+        """Return the people after the first `skip`, the oldest first, PEOPLE_READ_MAX at most. Raises as `read`."""
+        if limit > PEOPLE_READ_MAX:
+            raise ValueError(_TOO_MANY)
+        named = {"project_id": project_id, "skip": skip, "limit": limit}
+        return await self._select(project_id, SELECT_PAGE, named, seconds_max)
+
     async def read(self, project_id: int, person_ids: Sequence[UUID], seconds_max: float) -> list[Person]:
         """Return the people who are there, in the order of `person_ids`, of which there are PEOPLE_READ_MAX at most.
 
@@ -158,38 +201,27 @@ class People:
             SealBroken: a stored value was changed, or its KEK is not there any more.
         """
         if len(person_ids) > PEOPLE_READ_MAX:
-            message = f"at most {PEOPLE_READ_MAX} people are read at once"
-            raise ValueError(message)
-        deadline = time.monotonic() + seconds_max
+            raise ValueError(_TOO_MANY)
         named = {"project_id": project_id, "person_ids": [str(each) for each in person_ids]}
-
-        def select(lease: Lease) -> list[_Sealed]:
-            with lease.transaction() as conn:
-                return fetch_all(conn, SELECT_PEOPLE, named, _sealed)
-
-        sealed = await self._personal.run(select, seconds_max)
-        keys = await self._keys(named, deadline)
-        # A person without a key is being erased, and is gone for a reader.
-        people = {
-            each.person_id: self._open(project_id, each, keys[each.key_id]) for each in sealed if each.key_id in keys
-        }
+        people = {each.person_id: each for each in await self._select(project_id, SELECT_PEOPLE, named, seconds_max)}
         return [people[each] for each in dict.fromkeys(person_ids) if each in people]
 
     async def update(
         self, project_id: int, person_id: UUID, changes: Fields, found_by: Collection[IndexedField], seconds_max: float
-    ) -> None:
-        """Replace some fields; `found_by` is, as in `create`, all fields that the person can be found by afterwards.
+    ) -> Person:
+        """Replace some fields, and return the person as changed; `found_by` is, as in `create`, all fields that the
+        person can be found by afterwards.
 
         Raises:
             NotFound: there is no such person.
-            Conflict, NotRecorded, OutcomeUnknown: as `create`; the person is unchanged, or may be changed.
+            Taken, NotRecorded, OutcomeUnknown: as `create`; the person is unchanged, or may be changed.
         """
         deadline = time.monotonic() + seconds_max
         named = {"project_id": project_id, "person_id": str(person_id)}
         # The key of a person never changes, so it may be read before the person is locked.
         keys = await self._keys({"project_id": project_id, "person_ids": [str(person_id)]}, deadline)
 
-        def store(lease: Lease) -> None:
+        def store(lease: Lease) -> Person:
             with lease.transaction() as conn:
                 stored = [each for each in fetch_all(conn, LOCK_PERSON, named, _sealed) if each.key_id in keys]
                 if not stored:
@@ -201,8 +233,9 @@ class People:
                 execute(conn, UPDATE_PERSON, {**named, "sealed": sealed})
                 execute(conn, DELETE_INDEX, named)
                 _insert_index(conn, named, self._digests(project_id, fields, found_by))
+                return Person(person_id, fields)
 
-        await self._personal.run(lambda lease: repeat_until_known(lease, store), deadline - time.monotonic())
+        return await self._personal.run(lambda lease: repeat_until_known(lease, store), deadline - time.monotonic())
 
     async def erase(self, project_id: int, person_id: UUID, seconds_max: float) -> None:
         """Delete the person, and the key last. It may be repeated at any time, and must be after NotRecorded."""
@@ -221,6 +254,21 @@ class People:
 
         await self._personal.run(lambda lease: repeat_until_known(lease, delete_person), seconds_max)
         await self._keyring.run(lambda lease: repeat_until_known(lease, delete_keys), deadline - time.monotonic())
+
+    async def _select(
+        self, project_id: int, statement: Statement, named: Mapping[str, object], seconds_max: float
+    ) -> list[Person]:
+        deadline = time.monotonic() + seconds_max
+
+        def select(lease: Lease) -> list[_Sealed]:
+            with lease.transaction() as conn:
+                return fetch_all(conn, statement, named, _sealed)
+
+        sealed = await self._personal.run(select, seconds_max)
+        wanted = {"project_id": project_id, "person_ids": [str(each.person_id) for each in sealed]}
+        keys = await self._keys(wanted, deadline)
+        # A person without a key is being erased, and is gone for a reader.
+        return [self._open(project_id, each, keys[each.key_id]) for each in sealed if each.key_id in keys]
 
     async def _keys(self, named: Mapping[str, object], deadline: float) -> dict[UUID, WrappedKey]:
         def select(lease: Lease) -> list[_Key]:
@@ -251,11 +299,10 @@ class People:
 def _insert_index(
     conn: Connection, named: Mapping[str, object], digests: Sequence[tuple[IndexedField, Digest]]
 ) -> None:
-    """Raises Conflict, which rolls the caller's transaction back, when a value belongs to another person."""
+    """Raises Taken, which rolls the caller's transaction back, when a value belongs to another person."""
     for field, digest in digests:
         if not execute(conn, INSERT_INDEX, {**named, "field": int(field), **digest._asdict()}):
-            message = f"another person has the same {field.name.lower()}"
-            raise Conflict(message)
+            raise Taken(field)
 
 
 def _fields(project_id: int, found: _Sealed, key: bytes) -> dict[str, JsonValue]:

@@ -49,3 +49,14 @@ class PersonalData:
         """Wait for running work, then close every connection."""
         self.personal.close()
         self._keyring.close()
+
+
+def new_personal_data(settings: PeopleSettings, beside: DatabaseSettings, application: str) -> PersonalData | None:
+    """Return the personal data of an installation, or None where the operator has not configured it.
+
+    Raises:
+        CommandError: a URL is invalid.
+    """
+    if not settings.is_complete() or settings.personal_index_keys is None:
+        return None
+    return PersonalData(settings, beside, application)

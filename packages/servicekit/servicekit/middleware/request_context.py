@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 
 from servicekit.http.error_responses import Renderer
 from servicekit.http.headers import header
+from servicekit.middleware.logged_paths import LoggedPath
 from servicekit.process import drain
 from servicekit.process.request_log import RequestLog
 
@@ -30,16 +31,23 @@ CorsLines: TypeAlias = Callable[[bytes | None], Sequence[tuple[bytes, bytes]]]
 
 class RequestContextMiddleware:
     """Wraps a whole service. Its only own response is the plain 500: `render` makes its body, and `cors_lines` the
-    headers that the CORS middleware adds to all other responses.
+    headers that the CORS middleware adds to all other responses. `logged_path` says what of a path is logged.
     """
 
     def __init__(
-        self, app: ASGIApp, *, log: RequestLog, render: Renderer, cors_lines: CorsLines = lambda _: ()
+        self,
+        app: ASGIApp,
+        *,
+        log: RequestLog,
+        render: Renderer,
+        cors_lines: CorsLines = lambda _: (),
+        logged_path: LoggedPath = lambda scope: str(scope["path"]),
     ) -> None:
         self._app = app
         self._log = log
         self._render = render
         self._cors_lines = cors_lines
+        self._logged_path = logged_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; never raises."""
@@ -77,7 +85,8 @@ class RequestContextMiddleware:
                 response.raw_headers += self._cors_lines(None if origin is None else origin.encode("latin-1"))
                 await response(scope, receive, send_with_id)
         finally:
-            self._log.write(scope["method"], scope["path"], status, time.perf_counter() - begun, request_id, fields)
+            path = self._logged_path(scope)
+            self._log.write(scope["method"], path, status, time.perf_counter() - begun, request_id, fields)
 
 
 def request_id_of(scope: Scope) -> str:

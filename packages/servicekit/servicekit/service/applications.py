@@ -24,6 +24,7 @@ from servicekit.http.error_responses import (
 )
 from servicekit.middleware.body_limits import BodyLimitMiddleware
 from servicekit.middleware.fast_path import FastPathMiddleware
+from servicekit.middleware.logged_paths import logged_path_of
 from servicekit.middleware.normalization import NormalizationMiddleware
 from servicekit.middleware.request_context import RequestContextMiddleware
 from servicekit.middleware.route_table import RouteTable
@@ -77,11 +78,13 @@ def add_middleware(
     optional: Sequence[MiddlewareFactory] = (),
     log: RequestLog,
     answers: ProtocolAnswers | None = None,
+    personal_paths: Sequence[str] = (),
 ) -> ServedApplication:
     """Wrap the application from the inside to the outside; a request passes the layers in the opposite order.
 
     Call it after all routes are included, because it reads their declarations. `optional` layers are listed from the
-    inside to the outside. `answers` are given by the protocol class, without any layer.
+    inside to the outside. `answers` are given by the protocol class, without any layer. `personal_paths` are the
+    prefixes of the paths that have personal data in them.
     """
     routes = RouteTable(app.openapi())
     wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
@@ -91,7 +94,10 @@ def add_middleware(
         wrapped = layer(wrapped)
     answers = answers or ProtocolAnswers()
     cors_lines = answers.cors.lines if answers.cors is not None else lambda _: ()
-    outermost = RequestContextMiddleware(wrapped, log=log, render=render, cors_lines=cors_lines)
+    logged_path = logged_path_of(routes, personal_paths)
+    outermost = RequestContextMiddleware(
+        wrapped, log=log, render=render, cors_lines=cors_lines, logged_path=logged_path
+    )
     return ServedApplication(outermost, log=log, answers=answers)
 
 

@@ -1,0 +1,1 @@
+"""Persons of projects: users of family 2, and of the stores of family 4."""
