@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from local.child_process import spawn
 
@@ -25,6 +26,32 @@ POLL_SECONDS = 0.02
 
 class ServiceError(Exception):
     """A child process did not start or stop; the message is one sentence for its operator."""
+
+
+class Process(Protocol):
+    """What is asked of a process that has been started; `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    def poll(self) -> int | None:
+        """How it ended (negative: by that signal); None while it is alive."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same when it has ended. Raises subprocess.TimeoutExpired."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM, unless it has ended."""
+
+
+class Spawn(Protocol):
+    """Starts a process; see local.child_process.spawn."""
+
+    def __call__(
+        self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: IO[bytes] | None
+    ) -> Process:
+        """Start `command` in a session of its own, with its output added to `output`."""
 
 
 class Child:
@@ -45,7 +72,8 @@ class Child:
         self.log = log
         self._command = command
         self._cwd = cwd
-        self._process: subprocess.Popen[bytes] | None = None
+        self._spawn: Spawn = spawn
+        self._process: Process | None = None
         self._exit_status: int | None = None
 
     @property
@@ -64,10 +92,14 @@ class Child:
             return
         self.kill()  # workers of one that died would still hold its port
         if self.log is None:
-            self._process = spawn(self._command, env=self.env, cwd=self._cwd)
+            self._process = self._spawn(self._command, env=self.env, cwd=self._cwd, output=None)
         else:
             with self.log.open("ab") as output:
-                self._process = spawn(self._command, env=self.env, cwd=self._cwd, output=output)
+                self._process = self._spawn(self._command, env=self.env, cwd=self._cwd, output=output)
+
+    def start_by(self, spawn: Spawn) -> None:
+        """From the next start on, let this function start the process."""
+        self._spawn = spawn
 
     def stop(self, seconds_max: float = STOP_SECONDS_MAX) -> None:
         """SIGTERM, then SIGKILL after `seconds_max`; return when it is gone. Harmless when not running."""

@@ -3,7 +3,7 @@
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx2
@@ -12,9 +12,10 @@ import pytest
 
 from local.database import base_environment, migrate
 from local.postgres import Postgres, wheel_binaries
-from local.services import registration_service, statistics_service
+from local.services import REGISTRATION_API, STATISTICS_API, registration_service, statistics_service
 from servicekit.database import Connection
 from tests.personal_databases import PersonalDatabases
+from tests.prepared_process import SMALL, Preparation
 from tests.schema import schema_steps
 from tests.servers import (
     DELIVERED,
@@ -111,8 +112,23 @@ def conn(session_database: MigratedDatabase) -> Iterator[Connection]:
         connection.close()
 
 
+@pytest.fixture(scope="session")
+def preparations() -> Iterator[dict[str, Preparation]]:
+    """For each service a process that has imported it."""
+    with ExitStack() as undo:
+        yield {
+            service: undo.enter_context(closing(Preparation(service)))
+            for service in (STATISTICS_API, REGISTRATION_API, SMALL)
+        }
+
+
 @pytest.fixture(scope="module")
-def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProduct]:
+def start_product(
+    cluster: Cluster,
+    template: str,
+    preparations: dict[str, Preparation],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartProduct]:
     """Everything that it started is stopped at the end of the module.
 
     A service that does not become ready says why in the error; its log is the file `Service.log`.
@@ -153,6 +169,7 @@ def start_product(cluster: Cluster, template: str, tmp_path_factory: pytest.Temp
             product.publics.append(programs.choose(public))
         everything = [*product.privates, *product.publics]
         for service in everything:
+            service.start_by(preparations[service.name].spawn)
             undo.callback(service.stop)
             service.env.update(env or {})  # what a test asks for wins: another DB_HOST, a proxy before a service
             service.start()

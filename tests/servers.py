@@ -1,18 +1,22 @@
 """The servers and services that tests are run against, all of them real; `conftest.py` makes fixtures of them."""
 
+import io
+import os
 import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
+from unittest.mock import patch
 
 import psycopg2
 from psycopg2 import sql
 
+from device_registration_api.__main__ import main
 from local.database import Login, base_environment
 from local.postgres import Postgres
 from local.services import REGISTRATION_API, STATISTICS_API, Service
@@ -149,8 +153,11 @@ class StartProduct(Protocol):
     ) -> Product: ...
 
 
-def finished_command(env: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of the private service's operator commands to its end."""
+Finished: TypeAlias = "subprocess.CompletedProcess[str]"
+
+
+def finished_process(env: Mapping[str, str], *arguments: str) -> Finished:
+    """Run one of the private service's operator commands to its end, as an operator does: a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "device_registration_api", *arguments],
         env=base_environment() | dict(env),
@@ -158,6 +165,21 @@ def finished_command(env: Mapping[str, str], *arguments: str) -> "subprocess.Com
         text=True,
         check=False,
     )
+
+
+def finished_command(env: Mapping[str, str], *arguments: str) -> Finished:
+    """The same without the second of imports that a process of its own begins with; not from a running event loop."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, base_environment() | dict(env), clear=True),
+        redirect_stdout(output),
+        redirect_stderr(errors),
+    ):
+        try:
+            status = main(arguments)
+        except SystemExit as refused:  # by the parser of the arguments
+            status = int(refused.code or 0)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 def run_command(env: Mapping[str, str], *arguments: str) -> str:

@@ -10,7 +10,6 @@ from functools import partial
 
 import psycopg2
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 
 from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
@@ -28,7 +27,6 @@ from device_registration_api.personal.connect import connect_apart
 from device_registration_api.personal.erasing import erase_project
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.settings import KeyringSettings
-from device_registration_api.schema import migrate
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
@@ -88,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _migrate(_: argparse.Namespace) -> bool:
+    from device_registration_api.schema import migrate  # noqa: PLC0415 - only these three commands need Alembic
+
     with _ended_by_sigterm():
         _print(migrate.migrate(AdministratorSettings(), LoginSettings(), _print))
     return True
@@ -104,6 +104,8 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _downgrade(chosen: argparse.Namespace) -> bool:
+    from device_registration_api.schema import migrate  # noqa: PLC0415 - only these three commands need Alembic
+
     print(migrate.downgrade(AdministratorSettings(), _schema(chosen)))
     return True
 
@@ -114,6 +116,8 @@ def _schema(chosen: argparse.Namespace) -> Schema:
 
 
 def _current(chosen: argparse.Namespace) -> bool:
+    from device_registration_api.schema import migrate  # noqa: PLC0415 - only these three commands need Alembic
+
     print(migrate.current(AdministratorSettings(), _schema(chosen)))
     return True
 
@@ -198,8 +202,6 @@ def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
         reason = str(error)
     except ValidationError as error:
         reason = _unusable_settings(error)
-    except DBAPIError as error:
-        reason = _first_line(error.orig or error)
     except psycopg2.Error as error:
         reason = _first_line(error)
     print(f"{name}: {reason}", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from servicekit.process import clock
 from tests.access.conftest import key_id
 from tests.access.key_commands import connected, create_key, create_project, list_keys, revoke_key, rotate_key
 from tests.database import rows
-from tests.servers import finished_command, run_command
+from tests.servers import finished_command, finished_process, run_command
 
 if TYPE_CHECKING:
     from servicekit.database import Connection
@@ -40,7 +40,7 @@ def by_id(conn: Connection, project: str) -> dict[str, keys.StoredKey]:
 
 def test_the_commands_make_list_rotate_and_revoke_a_key(database: MigratedDatabase) -> None:
     env = database.writer_env
-    project = run_command(env, "create-project", "Café Größe", "--timezone", "Europe/Berlin").strip()
+    project = finished_process(env, "create-project", "Café Größe", "--timezone", "Europe/Berlin").stdout.strip()
     assert re.fullmatch(r"cafe-gro-?e-[0-9a-f]{8}", project)
     assert rows(database, "SELECT project_id, name, timezone FROM project ORDER BY 1") == [
         (1, "default", "UTC"),

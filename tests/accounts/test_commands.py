@@ -11,7 +11,7 @@ from device_registration_api.accounts import command_line
 from device_registration_api.schema.connect import CommandError
 from tests.accounts.conftest import PHRASE, bearer, login, new_email, register
 from tests.personal_databases import PersonalDatabases
-from tests.servers import Product, finished_command
+from tests.servers import Product, finished_command, finished_process
 
 OPERATORS = "SELECT count(*) FROM account WHERE is_operator"
 
@@ -35,7 +35,10 @@ def test_an_operator_is_created_with_a_password_of_a_file(
 ) -> None:
     email, file = new_email(), tmp_path / "password"
     file.write_text(f"{PHRASE}\nanother line\n")
-    finished = run(product, personal_databases, "create-operator", email, "--password-file", file, "--full-name", "Ana")
+    finished = finished_process(
+        product.database.writer_env | personal_databases.environment,
+        *("create-operator", email, "--password-file", str(file), "--full-name", "Ana"),
+    )
     assert (finished.returncode, finished.stdout) == (0, f"{email} is an operator\n"), finished.stderr
 
     entered = login(public, email.upper())

@@ -1,25 +1,22 @@
 """What the tests of the schema do to databases: run the real command, dump, look."""
 
-import io
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from device_registration_api.__main__ import main
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import connect, database_name
 from device_registration_api.schema.schemas import STATISTICS, Schema
 from device_registration_api.schema.settings import LoginSettings
 from local.database import base_environment
 from servicekit.database import Connection
+from tests.servers import finished_command
 
 LOGINS = {
     "WRITER_DB_USER": "schema_writer",
@@ -44,15 +41,9 @@ def start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[str]
 
 
 def run(command: str, environment: Mapping[str, str], *options: str) -> tuple[int, str]:
-    """Exit code and everything that was printed, without the half second that a process of its own needs to start."""
-    printed = io.StringIO()
-    with (
-        patch.dict(os.environ, {**base_environment(), **environment}, clear=True),
-        redirect_stdout(printed),
-        redirect_stderr(printed),
-    ):
-        code = main([command, *options])
-    return code, printed.getvalue()
+    """Exit code and everything that was printed, without the second that a process of its own needs to start."""
+    ended = finished_command(environment, command, *options)
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -13,13 +13,14 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.database import base_environment
-from local.services import Child
+from local.services import Child, Spawn
 from servicekit.concurrency.concurrency_limit import AdaptiveConcurrencyLimit, concurrency_limit
 from servicekit.database import Connection as Session
 from servicekit.database.connection_string import dsn
 from servicekit.database.pool import Database
 from servicekit.database.prepared import Prepared
 from servicekit.process.request_log import WRITE_SECONDS
+from tests.prepared_process import SMALL, Preparation
 from tests.servers import Cluster, free_port
 from tests.servicekit.raw_http import Connection
 
@@ -135,7 +136,7 @@ def make_database(probe: Probe) -> Iterator[MakeDatabase]:
 class SmallService:
     """`small_service` as a process of its own."""
 
-    def __init__(self, log: Path, **env: str) -> None:
+    def __init__(self, spawn: Spawn, log: Path, **env: str) -> None:
         self.port = free_port()
         self.log = log
         self.refused = 0  # requests of `one_in_flight` that were refused
@@ -145,6 +146,7 @@ class SmallService:
             base_environment() | {"PORT": str(self.port)} | env,
             log=log,
         )
+        self.child.start_by(spawn)
         self.child.start()
         while not self._listens():
             assert self.child.pid is not None, log.read_text()
@@ -189,11 +191,11 @@ class StartSmall(Protocol):
 
 
 @pytest.fixture(scope="module")
-def start_small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSmall]:
+def start_small(preparations: dict[str, Preparation], tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSmall]:
     started: list[SmallService] = []
 
     def start(**env: str) -> SmallService:
-        started.append(SmallService(tmp_path_factory.mktemp("small") / "log", **env))
+        started.append(SmallService(preparations[SMALL].spawn, tmp_path_factory.mktemp("small") / "log", **env))
         return started[-1]
 
     yield start

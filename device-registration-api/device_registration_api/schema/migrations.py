@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError as AlembicCommandError
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from device_registration_api.schema.connect import TRANSACTION_LOCK, CommandError, acquire_lock
@@ -45,15 +46,20 @@ def schema_transaction(conn: Connection, schema: Schema) -> Iterator[Config]:
     """One transaction, while no other migration runs in this database; yields the config for `upgrade` and `downgrade`.
 
     If the process is killed at any moment, the schema stays as it was.
+
+    Raises psycopg2.Error as it is, without SQLAlchemy's error around it.
     """
     # SQLAlchemy rolls back once when it first uses a connection, so this must precede our first statement. This pool
     # leaves the connection open afterwards, because it belongs to the caller.
     engine = create_engine("postgresql+psycopg2://", creator=lambda: conn, poolclass=StaticPool)
-    with engine.begin() as shared:
-        acquire_lock(conn, TRANSACTION_LOCK, schema.lock)
-        config = _config(schema)
-        config.attributes["connection"] = shared
-        yield config
+    try:
+        with engine.begin() as shared:
+            acquire_lock(conn, TRANSACTION_LOCK, schema.lock)
+            config = _config(schema)
+            config.attributes["connection"] = shared
+            yield config
+    except DBAPIError as error:
+        raise error.orig or error from error
 
 
 def install(conn: Connection, schema: Schema) -> None:

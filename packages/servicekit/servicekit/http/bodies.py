@@ -4,10 +4,9 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from servicekit.errors import BadRequest, Invalid
 from servicekit.http.error_responses import invalid

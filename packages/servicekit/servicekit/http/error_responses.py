@@ -3,17 +3,16 @@
 A service states once, by `configure`, which prefix has which shape; whatever has none keeps `{"detail": ...}`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -109,12 +108,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return Response(to_json(problem), error.status_code, headers, media_type=PROBLEM_TYPE)
 
 
-async def on_validation_error(request: Request, error: Exception) -> Response:
-    """Answer FastAPI's validation errors: its own handler echoes the input, and fails on a NaN in it."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    return render(request.scope, Invalid([_field_error(each) for each in error.errors()]))
-
-
 async def on_unexpected_error(request: Request, _: Exception) -> Response:
     """Answer an unexpected error: the framework would answer before RequestContextMiddleware, and in plain text."""
     return render(request.scope, None)
@@ -122,7 +115,11 @@ async def on_unexpected_error(request: Request, _: Exception) -> Response:
 
 def invalid(error: ValidationError, *where: str) -> Invalid:
     """Return a pydantic error as a refusal, without the input, which may be huge, secret or not serialisable."""
-    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return refusal_of(error.errors(include_url=False, include_input=False, include_context=False), *where)
+
+
+def refusal_of(details: Iterable[Mapping[str, Any]], *where: str) -> Invalid:
+    """The same for the details of such an error, of which FastAPI makes an error of its own."""
     return Invalid([_field_error(each, *where) for each in details])
 
 

@@ -10,6 +10,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from servicekit.errors import DomainError
@@ -19,7 +21,7 @@ from servicekit.http.error_responses import (
     on_domain_error,
     on_http_exception,
     on_unexpected_error,
-    on_validation_error,
+    refusal_of,
     render,
 )
 from servicekit.middleware.body_limits import BodyLimitMiddleware
@@ -62,7 +64,7 @@ def new_application(
         exception_handlers={
             DomainError: on_domain_error,
             HTTPException: on_http_exception,
-            RequestValidationError: on_validation_error,
+            RequestValidationError: _on_validation_error,
             Exception: on_unexpected_error,
         },
     )
@@ -112,3 +114,12 @@ def _with_tuned_memory(lifespan: Lifespan) -> Lifespan:
             yield state
 
     return settled
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    """Answer FastAPI's validation errors: its own handler echoes the input, and fails on a NaN in it.
+
+    It is the only handler that needs FastAPI, which the operator's commands do not wait for.
+    """
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    return render(request.scope, refusal_of(error.errors()))
