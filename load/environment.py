@@ -19,7 +19,7 @@ from local.services import Service, registration_service, statistics_service
 
 _STORE_KEY = """
     INSERT INTO api_key (project_id, key_id, name, scopes, digest, created_at)
-    VALUES (1, %(key_id)s, 'bench', '{ingest,read}', %(digest)s, now());
+    VALUES (1, %(key_id)s, 'bench', '{ingest,read,manage}', %(digest)s, now());
     INSERT INTO project_person (project_id, person_id) VALUES (1, %(user)s);
 """
 

@@ -103,13 +103,15 @@ def migrate(
 
 
 def first_api_key(env: Mapping[str, str]) -> str:
-    """Make a project and a key of it, which may record and read and never expires; return the key.
+    """Make a project and a key of it, which may do everything and never expires; return the key.
 
     Raises DatabaseError when a command fails, with the last line it printed.
     """
     failure = "The first API key could not be made"
     project = _run_command(env, failure, "create-project", "first")
-    return _run_command(env, failure, "create-key", project, "first", "--scopes", "ingest,read", "--never-expires")
+    return _run_command(
+        env, failure, "create-key", project, "first", "--scopes", "ingest,read,manage", "--never-expires"
+    )
 
 
 def _run_command(env: Mapping[str, str], failure: str, *arguments: str) -> str:

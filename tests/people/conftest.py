@@ -23,14 +23,14 @@ def product(product_with_accounts: Product) -> Product:
 @contextmanager
 def client_of(product: Product, *scopes: str) -> Iterator[httpx2.Client]:
     """A client with a key of a project of its own."""
-    key = make_key(product, make_project(product), *scopes)
+    key = make_key(product, make_project(product), *(scopes or ("ingest", "read", "manage")))
     with httpx2.Client(base_url=product.public_url, headers={"X-API-Key": key}, timeout=20, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
 def http(product: Product) -> Iterator[httpx2.Client]:
-    """A project without users, and a client of it that may record and read."""
+    """A project without users, and a client of it that may do everything."""
     with client_of(product) as client:
         yield client
 

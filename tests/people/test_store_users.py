@@ -152,7 +152,7 @@ def test_a_repeat_gets_the_first_answer(http: httpx2.Client) -> None:
     assert http.post(USER, json=body | {"phone": 7}, headers=key).status_code == 409
 
 
-@pytest.mark.parametrize(("scope", "allowed"), [("read", "GET"), ("ingest", "POST"), ("manage", None)])
+@pytest.mark.parametrize(("scope", "allowed"), [("manage", "GET"), ("ingest", "POST"), ("read", None)])
 def test_each_scope_does_its_own(product: Product, scope: str, allowed: str | None) -> None:
     with client_of(product, scope) as client:
         assert client.get(f"{USER}/a@example.com").status_code == (404 if allowed == "GET" else 403)
@@ -163,7 +163,7 @@ def test_each_scope_does_its_own(product: Product, scope: str, allowed: str | No
 
 
 def test_a_project_s_token_does_what_its_key_may_and_an_account_s_nothing(product: Product) -> None:
-    with client_of(product, "read") as client:
+    with client_of(product, "manage") as client:
         token = client.post("/api/auth", json={"api_key": client.headers["X-API-Key"]}).json()["access_token"]
     account = new_email()
     with httpx2.Client(base_url=product.public_url, headers=bearer(token), timeout=20, trust_env=False) as client:

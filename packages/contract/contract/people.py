@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, field_validator
 
 from contract.accounts import Email
+from contract.devices import Device
 from contract.projects import not_null
 from contract.text import ShortText, readable
 
@@ -134,19 +135,10 @@ class User(PersonId):
     email: str | None = None
 
 
-class UserDevice(BaseModel):
-    """One of a user's devices. `id` is our number, `device_id` the client's own id."""
-
-    id: int
-    device_id: str
-    name: str | None
-    user_id: UUID
-
-
 class UserWithDevices(User):
     """A user, and the devices that are the user's, the oldest first."""
 
-    devices: list[UserDevice]
+    devices: list[Device]
 
 
 class Person(User):

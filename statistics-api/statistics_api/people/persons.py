@@ -14,8 +14,8 @@ from statistics_api.administration.client import call
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.delivery.kinds import replayed_headers
 
-# What a key needs: to read personal data, and to create or change a person.
-READING = Scope.READ
+# What a key needs: to look persons up, and to create or change one. A key that only records shows nobody's data.
+READING = Scope.MANAGE
 WRITING = Scope.INGEST
 
 # No cache may keep personal data.

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from contract.people import UserDevice
+from contract.devices import Device
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 
@@ -14,12 +14,12 @@ DEVICES = """
 """
 
 
-def devices(lease: Lease, project_id: int, person_id: UUID) -> list[UserDevice]:
+def devices(lease: Lease, project_id: int, person_id: UUID) -> list[Device]:
     """Return the devices of a person, the oldest first."""
     named = {"project_id": project_id, "person_id": str(person_id)}
 
-    def device(number: int, device_id: str, name: str | None) -> UserDevice:
-        return UserDevice(id=number, device_id=device_id, name=name, user_id=person_id)
+    def device(number: int, device_id: str, name: str | None) -> Device:
+        return Device(id=number, device_id=device_id, name=name, user_id=person_id)
 
     with lease.transaction() as conn:
         return fetch_all(conn, DEVICES, named, device)

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field, TypeAdapter
 
+from contract.devices import Device
 from contract.people import (
     IMPORTED_ID_DIGITS_MAX,
     LIST_MAX,
@@ -14,7 +15,6 @@ from contract.people import (
     Person,
     User,
     UserChange,
-    UserDevice,
     UserDraft,
     UserWithDevices,
 )
@@ -46,7 +46,7 @@ class UserDevices:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, project_id: int, person_id: UUID) -> list[UserDevice]:
+    async def of(self, project_id: int, person_id: UUID) -> list[Device]:
         """Return the devices of a person. Raises NotRecorded when the database cannot be asked."""
         work = partial(queries.devices, project_id=project_id, person_id=person_id)
         return await self._database.run(work, READ_SECONDS_MAX)
