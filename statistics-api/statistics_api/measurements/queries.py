@@ -113,16 +113,19 @@ _FIGURES: LiteralString = f"""
 # A sample of the rows of a large group: each quarter of an hour has its share of the places.
 _SAMPLE: LiteralString = f"""
         SELECT {_for_each_axis("percentile_disc(%(bracket)s::float8[]) WITHIN GROUP (ORDER BY @) AS @")}
-          FROM (SELECT q.device_number, q.bucket_start + random() * interval '15 minutes' AS at
-                  FROM stats.measurement_quarter_hour AS q
-                 CROSS JOIN LATERAL generate_series(
-                       1, floor(%(places)s::float8 * q.event_count / grouped.event_count + random())::int)
-                 WHERE grouped.event_count > %(sorted_rows_max)s
-                   AND grouped.event_count <= %(rows_max)s
-                   AND q.project_id = %(project_id)s
-                   AND q.device_number = ANY (grouped.devices)
-                   AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
-                   AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
+          FROM (SELECT quarter.device_number, quarter.bucket_start + random() * interval '15 minutes' AS at
+                  FROM (SELECT q.device_number, q.bucket_start,
+                               floor(%(places)s::float8 * q.event_count / grouped.event_count + random())::int AS places
+                          FROM stats.measurement_quarter_hour AS q
+                         WHERE grouped.event_count > %(sorted_rows_max)s
+                           AND grouped.event_count <= %(rows_max)s
+                           AND q.project_id = %(project_id)s
+                           AND q.device_number = ANY (grouped.devices)
+                           AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
+                           AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
+                         -- Else one number could be drawn for all quarters of an hour with one count.
+                        OFFSET 0) AS quarter
+                 CROSS JOIN LATERAL generate_series(1, quarter.places)
                  -- Else random() would be called for each row of an index, and no index would be used.
                 OFFSET 0) AS place
          CROSS JOIN LATERAL (
@@ -139,8 +142,8 @@ _SAMPLE: LiteralString = f"""
 # The counts prove whether the two middle ranks are within the bracket.
 _COUNTED: LiteralString = f"""
         SELECT count(*) AS kept,
-               {_for_each_axis("count(*) FILTER (WHERE m.@ < bracket.@[1]) AS @_below")},
-               {_for_each_axis("count(*) FILTER (WHERE m.@ BETWEEN bracket.@[1] AND bracket.@[2]) AS @_within")}
+               {_for_each_axis("count(*) FILTER (WHERE m.@ < bracket.@_low) AS @_below")},
+               {_for_each_axis("count(*) FILTER (WHERE m.@ BETWEEN bracket.@_low AND bracket.@_high) AS @_within")}
         {_FACTS}
            AND grouped.event_count > %(sorted_rows_max)s
            AND grouped.event_count <= %(rows_max)s
@@ -150,8 +153,8 @@ _IS_PROVEN: LiteralString = """
 """
 # Of a bracket that is not proven, and for few rows: all rows.
 _RANKED: LiteralString = _for_each_axis(f"""
-               CASE WHEN {_IS_PROVEN} THEN bracket.@[1] ELSE '-Infinity' END AS @_from,
-               CASE WHEN {_IS_PROVEN} THEN bracket.@[2] ELSE 'Infinity' END AS @_to,
+               CASE WHEN {_IS_PROVEN} THEN bracket.@_low ELSE '-Infinity' END AS @_from,
+               CASE WHEN {_IS_PROVEN} THEN bracket.@_high ELSE 'Infinity' END AS @_to,
                CASE WHEN {_IS_PROVEN} THEN counted.@_below ELSE 0 END AS @_below,
                CASE WHEN {_IS_PROVEN} THEN counted.@_within ELSE grouped.event_count END AS @_within
 """)
@@ -174,7 +177,8 @@ ANALYSIS: LiteralString = f"""
       LEFT JOIN chosen USING (device_number)
      CROSS JOIN LATERAL (
         SELECT (grouped.event_count + 1) / 2 AS lower_rank, grouped.event_count / 2 + 1 AS upper_rank) AS rank
-     CROSS JOIN LATERAL ({_SAMPLE}) AS bracket
+     CROSS JOIN LATERAL (
+        SELECT {_for_each_axis("@[1] AS @_low, @[2] AS @_high")} FROM ({_SAMPLE}) AS quantile OFFSET 0) AS bracket
      CROSS JOIN LATERAL ({_COUNTED}) AS counted
      CROSS JOIN LATERAL (SELECT {_RANKED}) AS ranked
      CROSS JOIN LATERAL (
