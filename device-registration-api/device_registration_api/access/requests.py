@@ -1,4 +1,4 @@
-"""What the routes of this room have in common: how they read, work in one transaction, and answer."""
+"""The common work of the routes under `/administration/`: a body in, one transaction, JSON out."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_body(request: Request, model: type[Body]) -> Body:
-    """Return the body as a model, which is strict by its fields alone. Raises Invalid."""
+    """Return the body as a model, which is strict by its fields. Raises Invalid."""
     return read_envelope(model, await read_bytes(request), strict=None)
 
 
@@ -35,7 +35,7 @@ async def in_transaction(request: Request, work: Callable[[Connection], Result])
 
 
 def created_response(created: Created) -> Response:
-    """Return the 201 with what was created, now or by an earlier request."""
+    """Return the response with what was created, now or by the first request with the same idempotency key."""
     response = json_response(created.json, status=201)
     if created.is_replay:
         response.headers["Idempotent-Replayed"] = "true"

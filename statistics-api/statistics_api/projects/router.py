@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
 from contract.access import ApiKey, ApiKeyChange, ApiKeyDraft, ApiKeyWithSecret, Rotation
-from contract.administration import Creation
 from contract.projects import Member, MemberDraft, Project, ProjectChange, ProjectDraft, Retention
 from servicekit.errors import Invalid
 from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key, validated
@@ -15,7 +14,7 @@ from servicekit.http.strict_json import decode
 from statistics_api.access.documentation import ACCOUNT_TOKEN
 from statistics_api.access.tokens import account_of
 from statistics_api.administration.client import call
-from statistics_api.administration.relaying import NOT_STORED, identity_of, relayed
+from statistics_api.administration.relaying import NOT_STORED, creation_of, relayed
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.projects.queries import KeyFilter
 from statistics_api.projects.reader import ProjectReader
@@ -240,9 +239,7 @@ async def _create(request: Request, model: type[Model], *segments: str) -> Respo
     account = await account_of(request)
     key = read_idempotency_key(request)
     draft = await _body(request, model)
-    creation = Creation[BaseModel](draft=draft)
-    if key is not None:
-        creation = Creation[BaseModel](draft=draft, idempotency_key=identity_of(key, draft, segments))
+    creation = creation_of(draft, key, segments)
     response = await call(request, "POST", *segments, body=creation, query={"account_id": str(account.account_id)})
     return relayed(response)
 

@@ -5,14 +5,13 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, TypeAdapter
 
-from contract.administration import Creation
 from contract.stores import DeletedStore, Store, StoreChoice, StoreDraft, StoreMessage, StoreState, StoreWithKey
 from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json, validated
 from servicekit.http.openapi import json_body, refusals
 from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID
 from statistics_api.access.tokens import Account, operator_of
 from statistics_api.administration.client import call
-from statistics_api.administration.relaying import NOT_STORED, identity_of, relayed
+from statistics_api.administration.relaying import NOT_STORED, creation_of, relayed
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.pages import PAGE_PARAMETERS, read_page
 from statistics_api.stores.ids import read_store_id
@@ -56,9 +55,7 @@ async def create_store(request: Request) -> Response:
     operator = await operator_of(request)
     key = read_idempotency_key(request)
     draft = validated(StoreDraft, await read_json(request), "body")
-    creation = Creation[StoreDraft](draft=draft)
-    if key is not None:
-        creation = Creation[StoreDraft](draft=draft, idempotency_key=identity_of(key, draft, ("stores",)))
+    creation = creation_of(draft, key, ("stores",))
     return relayed(await call(request, "POST", "stores", body=creation, query=_by(operator)))
 
 
