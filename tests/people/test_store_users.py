@@ -7,8 +7,9 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from tests.accounts.conftest import bearer, login, register
 from tests.database import rows
-from tests.people.conftest import USER, USERS, client_of, refused_fields, store_user, user
+from tests.people.conftest import USER, USERS, client_of, new_email, refused_fields, store_user, user
 from tests.servers import Product
 
 
@@ -159,3 +160,19 @@ def test_each_scope_does_its_own(product: Product, scope: str, allowed: str | No
         changed = client.patch(USER, json={"email": "nobody@example.com"})
         assert changed.status_code == (404 if allowed == "POST" else 403)
     assert httpx2.get(f"{product.public_url}{USER}/a@example.com", trust_env=False).status_code == 401
+
+
+def test_a_project_s_token_does_what_its_key_may_and_an_account_s_nothing(product: Product) -> None:
+    with client_of(product, "read") as client:
+        token = client.post("/api/auth", json={"api_key": client.headers["X-API-Key"]}).json()["access_token"]
+    account = new_email()
+    with httpx2.Client(base_url=product.public_url, headers=bearer(token), timeout=20, trust_env=False) as client:
+        assert client.get(USERS).json() == []
+        assert client.get(f"{USER}/a@example.com").status_code == 404
+        for answer in (client.post(USER, json=store_user()), client.post(USERS, json=user())):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert register(client, account).status_code == 201
+        of_account = bearer(login(client, account).json()["access_token"])
+        for path in (USERS, f"{USER}/a@example.com"):
+            answer = client.get(path, headers=of_account)
+            assert (answer.status_code, answer.json()["code"]) == (403, "needs-project-credential")
