@@ -259,6 +259,7 @@ CREATE TABLE api_request (
     client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
     server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
+    latency_band  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds()) / 32) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     ip_hash       bytea       CHECK (octet_length(ip_hash) = 16),
     PRIMARY KEY (project_id, received_at, event_id)
@@ -425,12 +426,13 @@ CREATE TABLE auth_event_retired (
 );
 
 -- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
--- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
+-- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends. A row has 32
+-- neighbouring cells: cell_0 is latency_cell 32 * latency_band. A cell without requests is NULL.
 CREATE TABLE api_request_minute (
     project_id       int         NOT NULL,
     bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
+    latency_band     smallint    NOT NULL,
     slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
     event_count      bigint      NOT NULL CHECK (event_count >= 0),
     client_error_sum bigint      NOT NULL,
@@ -438,79 +440,63 @@ CREATE TABLE api_request_minute (
     response_us_sum  numeric     NOT NULL,
     response_us_min  bigint      NOT NULL,
     response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    cell_0 bigint, cell_1 bigint, cell_2 bigint, cell_3 bigint, cell_4 bigint, cell_5 bigint,
+    cell_6 bigint, cell_7 bigint, cell_8 bigint, cell_9 bigint, cell_10 bigint, cell_11 bigint,
+    cell_12 bigint, cell_13 bigint, cell_14 bigint, cell_15 bigint, cell_16 bigint, cell_17 bigint,
+    cell_18 bigint, cell_19 bigint, cell_20 bigint, cell_21 bigint, cell_22 bigint, cell_23 bigint,
+    cell_24 bigint, cell_25 bigint, cell_26 bigint, cell_27 bigint, cell_28 bigint, cell_29 bigint,
+    cell_30 bigint, cell_31 bigint,
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    LIKE api_request_minute,
+    CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    LIKE api_request_minute,
+    CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id      int         NOT NULL,
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
+    LIKE api_request_minute,
+    endpoint_id int NOT NULL,
+    CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id      int         NOT NULL,
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
+    LIKE api_request_minute,
+    endpoint_id int NOT NULL,
+    CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
     project_id       int      NOT NULL,
     endpoint_id      int      NOT NULL,
-    latency_cell     smallint NOT NULL,
+    latency_band     smallint NOT NULL,
     event_count      bigint   NOT NULL CHECK (event_count >= 0),
     client_error_sum bigint   NOT NULL,
     server_error_sum bigint   NOT NULL,
     response_us_sum  numeric  NOT NULL,
     response_us_min  bigint   NOT NULL,
     response_us_max  bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, latency_cell)
+    cell_0 bigint, cell_1 bigint, cell_2 bigint, cell_3 bigint, cell_4 bigint, cell_5 bigint,
+    cell_6 bigint, cell_7 bigint, cell_8 bigint, cell_9 bigint, cell_10 bigint, cell_11 bigint,
+    cell_12 bigint, cell_13 bigint, cell_14 bigint, cell_15 bigint, cell_16 bigint, cell_17 bigint,
+    cell_18 bigint, cell_19 bigint, cell_20 bigint, cell_21 bigint, cell_22 bigint, cell_23 bigint,
+    cell_24 bigint, cell_25 bigint, cell_26 bigint, cell_27 bigint, cell_28 bigint, cell_29 bigint,
+    cell_30 bigint, cell_31 bigint,
+    PRIMARY KEY (project_id, endpoint_id, latency_band)
 );
 
 -- Who was present on which day. Exact numbers of different ones follow for any range of days: of those present in
@@ -674,6 +660,9 @@ COMMENT ON COLUMN project_retention.oldest_received_at IS 'NULL: there is no row
 -- an aggregate inside, a reader's predicates become index conditions.
 CREATE SCHEMA stats;
 
+-- A sum that stays a bigint: sum(bigint) is a numeric, which takes half as long again. NULL: there is no value.
+CREATE AGGREGATE stats.total(bigint) (SFUNC = int8pl, STYPE = bigint, COMBINEFUNC = int8pl, PARALLEL = SAFE);
+
 CREATE VIEW stats.auth_event_total AS
     SELECT project_id, device_type, event_count FROM auth_event_total;
 
@@ -700,24 +689,39 @@ CREATE VIEW stats.project_member AS
     SELECT project_id, account_id, role, added_at FROM project_member;
 
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
@@ -782,6 +786,9 @@ CREATE TABLE maintenance.fact_table (
     extreme_columns      text[] NOT NULL DEFAULT '{}',
     -- The rollups that are counted by fewer columns than the facts: its name, and its columns, as JSON.
     rollup_group_columns jsonb  NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rollup_group_columns) = 'object'),
+    -- The column of the facts whose values are counted apart in rollups and <fact>_retired, in the columns cell_0 to
+    -- cell_31: cell_n has those of value % 32 = n. One of the group columns is its value / 32. NULL: there is none.
+    cell_column          text,
     -- The column of the facts that says who is present; NULL: nobody is counted. Else there are <fact>_presence and
     -- <fact>_distinct.
     presence_column      text,
@@ -795,12 +802,13 @@ CREATE TABLE maintenance.fact_table (
 INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
     ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
 INSERT INTO maintenance.fact_table
-    (fact, group_columns, sum_columns, rollups, extreme_columns, presence_column, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
-     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'consumer',
-     '{"quarter_hour": ["project_id", "latency_cell"],
-       "day": ["project_id", "latency_cell"],
-       "minute": ["project_id", "latency_cell"]}');
+    (fact, group_columns, sum_columns, rollups, extreme_columns, cell_column, presence_column, rollup_group_columns) VALUES
+    ('api_request', '{project_id,endpoint_id,latency_band}', '{client_error,server_error,response_us}',
+     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'latency_cell',
+     'consumer',
+     '{"quarter_hour": ["project_id", "latency_band"],
+       "day": ["project_id", "latency_band"],
+       "minute": ["project_id", "latency_band"]}');
 INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, person_column, person_table) VALUES
     ('measurement', '{project_id,device_number}', '{x,y,z}', '{quarter_hour}', '{x,y,z}', 'device_number', 'device');
@@ -916,24 +924,32 @@ CREATE FUNCTION maintenance.add_to_retired(known maintenance.fact_table, leaving
 AS $$
 DECLARE
     groups    CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
+    cells     CONSTANT text[] := (SELECT array_agg('cell_' || n ORDER BY n) FROM generate_series(0, 31) AS n
+                                   WHERE known.cell_column IS NOT NULL);
     -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
     sums      CONSTANT text := concat(
         'count(*) AS event_count',
         (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
            FROM unnest(known.sum_columns) AS c),
         (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
+           FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', nullif(count(*) FILTER (WHERE %I %% 32 = %s), 0) AS %I',
+                                  known.cell_column, substr(c, 6), c), '')
+           FROM unnest(cells) AS c));
     sum_names CONSTANT text := concat(
         'event_count',
         (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
+        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', %I', c), '') FROM unnest(cells) AS c));
     additions CONSTANT text := concat(
         'event_count = r.event_count + excluded.event_count',
         (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
            FROM unnest(known.sum_columns) AS c),
         (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
                                   c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
+           FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', %1$I = coalesce(r.%1$I + excluded.%1$I, r.%1$I, excluded.%1$I)', c), '')
+           FROM unnest(cells) AS c));
     retired bigint;
 BEGIN
     EXECUTE format(
@@ -1285,6 +1301,8 @@ CREATE TRIGGER idempotency_copy_batch_key
 -- The public service: the views, and nothing else.
 GRANT USAGE ON SCHEMA stats TO stats_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA stats TO stats_reader;
+REVOKE EXECUTE ON FUNCTION stats.total(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION stats.total(bigint) TO stats_reader;
 
 -- The private service: facts are inserted, never changed; a week is dropped by retire_partition alone.
 GRANT USAGE ON SCHEMA stats, maintenance TO registration_writer;

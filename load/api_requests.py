@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from urllib.parse import urlencode
 
+from contract.api_requests.latency import CELLS_OF_BAND
 from load.environment import BenchEnvironment, Product
 from load.figures import Figure, ratio
 from load.wrk import Load, wrk
@@ -39,14 +40,18 @@ _ROLLUPS = {
     "api_request_endpoint_quarter_hour": ("15 minutes", "endpoint_id, "),
     "api_request_endpoint_day": ("1 day", "endpoint_id, "),
 }
+_CELLS = ", ".join(f"cell_{n}" for n in range(CELLS_OF_BAND))
+_COUNTS = ", ".join(f"nullif(count(*) FILTER (WHERE latency_cell % 32 = {n}), 0)" for n in range(CELLS_OF_BAND))
 _COUNT = """
-    INSERT INTO {rollup} (project_id, bucket_start, {endpoint}latency_cell, slot, event_count,
-                          client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max)
-    SELECT project_id, date_bin('{width}', occurred_at, '2000-01-01 00:00:00+00') AS bucket, {endpoint}latency_cell,
-           0, count(*), sum(client_error), sum(server_error), sum(response_us), min(response_us), max(response_us)
+    INSERT INTO {rollup} (project_id, bucket_start, {endpoint}latency_band, slot, event_count,
+                          client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+                          {cells})
+    SELECT project_id, date_bin('{width}', occurred_at, '2000-01-01 00:00:00+00') AS bucket, {endpoint}latency_band,
+           0, count(*), sum(client_error), sum(server_error), sum(response_us), min(response_us), max(response_us),
+           {counts}
       FROM api_request
      WHERE project_id = {project_id}
-     GROUP BY project_id, bucket, {endpoint}latency_cell
+     GROUP BY project_id, bucket, {endpoint}latency_band
 """
 
 
@@ -60,7 +65,9 @@ def fill(environment: BenchEnvironment, database: str, project_id: int, rows: in
             for begun in range(0, rows, _CHUNK)
         ),
         *(
-            _COUNT.format(project_id=project_id, rollup=rollup, width=width, endpoint=endpoint)
+            _COUNT.format(
+                project_id=project_id, rollup=rollup, width=width, endpoint=endpoint, cells=_CELLS, counts=_COUNTS
+            )
             for rollup, (width, endpoint) in _ROLLUPS.items()
         ),
         "VACUUM (ANALYZE)",

@@ -1,17 +1,18 @@
 """Figures from cells, against the exact ones of the same times; covers of ranges, against every minute of them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from math import ceil
-from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contract.api_requests.latency import LATENCY_BOUNDS, RESPONSE_US_MAX, latency_cell
+from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, RESPONSE_US_MAX, cell_range, latency_cell
 from statistics_api.api_requests.covers import Period, aligned, cover
-from statistics_api.api_requests.figures import NO_REQUESTS, CellSums, Figures
+from statistics_api.api_requests.figures import NOTHING, Band, Figures
 
 WIDTHS = {Period.MINUTE: 1, Period.QUARTER_HOUR: 15, Period.DAY: 1440}
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
@@ -24,11 +25,16 @@ TIMES = (
 )
 
 
-def figures(times: Sequence[int]) -> Figures:
+def figures(times: Sequence[int], client_errors: int = 0, server_errors: int = 0) -> Figures:
     if not times:
-        return Figures.of(NO_REQUESTS)
-    cells = [latency_cell(us) for us in times]
-    return Figures.of(CellSums(cells, [1] * len(times), 0, 0, sum(times), min(times), max(times)))
+        return NOTHING
+    bands: list[Band] = []
+    for number, alike in groupby(sorted(map(latency_cell, times)), lambda cell: cell // CELLS_OF_BAND):
+        counted = Counter(cell % CELLS_OF_BAND for cell in alike)
+        before = sum(each.requests for each in bands)
+        cells = [counted.get(place) for place in range(CELLS_OF_BAND)]
+        bands.append(Band(number, before, counted.total(), cells))
+    return Figures(len(times), client_errors, server_errors, sum(times), min(times), max(times), bands)
 
 
 @given(st.lists(TIMES, min_size=1, max_size=300), st.integers(1, 100))
@@ -66,17 +72,28 @@ def test_no_requests_have_no_times() -> None:
 
 
 def test_the_rate_of_errors_is_a_percentage_of_all_requests() -> None:
-    found = Figures.of(CellSums([1, 2], [7, 8], 4, 5, 0, 0, 0))
+    found = figures([0] * 7 + [40] * 8, client_errors=4, server_errors=5)
     assert (found.requests, found.errors, found.error_rate) == (15, 9, 60.0)
 
 
-@given(st.lists(TIMES, max_size=100), st.randoms(use_true_random=False))
-def test_the_order_of_the_entries_does_not_matter(times: list[int], random: Random) -> None:
+@given(st.lists(TIMES, max_size=100))
+def test_a_distribution_has_each_request_once_and_the_fastest_first(times: list[int]) -> None:
     whole = figures(times)
-    random.shuffle(times)
-    assert figures(times) == whole
-    assert list(figures(times).by_cell) == sorted(whole.by_cell)
+    cells = [first for first, _, _ in whole.distribution()]
+    assert cells == sorted(set(cells))
     assert sum(count for _, _, count in whole.distribution()) == len(times)
+
+
+@given(st.lists(TIMES, min_size=1, max_size=100), st.integers(1, 60_000))
+def test_the_index_of_satisfaction_is_a_sum_over_cells(times: list[int], threshold_ms: int) -> None:
+    found = figures(times)
+    values = [min(max(2 * lo * hi / (lo + hi) if hi else 0.0, min(times)), max(times)) for lo, hi in map(ends, times)]
+    points = [1.0 if each <= 1000 * threshold_ms else 0.5 if each <= 4000 * threshold_ms else 0.0 for each in values]
+    assert found.apdex(threshold_ms) == pytest.approx(sum(points) / len(times), abs=1e-12)
+
+
+def ends(us: int) -> tuple[int, int]:
+    return cell_range(latency_cell(us))
 
 
 @given(st.integers(0, 6000), st.integers(0, 6000), st.sampled_from([Period.MINUTE, Period.QUARTER_HOUR]))

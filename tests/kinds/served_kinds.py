@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, latency_cell
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
@@ -139,6 +140,12 @@ PARCELS = ServedKind(
     optional="contents",
 )
 
+
+def first_us(band: str) -> int:
+    """Return the first time of the fourth cell of a band, in microseconds."""
+    return LATENCY_BOUNDS[CELLS_OF_BAND * int(band) + 3 - 1]
+
+
 API_REQUESTS = ServedKind(
     API_REQUEST_TABLE,
     "/api/v1/track",
@@ -146,8 +153,7 @@ API_REQUESTS = ServedKind(
         "url_path": "/orders/{id}",
         "method": "GET",
         "response_status_code": 200,
-        # The first cells are of one microsecond each, from 0.
-        "response_time_ms": (int(group) - 1) / 1000,
+        "response_time_ms": first_us(group) / 1000,
         "user_agent": "curl",
         "consumer": identity,
     },
@@ -155,19 +161,21 @@ API_REQUESTS = ServedKind(
         "url_paths": ["/orders/{id}"] * len(identities),
         "methods": ["GET"] * len(identities),
         "status_codes": [200] * len(identities),
-        "response_us": [int(group) - 1] * len(identities),
+        "response_us": [first_us(group)] * len(identities),
         "user_agents": ["curl"] * len(identities),
         "consumers": list(identities),
     },
-    groups=("3", "4", "51"),
+    groups=("0", "1", "7"),
     fact="api_request",
     identity_column="consumer",
-    group_column="latency_cell",
+    group_column="latency_band",
     refusable={"response_time_ms": -1},
     refused_status=422,
     recorded_status=201,
     counts_path="/api/v1/projects/default/metrics/distribution?start_date=1970-01-01T00:00:00Z&end_date=2199-12-31T00:00:00Z",
-    counts=lambda answer: {str(round(1000 * each["from_ms"]) + 1): each["count"] for each in answer},
+    counts=lambda answer: {
+        str(latency_cell(round(1000 * each["from_ms"])) // CELLS_OF_BAND): each["count"] for each in answer
+    },
     returns=lambda body: {name: body.get(name) for name in API_REQUEST_FIELDS},
     optional="user_agent",
     occurred_at="timestamp",

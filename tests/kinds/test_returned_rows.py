@@ -19,12 +19,9 @@ ERASE = {
         DO UPDATE SET event_count = r.event_count + excluded.event_count, grams_sum = r.grams_sum + excluded.grams_sum
     """,
     "api_request": """
-    WITH gone AS (DELETE FROM api_request WHERE consumer = %(identity)s
-                  RETURNING project_id, endpoint_id, latency_cell, client_error, server_error, response_us)
-    INSERT INTO api_request_retired
-    SELECT project_id, endpoint_id, latency_cell,
-           count(*), sum(client_error), sum(server_error), sum(response_us), min(response_us), max(response_us)
-      FROM gone GROUP BY 1, 2, 3
+    SELECT maintenance.add_to_retired(
+        maintenance.known_fact_table('api_request'),
+        format('DELETE FROM public.api_request WHERE consumer = %%L RETURNING *', %(identity)s))
     """,
     "store_event": """
     WITH gone AS (DELETE FROM store_event WHERE identity = %(identity)s RETURNING project_id, type_id)

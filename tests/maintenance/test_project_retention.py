@@ -129,8 +129,11 @@ def test_facts_of_many_groups_are_printed_as_one_line_a_project(
     many_groups.write_rows(rows)
     verdict = verify(database)
     printed = [line.split() for line in verify_counts.printed(verdict.counts).splitlines()]
-    assert printed.count(["1", "30", "0", "30", "30"]) == 2  # by class and cell, and by endpoint, too
+    assert printed.count(["1", "30", "0", "30", "30"]) == 2  # by band, and by endpoint, too
     assert ["1", "0", "none", "0", "0"] in printed  # the fastest
-    as_administrator(database, "UPDATE api_request_day SET event_count = event_count + 1 WHERE latency_cell = 1")
-    [drift] = verify(database).drifts
-    assert drift == "api_request, project 1, 1: days 2, facts + retired 1 (+1)"
+    as_administrator(database, "UPDATE api_request_day SET event_count = event_count + 1 WHERE latency_band = 0")
+    as_administrator(database, "UPDATE api_request_day SET cell_2 = 1 WHERE latency_band = 0")
+    assert verify(database).drifts == [
+        "api_request, project 1, 0: days 2, facts + retired 1 (+1)",
+        "api_request, project 1, 0, cell_2: days 1, facts + retired 0 (+1)",
+    ]

@@ -51,7 +51,7 @@ def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(databa
     assert len(views) == 25
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
-    assert as_login(database, reader, FUNCTION_RIGHTS) == []
+    assert as_login(database, reader, FUNCTION_RIGHTS) == [("stats.total(bigint)",)]
     for _, view, _ in views:
         as_login(database, reader, f"TABLE stats.{view}")
 

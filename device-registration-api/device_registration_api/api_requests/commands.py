@@ -34,15 +34,28 @@ READ_ROWS = """
 """
 
 
+# The numbers of the cells of a band, which has contract.api_requests.latency.CELLS_OF_BAND of them.
+_CELLS: Sequence[LiteralString] = (
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
+    "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
+)  # fmt: skip
+
+
 def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString) -> LiteralString:
-    keys: LiteralString = f"project_id, {endpoint}bucket_start, latency_cell"
-    groups: LiteralString = f"project_id, {endpoint}{bucket}, latency_cell"
+    keys: LiteralString = f"project_id, {endpoint}bucket_start, latency_band"
+    groups: LiteralString = f"project_id, {endpoint}{bucket}, latency_cell / 32"
+    cells: LiteralString = ", ".join([f"cell_{n}" for n in _CELLS])
+    counts: LiteralString = ", ".join([f"sum(requests) FILTER (WHERE mod(latency_cell, 32) = {n})" for n in _CELLS])
+    # NULL: the cell has no request.
+    additions: LiteralString = ", ".join(
+        [f"cell_{n} = coalesce(r.cell_{n} + excluded.cell_{n}, r.cell_{n}, excluded.cell_{n})" for n in _CELLS]
+    )
     statement: LiteralString = f"""
     INSERT INTO {table} AS r
            ({keys}, slot, event_count, client_error_sum, server_error_sum,
-            response_us_sum, response_us_min, response_us_max)
+            response_us_sum, response_us_min, response_us_max, {cells})
     SELECT {groups}, {{slot}}, sum(requests), sum(client_errors), sum(server_errors),
-           sum(us_sum), min(us_min), max(us_max)
+           sum(us_sum), min(us_min), max(us_max), {counts}
       FROM json_to_recordset({{counted}}::json)
         AS counted(project_id int, endpoint_id int, bucket_start timestamptz, latency_cell smallint, requests bigint,
                    client_errors bigint, server_errors bigint, us_sum bigint, us_min bigint, us_max bigint)
@@ -54,7 +67,8 @@ def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString
                       server_error_sum = r.server_error_sum + excluded.server_error_sum,
                       response_us_sum = r.response_us_sum + excluded.response_us_sum,
                       response_us_min = least(r.response_us_min, excluded.response_us_min),
-                      response_us_max = greatest(r.response_us_max, excluded.response_us_max)
+                      response_us_max = greatest(r.response_us_max, excluded.response_us_max),
+                      {additions}
     """  # noqa: S608 - of constants of this file
     return statement
 

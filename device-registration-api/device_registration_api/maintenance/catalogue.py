@@ -11,10 +11,13 @@ from servicekit.database.sql import fetch_all
 
 FACT_TABLES = """
     SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns, presence_column,
-           person_column, person_table
+           person_column, person_table, cell_column
       FROM maintenance.fact_table
      ORDER BY fact
 """
+
+# The values of `cell_column` that one row of a rollup has, as maintenance.add_to_retired counts them.
+CELLS = 32
 
 # The rollups that have all events of a project, those with the fewest rows first.
 _SOONEST_FIRST = ("total", "day", "quarter_hour")
@@ -29,11 +32,15 @@ class Aggregate(StrEnum):
 
 
 class Measure(NamedTuple):
-    """A column of the rollups, and how it is made of facts; only the number of events is made of no column."""
+    """A column of the rollups, and how it is made of facts; only the number of events is made of no column.
+
+    With a `cell` it is the number of the events whose value of the column has this remainder.
+    """
 
     name: str
     aggregate: Aggregate
     column: str | None = None
+    cell: int | None = None
 
 
 class FactTable(NamedTuple):
@@ -48,6 +55,7 @@ class FactTable(NamedTuple):
     presence_column: str | None
     person_column: str | None
     person_table: str | None
+    cell_column: str | None = None
 
     @property
     def has_presences_of_persons(self) -> bool:
@@ -63,7 +71,8 @@ class FactTable(NamedTuple):
             for column in self.extreme_columns
             for aggregate in (Aggregate.MIN, Aggregate.MAX)
         ]
-        return [Measure("event_count", Aggregate.SUM), *sums, *extremes]
+        cells = [Measure(f"cell_{n}", Aggregate.SUM, self.cell_column, n) for n in range(CELLS)]
+        return [Measure("event_count", Aggregate.SUM), *sums, *extremes, *(cells if self.cell_column else ())]
 
     @property
     def has_many_groups(self) -> bool:

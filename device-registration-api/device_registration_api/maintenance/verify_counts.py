@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from contract.time_series import MINUTES_KEPT
-from device_registration_api.maintenance.catalogue import FACT_TABLES, Aggregate, FactTable, Measure, columns
+from device_registration_api.maintenance.catalogue import CELLS, FACT_TABLES, Aggregate, FactTable, Measure, columns
 from device_registration_api.maintenance.verify_presences import presence_drifts
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
@@ -139,11 +139,12 @@ def printed(counts: Sequence[Counts]) -> str:
     """Return the counts as text for a terminal: one aligned table for each fact table and measure.
 
     Facts that are counted by several columns have very many groups: a line is the total of a project then. A drift
-    names its group.
+    names its group, and a cell is printed only as a drift.
     """
     tables: dict[tuple[str, tuple[str, ...]], list[Counts]] = {}
     for each in counts:  # the measures of a group follow each other
-        tables.setdefault((each.title, tuple(each.group_columns)), []).append(each)
+        if each.measure.cell is None:
+            tables.setdefault((each.title, tuple(each.group_columns)), []).append(each)
     return "\n".join(
         line
         for (title, _), rows in tables.items()
@@ -241,7 +242,14 @@ def _texts(names: Sequence[str]) -> sql.Composed:
 def _over_facts(measure: Measure) -> sql.Composed:
     if measure.column is None:
         return sql.SQL("count(*) AS {}").format(sql.Identifier(measure.name))
-    # As in retire_partition: the text of a float is exact.
+    if measure.cell is not None:
+        return sql.SQL("count(*) FILTER (WHERE mod({column}, {cells}) = {cell}) AS {name}").format(
+            column=sql.Identifier(measure.column),
+            cells=sql.Literal(CELLS),
+            cell=sql.Literal(measure.cell),
+            name=sql.Identifier(measure.name),
+        )
+    # As in add_to_retired: the text of a float is exact.
     return sql.SQL("{aggregate}({column}::text::numeric) AS {name}").format(
         aggregate=sql.SQL(measure.aggregate.value),
         column=sql.Identifier(measure.column),

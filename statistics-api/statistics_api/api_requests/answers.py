@@ -18,7 +18,7 @@ from contract.api_requests.metrics import (
     StoredRequest,
     Summary,
 )
-from statistics_api.api_requests.figures import NO_REQUESTS, Figures
+from statistics_api.api_requests.figures import NOTHING, Figures
 from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
 from statistics_api.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, csv_text, local_times
@@ -73,9 +73,8 @@ def endpoints(rows: Sequence[EndpointRow], minutes: int, threshold_ms: int) -> T
 
 def series(edges: Sequence[datetime], zone: ZoneInfo, found: Mapping[int, Figures]) -> Table:
     """Return one point a bucket; a bucket without requests has no times."""
-    nothing = Figures.of(NO_REQUESTS)
     starts = local_times(edges[:-1], zone)
-    return Table(_POINT, [(start, *_point(found.get(number, nothing))) for number, start in enumerate(starts)])
+    return Table(_POINT, [(start, *_point(found.get(number, NOTHING))) for number, start in enumerate(starts)])
 
 
 def distribution(figures: Figures) -> Table:

@@ -1,52 +1,56 @@
 """Figures of API requests, made of sums over cells of response time: counts, errors, averages, percentiles."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from contract.api_requests.events import MICROSECONDS
-from contract.api_requests.latency import cell_range
+from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, cell_range
 
 _TOLERATED = 4  # times the threshold: up to there, a slow request counts half
 
 
-class CellSums(NamedTuple):
-    """Some requests: `requests` has the number in each of `cells`. Times are in microseconds."""
-
-    cells: Sequence[int]
-    requests: Sequence[int]
-    client_errors: int
-    server_errors: int
-    us_sum: int
-    us_min: int
-    us_max: int
+def _middle(cell: int) -> float:
+    """Return the value, in microseconds, that is equally near to both ends of a cell."""
+    first, last = cell_range(cell)
+    return 2 * first * last / (first + last) if last else 0.0
 
 
-NO_REQUESTS = CellSums((), (), 0, 0, 0, 0, 0)
+# By number; the first cell is 1.
+_MIDDLES = (0.0, *map(_middle, range(1, len(LATENCY_BOUNDS) + 1)))
+_CELL_MAX = len(LATENCY_BOUNDS)
+
+
+class Band(NamedTuple):
+    """Some requests in a band of neighbouring cells, and `before`, the number of those in all faster bands.
+
+    `cells` has the number in each of CELLS_OF_BAND cells, from cell `number * CELLS_OF_BAND`; None is none.
+    """
+
+    number: int
+    before: int
+    requests: int
+    cells: Sequence[int | None]
+
+    def counts(self) -> Iterator[tuple[int, int]]:
+        """Each cell that has requests, the fastest first, and their number."""
+        return ((cell, count) for cell, count in enumerate(self.cells, self.number * CELLS_OF_BAND) if count)
 
 
 class Figures(NamedTuple):
     """What is known of some requests. Times are None where there are no requests.
 
-    `client_errors` have a status from 400 to 499, `server_errors` one from 500 to 599.
+    `client_errors` have a status from 400 to 499, `server_errors` one from 500 to 599. Stored times are in
+    microseconds. `bands` are all bands of the requests, the fastest first; for percentiles alone, those of their ranks
+    are enough.
     """
 
     requests: int
     client_errors: int
     server_errors: int
-    # In the order of the cells.
-    by_cell: dict[int, int]
     us_sum: int
     us_min: int
     us_max: int
-
-    @classmethod
-    def of(cls, sums: CellSums) -> Self:
-        """Put the entries together; they may be in any order."""
-        by_cell: dict[int, int] = dict.fromkeys(sorted(set(sums.cells)), 0)
-        for cell, requests in zip(sums.cells, sums.requests, strict=True):
-            by_cell[cell] += requests
-        total = sum(sums.requests)
-        return cls(total, sums.client_errors, sums.server_errors, by_cell, sums.us_sum, sums.us_min, sums.us_max)
+    bands: Sequence[Band]
 
     @property
     def errors(self) -> int:
@@ -78,10 +82,13 @@ class Figures(NamedTuple):
         rank = -(-percent * self.requests // 100)
         if rank == self.requests:
             return self.slowest_ms
-        for cell, count in self.by_cell.items():
-            rank -= count
-            if rank <= 0:
-                return self._value(cell) / MICROSECONDS
+        for band in self.bands:
+            if band.before < rank <= band.before + band.requests:
+                rank -= band.before
+                for cell, count in band.counts():
+                    rank -= count
+                    if rank <= 0:
+                        return self._value(cell) / MICROSECONDS
         return None
 
     def apdex(self, threshold_ms: int) -> float | None:
@@ -91,18 +98,29 @@ class Figures(NamedTuple):
         if not self.requests:
             return None
         threshold = threshold_ms * MICROSECONDS
-        values = [(self._value(cell), count) for cell, count in self.by_cell.items()]
-        satisfied = sum(count for value, count in values if value <= threshold)
-        tolerating = sum(count for value, count in values if threshold < value <= _TOLERATED * threshold)
-        return (satisfied + tolerating / 2) / self.requests
+        satisfied = self._requests_within(threshold)
+        return (satisfied + self._requests_within(_TOLERATED * threshold)) / 2 / self.requests
 
     def distribution(self) -> list[tuple[float, float, int]]:
         """Return the cells that have requests, the fastest first: both ends, which are included, and the number."""
-        ranges = ((cell_range(cell), count) for cell, count in self.by_cell.items() if count)
+        ranges = ((cell_range(cell), count) for band in self.bands for cell, count in band.counts())
         return [(first / MICROSECONDS, last / MICROSECONDS, count) for (first, last), count in ranges]
 
+    def _requests_within(self, us: int) -> int:
+        # The values of cells grow with their numbers, so most bands are whole on one side.
+        found = 0
+        for band in self.bands:
+            first = band.number * CELLS_OF_BAND
+            if self._value(min(first + CELLS_OF_BAND - 1, _CELL_MAX)) <= us:
+                found += band.requests
+            elif self._value(first) <= us:
+                found += sum(count for cell, count in band.counts() if self._value(cell) <= us)
+        return found
+
     def _value(self, cell: int) -> float:
-        """Return the value, in microseconds, that is equally near to both ends of a cell; never beyond the extremes."""
-        first, last = cell_range(cell)
-        value = 2 * first * last / (first + last) if last else 0.0
-        return min(max(value, self.us_min), self.us_max)
+        """Return the value of a cell, in microseconds; it is never beyond the extremes."""
+        return min(max(_MIDDLES[cell], self.us_min), self.us_max)
+
+
+NOTHING = Figures(0, 0, 0, 0, 0, 0, ())
+"""The figures of no requests."""

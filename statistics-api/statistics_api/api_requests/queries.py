@@ -1,14 +1,15 @@
 """Reads of API requests: SELECT from the `stats` schema and nothing else. Each figure is a sum over stored cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple, TypeVar
 
+from contract.api_requests.latency import CELLS_OF_BAND
+from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 from statistics_api.api_requests.covers import Part, Period, aligned
-from statistics_api.api_requests.figures import NO_REQUESTS, CellSums, Figures
+from statistics_api.api_requests.figures import NOTHING, Band, Figures
 
 Group = TypeVar("Group")
 
@@ -17,15 +18,24 @@ _OF_PROJECT: Mapping[Period, LiteralString] = {
     Period.QUARTER_HOUR: "stats.api_request_quarter_hour",
     Period.DAY: "stats.api_request_day",
 }
+# The columns of a row of `_bands`.
+_COLUMNS = 10 + CELLS_OF_BAND
 _OF_ENDPOINTS: Mapping[Period, LiteralString] = {
     Period.QUARTER_HOUR: "stats.api_request_endpoint_quarter_hour",
     Period.DAY: "stats.api_request_endpoint_day",
 }
+_CELLS: Sequence[LiteralString] = (
+    "cell_0", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5", "cell_6", "cell_7",
+    "cell_8", "cell_9", "cell_10", "cell_11", "cell_12", "cell_13", "cell_14", "cell_15",
+    "cell_16", "cell_17", "cell_18", "cell_19", "cell_20", "cell_21", "cell_22", "cell_23",
+    "cell_24", "cell_25", "cell_26", "cell_27", "cell_28", "cell_29", "cell_30", "cell_31",
+)  # fmt: skip
 # The names of the parameters of each part; a range has at most five.
 _PLACES: tuple[LiteralString, ...] = ("0", "1", "2", "3", "4")
 _WHOLE: LiteralString = "0"
 # The number of the edge at or before a bucket's start, counted from 1.
-_BUCKET: LiteralString = "width_bucket(bucket_start, %(edges)s::timestamptz[])"
+_EDGE: LiteralString = "width_bucket(bucket_start, %(edges)s::timestamptz[])"
+_BUCKET: LiteralString = "bucket_start"
 _ENDPOINT: LiteralString = "endpoint_id"
 
 
@@ -59,7 +69,21 @@ _ROWS: LiteralString = f"""
          LIMIT %(limit)s
         OFFSET %(offset)s
 """  # noqa: S608 - of constants of this file
+_NAMES: LiteralString = """
+        SELECT endpoint_id, method, url_path
+          FROM stats.api_endpoint
+         WHERE project_id = %(project_id)s
+"""
 PERCENTS = (50, 75, 95, 99)
+# The bands that have the times at the ranks of a point's percentiles.
+_OF_POINT: LiteralString = " OR ".join(
+    [
+        f"({percent} * group_requests + 99) / 100 BETWEEN requests_before + 1 AND requests_before + requests"
+        for percent in ("50", "95", "99")
+    ]
+)
+# Endpoint 0 stands for all that have no number of their own.
+_UNNAMED: tuple[str | None, str | None] = (None, None)
 
 
 class Whole(NamedTuple):
@@ -97,10 +121,9 @@ class EndpointRow(NamedTuple):
 
 def figures(lease: Lease, project_id: int, parts: Sequence[Part]) -> Figures:
     """Return the figures of all requests of a range."""
-    statement = _by_group(_OF_PROJECT, _WHOLE, parts)
     with lease.transaction() as conn:
-        rows = fetch_all(conn, statement, _parameters(project_id, parts), _grouped)
-    return rows[0][1] if rows else Figures.of(NO_REQUESTS)
+        found = _by_group(conn, _bands(_OF_PROJECT, _WHOLE, parts), _parameters(project_id, parts))
+    return found.get(int(_WHOLE), NOTHING)
 
 
 def whole(lease: Lease, project_id: int, parts: Sequence[Part], days: tuple[date, date], *, exact: bool) -> Whole:
@@ -119,14 +142,19 @@ def whole(lease: Lease, project_id: int, parts: Sequence[Part], days: tuple[date
         "shares": [percent / 100 - 1e-9 for percent in PERCENTS],
     }
     # In one statement, so that rows and cells are those of one moment.
-    columns, source = (", exact.*", f", ({_EXACT}) AS exact") if exact else ("", "")
+    columns: LiteralString = "exact.*" if exact else "NULL AS percentiles, 0 AS kept"
+    source: LiteralString = f", ({_EXACT}) AS exact" if exact else ""
     statement: LiteralString = f"""
-        SELECT beside.*{columns}, cells.*
+        SELECT grouped.*, beside.*, {columns}
           FROM ({_BESIDE}) AS beside{source}
-          LEFT JOIN ({_by_group(_OF_PROJECT, _WHOLE, parts)}) AS cells ON true
+          LEFT JOIN ({_bands(_OF_PROJECT, _WHOLE, parts)}) AS grouped ON true
     """  # noqa: S608 - of constants of this file
     with lease.transaction() as conn:
-        return fetch_all(conn, statement, parameters, _exactly if exact else _whole)[0]
+        found = fetch_all(conn, statement, parameters, _columns)
+    *_, consumers, dropped, percentiles, kept = found[0]
+    # Without requests there is one row, of no group.
+    grouped = _figures(row[:_COLUMNS] for row in found if row[0] is not None)
+    return Whole(grouped.get(int(_WHOLE), NOTHING), consumers, dropped, percentiles, kept)
 
 
 def rows(
@@ -160,9 +188,9 @@ def series(lease: Lease, project_id: int, part: Part, edges: Sequence[datetime])
     parameters = {**_parameters(project_id, [part]), "edges": list(edges)}
     with lease.transaction() as conn:
         if part.period is Period.QUARTER_HOUR:
-            found = fetch_all(conn, _by_group(_OF_PROJECT, _BUCKET, [part]), parameters, _grouped)
-            return {number - 1: each for number, each in found}
-        stored = dict(fetch_all(conn, _by_stored_bucket(_OF_PROJECT[part.period]), parameters, _grouped))
+            by_edge = _by_group(conn, _bands(_OF_PROJECT, _EDGE, [part], _OF_POINT), parameters)
+            return {number - 1: each for number, each in by_edge.items()}
+        stored = _by_group(conn, _bands(_OF_PROJECT, _BUCKET, [part], _OF_POINT), parameters)
     # In UTC, because Python takes a local time that occurs twice as unequal to any time of another zone.
     starts = (edge.astimezone(UTC) for edge in edges)
     return {number: stored[start] for number, start in enumerate(starts) if start in stored}
@@ -170,56 +198,75 @@ def series(lease: Lease, project_id: int, part: Part, edges: Sequence[datetime])
 
 def endpoints(lease: Lease, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
     """Return the figures of each endpoint that has requests in a range, in no order."""
-    grouped = _by_group(_OF_ENDPOINTS, _ENDPOINT, parts)
-    statement: LiteralString = f"""
-        SELECT method, url_path, endpoint.*
-          FROM ({grouped}) AS endpoint
-          LEFT JOIN stats.api_endpoint AS e ON e.project_id = %(project_id)s AND e.endpoint_id = endpoint.grouped_by
-    """  # noqa: S608 - of constants of this file
     with lease.transaction() as conn:
-        return fetch_all(conn, statement, _parameters(project_id, parts), _endpoint)
+        found = _by_group(conn, _bands(_OF_ENDPOINTS, _ENDPOINT, parts), _parameters(project_id, parts))
+        names = dict(fetch_all(conn, _NAMES, {"project_id": project_id}, _named))
+    return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in found.items()]
 
 
-def _by_group(views: Mapping[Period, LiteralString], group: LiteralString, parts: Sequence[Part]) -> LiteralString:
-    """Return a statement with one row a group. The cells are put together twice, so that few of them are sent."""
-    selects: list[LiteralString] = [
-        f"""
-        SELECT {group} AS grouped_by, latency_cell, event_count, client_error_sum, server_error_sum,
-               response_us_sum, response_us_min, response_us_max
+def _bands(
+    views: Mapping[Period, LiteralString],
+    group: LiteralString,
+    parts: Sequence[Part],
+    only: LiteralString = "true",
+) -> LiteralString:
+    """Return a statement with a row for each band of each group, or only for some: the group and its sums, the band.
+
+    The rows of a group are in the order of their bands.
+    """
+    stored: LiteralString = " UNION ALL ".join(
+        [
+            f"""
+        SELECT {group} AS grouped_by, latency_band, event_count, client_error_sum, server_error_sum,
+               response_us_sum, response_us_min, response_us_max, {", ".join(_CELLS)}
           FROM {views[part.period]}
          WHERE project_id = %(project_id)s
            AND bucket_start >= %(start_{place})s
            AND bucket_start < %(end_{place})s
-        """  # noqa: S608 - of constants of this file
-        for place, part in zip(_PLACES, parts, strict=False)
-    ]
-    stored: LiteralString = " UNION ALL ".join(selects)
+            """  # noqa: S608 - of constants of this file
+            for place, part in zip(_PLACES, parts, strict=False)
+        ]
+    )
+    band: LiteralString = f"""
+        SELECT grouped_by, latency_band, stats.total(event_count) AS requests,
+               stats.total(client_error_sum) AS client_errors, stats.total(server_error_sum) AS server_errors,
+               sum(response_us_sum) AS us_sum, min(response_us_min) AS us_min, max(response_us_max) AS us_max,
+               {", ".join([f"stats.total({cell}) AS {cell}" for cell in _CELLS])}
+          FROM ({stored}) AS stored
+         GROUP BY grouped_by, latency_band
+    """  # noqa: S608 - of constants of this file
     statement: LiteralString = f"""
-        SELECT grouped_by, array_agg(latency_cell), array_agg(requests),
-               sum(client_errors)::bigint, sum(server_errors)::bigint, sum(us_sum), min(us_min), max(us_max)
-          FROM (SELECT grouped_by, latency_cell, sum(event_count)::bigint AS requests,
-                       sum(client_error_sum) AS client_errors, sum(server_error_sum) AS server_errors,
-                       sum(response_us_sum) AS us_sum, min(response_us_min) AS us_min, max(response_us_max) AS us_max
-                  FROM ({stored}) AS stored
-                 GROUP BY grouped_by, latency_cell) AS cell
-         GROUP BY grouped_by
+        SELECT *
+          FROM (SELECT grouped_by, stats.total(requests) OVER grouped AS group_requests,
+                       stats.total(client_errors) OVER grouped, stats.total(server_errors) OVER grouped,
+                       sum(us_sum) OVER grouped, min(us_min) OVER grouped, max(us_max) OVER grouped,
+                       latency_band, stats.total(requests) OVER faster - requests AS requests_before, requests,
+                       {", ".join(_CELLS)}
+                  FROM ({band}) AS band
+                WINDOW grouped AS (PARTITION BY grouped_by),
+                       faster AS (PARTITION BY grouped_by ORDER BY latency_band)) AS grouped
+         WHERE {only}
+         ORDER BY grouped_by, latency_band
     """  # noqa: S608 - of constants of this file
     return statement
 
 
-def _by_stored_bucket(view: LiteralString) -> LiteralString:
-    """Return a statement with one row a bucket: nothing has to be put together, which takes a third of the time."""
-    statement: LiteralString = f"""
-        SELECT bucket_start, array_agg(latency_cell), array_agg(event_count),
-               sum(client_error_sum)::bigint, sum(server_error_sum)::bigint,
-               sum(response_us_sum), min(response_us_min), max(response_us_max)
-          FROM {view}
-         WHERE project_id = %(project_id)s
-           AND bucket_start >= %(start_0)s
-           AND bucket_start < %(end_0)s
-         GROUP BY bucket_start
-    """  # noqa: S608 - of constants of this file
-    return statement
+def _by_group(conn: Connection, statement: LiteralString, parameters: Mapping[str, object]) -> dict[Any, Figures]:
+    """Return the figures of each group that has requests."""
+    return _figures(fetch_all(conn, statement, parameters, _columns))
+
+
+def _figures(rows: Iterable[tuple[Any, ...]]) -> dict[Any, Figures]:
+    """Put the rows of `_bands` together."""
+    groups: dict[Any, Figures] = {}
+    bands: list[Band] = []
+    for row in rows:
+        group, requests, client_errors, server_errors, us_sum, us_min, us_max, number, before, count, *cells = row
+        if group not in groups:
+            bands = []
+            groups[group] = Figures(requests, client_errors, server_errors, int(us_sum), us_min, us_max, bands)
+        bands.append(Band(number, before, count, cells))
+    return groups
 
 
 def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
@@ -231,19 +278,9 @@ def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
     return {"project_id": project_id, **ends}
 
 
-def _grouped(group: Group, cells: list[int], requests: list[int], *sums: int | Decimal) -> tuple[Group, Figures]:
-    return group, Figures.of(CellSums(cells, requests, *map(int, sums)))
+def _columns(*columns: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as the statement lists them
+    return columns
 
 
-def _whole(consumers: int, dropped: int, *grouped: Any) -> Whole:  # noqa: ANN401 - as _grouped
-    found = Figures.of(NO_REQUESTS) if grouped[0] is None else _grouped(*grouped)[1]
-    return Whole(found, consumers, dropped)
-
-
-def _exactly(consumers: int, dropped: int, exact: list[int] | None, kept: int, *grouped: Any) -> Whole:  # noqa: ANN401 - as _grouped
-    return _whole(consumers, dropped, *grouped)._replace(exact=exact, kept=kept)
-
-
-def _endpoint(method: str | None, url_path: str | None, *grouped: Any) -> EndpointRow:  # noqa: ANN401 - as _grouped
-    _, found = _grouped(*grouped)
-    return EndpointRow(method, url_path, found)
+def _named(number: int, method: str, url_path: str) -> tuple[int, tuple[str | None, str | None]]:
+    return number, (method, url_path)

@@ -71,6 +71,52 @@ BEGIN
 END
 $$;
 
+-- Adds the sums of facts that leave to <fact>_retired, and returns how many they are. `leaving` is a statement that
+-- returns their rows; it may delete them.
+CREATE FUNCTION maintenance.add_to_retired(known maintenance.fact_table, leaving text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    groups    CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
+    cells     CONSTANT text[] := (SELECT array_agg('cell_' || n ORDER BY n) FROM generate_series(0, 31) AS n
+                                   WHERE known.cell_column IS NOT NULL);
+    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
+    sums      CONSTANT text := concat(
+        'count(*) AS event_count',
+        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', nullif(count(*) FILTER (WHERE %I %% 32 = %s), 0) AS %I',
+                                  known.cell_column, substr(c, 6), c), '')
+           FROM unnest(cells) AS c));
+    sum_names CONSTANT text := concat(
+        'event_count',
+        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', %I', c), '') FROM unnest(cells) AS c));
+    additions CONSTANT text := concat(
+        'event_count = r.event_count + excluded.event_count',
+        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
+           FROM unnest(known.sum_columns) AS c),
+        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
+                                  c || '_min', c || '_max'), '')
+           FROM unnest(known.extreme_columns) AS c),
+        (SELECT string_agg(format(', %1$I = coalesce(r.%1$I + excluded.%1$I, r.%1$I, excluded.%1$I)', c), '')
+           FROM unnest(cells) AS c));
+    retired bigint;
+BEGIN
+    EXECUTE format(
+        'WITH leaving AS (%3$s), leaving_sum AS (SELECT %1$s, %2$s FROM leaving GROUP BY %1$s), '
+        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM leaving_sum ORDER BY %1$s '
+        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
+        'SELECT coalesce(sum(event_count), 0) FROM leaving_sum',
+        groups, sums, leaving, known.fact || '_retired', sum_names, additions) INTO retired;
+    RETURN retired;
+END
+$$;
+
 -- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
 -- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
 CREATE OR REPLACE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
@@ -82,25 +128,6 @@ DECLARE
     parent       CONSTANT text := format('public.%I', known.fact);
     default_rows CONSTANT text := format('public.%I', known.fact || '_default');
     partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    groups       CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
-    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums         CONSTANT text := concat(
-        'count(*) AS event_count',
-        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
-    sum_names    CONSTANT text := concat(
-        'event_count',
-        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
-    additions    CONSTANT text := concat(
-        'event_count = r.event_count + excluded.event_count',
-        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
-                                  c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
     retired bigint;
 BEGIN
     -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
@@ -114,12 +141,7 @@ BEGIN
     END IF;
     -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
     PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    EXECUTE format(
-        'WITH week_sum AS (SELECT %1$s, %2$s FROM %3$s GROUP BY %1$s), '
-        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM week_sum '
-        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
-        'SELECT coalesce(sum(event_count), 0) FROM week_sum',
-        groups, sums, partition, known.fact || '_retired', sum_names, additions) INTO retired;
+    retired := maintenance.add_to_retired(known, format('SELECT * FROM %s', partition));
     PERFORM maintenance.lock_with_retry(format(
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
@@ -137,6 +159,7 @@ ALTER TABLE maintenance.fact_table
     ADD COLUMN extreme_columns text[] NOT NULL DEFAULT '{}',
     ADD COLUMN rollup_group_columns jsonb NOT NULL DEFAULT '{}'
         CONSTRAINT fact_table_rollup_group_columns_check CHECK (jsonb_typeof(rollup_group_columns) = 'object'),
+    ADD COLUMN cell_column text,
     DROP CONSTRAINT fact_table_rollups_check,
     ADD CONSTRAINT fact_table_rollups_check CHECK (
         array_to_string(rollups, ',', '') ~ '^(([a-z]+_)?(total|minute|quarter_hour|day)(,(?=.)|$))*$');
@@ -166,6 +189,7 @@ CREATE TABLE api_request (
     client_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 400 AND 499)::int) STORED,
     server_error  smallint    NOT NULL GENERATED ALWAYS AS ((status_code BETWEEN 500 AND 599)::int) STORED,
     latency_cell  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds())) STORED,
+    latency_band  smallint    NOT NULL GENERATED ALWAYS AS (width_bucket(response_us, latency_bounds()) / 32) STORED,
     commit_xid    bigint      NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     PRIMARY KEY (project_id, received_at, event_id)
 ) PARTITION BY RANGE (received_at);
@@ -183,12 +207,13 @@ CREATE TABLE api_endpoint (
 );
 
 -- Each figure of API requests is a sum over such rows: counts, errors, averages, percentiles, the index of
--- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends.
+-- satisfaction. A range is whole days (UTC) in its middle, and quarters of an hour or minutes at its ends. A row has 32
+-- neighbouring cells: cell_0 is latency_cell 32 * latency_band. A cell without requests is NULL.
 CREATE TABLE api_request_minute (
     project_id       int         NOT NULL,
     bucket_start     timestamptz NOT NULL
         CHECK (bucket_start = date_bin('1 minute', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
+    latency_band     smallint    NOT NULL,
     slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
     event_count      bigint      NOT NULL CHECK (event_count >= 0),
     client_error_sum bigint      NOT NULL,
@@ -196,118 +221,121 @@ CREATE TABLE api_request_minute (
     response_us_sum  numeric     NOT NULL,
     response_us_min  bigint      NOT NULL,
     response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    cell_0 bigint, cell_1 bigint, cell_2 bigint, cell_3 bigint, cell_4 bigint, cell_5 bigint,
+    cell_6 bigint, cell_7 bigint, cell_8 bigint, cell_9 bigint, cell_10 bigint, cell_11 bigint,
+    cell_12 bigint, cell_13 bigint, cell_14 bigint, cell_15 bigint, cell_16 bigint, cell_17 bigint,
+    cell_18 bigint, cell_19 bigint, cell_20 bigint, cell_21 bigint, cell_22 bigint, cell_23 bigint,
+    cell_24 bigint, cell_25 bigint, cell_26 bigint, cell_27 bigint, cell_28 bigint, cell_29 bigint,
+    cell_30 bigint, cell_31 bigint,
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE INDEX api_request_minute_bucket_start ON api_request_minute (bucket_start);
 CREATE TABLE api_request_quarter_hour (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    LIKE api_request_minute,
+    CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_day (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, latency_cell, slot)
+    LIKE api_request_minute,
+    CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, latency_band, slot)
 ) WITH (fillfactor = 70);
 -- The same for each endpoint.
 CREATE TABLE api_request_endpoint_quarter_hour (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id      int         NOT NULL,
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
+    LIKE api_request_minute,
+    endpoint_id int NOT NULL,
+    CHECK (bucket_start = date_bin('15 minutes', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_endpoint_day (
-    project_id       int         NOT NULL,
-    bucket_start     timestamptz NOT NULL
-        CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
-    endpoint_id      int         NOT NULL,
-    latency_cell     smallint    NOT NULL,
-    slot             smallint    NOT NULL CHECK (slot BETWEEN 0 AND 15),
-    event_count      bigint      NOT NULL CHECK (event_count >= 0),
-    client_error_sum bigint      NOT NULL,
-    server_error_sum bigint      NOT NULL,
-    response_us_sum  numeric     NOT NULL,
-    response_us_min  bigint      NOT NULL,
-    response_us_max  bigint      NOT NULL,
-    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_cell, slot)
+    LIKE api_request_minute,
+    endpoint_id int NOT NULL,
+    CHECK (bucket_start = date_bin('1 day', bucket_start, '2000-01-01 00:00:00+00')),
+    CHECK (slot BETWEEN 0 AND 15),
+    CHECK (event_count >= 0),
+    PRIMARY KEY (project_id, bucket_start, endpoint_id, latency_band, slot)
 ) WITH (fillfactor = 70);
 CREATE TABLE api_request_retired (
     project_id       int      NOT NULL,
     endpoint_id      int      NOT NULL,
-    latency_cell     smallint NOT NULL,
+    latency_band     smallint NOT NULL,
     event_count      bigint   NOT NULL CHECK (event_count >= 0),
     client_error_sum bigint   NOT NULL,
     server_error_sum bigint   NOT NULL,
     response_us_sum  numeric  NOT NULL,
     response_us_min  bigint   NOT NULL,
     response_us_max  bigint   NOT NULL,
-    PRIMARY KEY (project_id, endpoint_id, latency_cell)
+    cell_0 bigint, cell_1 bigint, cell_2 bigint, cell_3 bigint, cell_4 bigint, cell_5 bigint,
+    cell_6 bigint, cell_7 bigint, cell_8 bigint, cell_9 bigint, cell_10 bigint, cell_11 bigint,
+    cell_12 bigint, cell_13 bigint, cell_14 bigint, cell_15 bigint, cell_16 bigint, cell_17 bigint,
+    cell_18 bigint, cell_19 bigint, cell_20 bigint, cell_21 bigint, cell_22 bigint, cell_23 bigint,
+    cell_24 bigint, cell_25 bigint, cell_26 bigint, cell_27 bigint, cell_28 bigint, cell_29 bigint,
+    cell_30 bigint, cell_31 bigint,
+    PRIMARY KEY (project_id, endpoint_id, latency_band)
 );
 
+-- A sum that stays a bigint: sum(bigint) is a numeric, which takes half as long again. NULL: there is no value.
+CREATE AGGREGATE stats.total(bigint) (SFUNC = int8pl, STYPE = bigint, COMBINEFUNC = int8pl, PARALLEL = SAFE);
 CREATE VIEW stats.api_request_minute AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_minute;
 CREATE VIEW stats.api_request_quarter_hour AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_quarter_hour;
 CREATE VIEW stats.api_request_day AS
-    SELECT project_id, bucket_start, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_day;
 CREATE VIEW stats.api_request_endpoint_quarter_hour AS
-    SELECT project_id, bucket_start, endpoint_id, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_endpoint_quarter_hour;
 CREATE VIEW stats.api_request_endpoint_day AS
-    SELECT project_id, bucket_start, endpoint_id, latency_cell,
-           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max
+    SELECT project_id, bucket_start, endpoint_id, latency_band,
+           event_count, client_error_sum, server_error_sum, response_us_sum, response_us_min, response_us_max,
+           cell_0, cell_1, cell_2, cell_3, cell_4, cell_5, cell_6, cell_7, cell_8, cell_9, cell_10, cell_11,
+           cell_12, cell_13, cell_14, cell_15, cell_16, cell_17, cell_18, cell_19, cell_20, cell_21, cell_22, cell_23,
+           cell_24, cell_25, cell_26, cell_27, cell_28, cell_29, cell_30, cell_31
       FROM api_request_endpoint_day;
 CREATE VIEW stats.api_endpoint AS
     SELECT project_id, endpoint_id, method, url_path FROM api_endpoint;
 
 INSERT INTO maintenance.fact_table
-    (fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns) VALUES
-    ('api_request', '{project_id,endpoint_id,latency_cell}', '{client_error,server_error,response_us}',
-     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}',
-     '{"quarter_hour": ["project_id", "latency_cell"],
-       "day": ["project_id", "latency_cell"],
-       "minute": ["project_id", "latency_cell"]}');
+    (fact, group_columns, sum_columns, rollups, extreme_columns, cell_column, rollup_group_columns) VALUES
+    ('api_request', '{project_id,endpoint_id,latency_band}', '{client_error,server_error,response_us}',
+     '{quarter_hour,day,minute,endpoint_quarter_hour,endpoint_day}', '{response_us}', 'latency_cell',
+     '{"quarter_hour": ["project_id", "latency_band"],
+       "day": ["project_id", "latency_band"],
+       "minute": ["project_id", "latency_band"]}');
 
 GRANT SELECT ON
     stats.api_request_minute, stats.api_request_quarter_hour, stats.api_request_day,
     stats.api_request_endpoint_quarter_hour, stats.api_request_endpoint_day, stats.api_endpoint
     TO stats_reader, registration_writer;
 GRANT SELECT, INSERT ON api_request, api_endpoint TO registration_writer;
-REVOKE EXECUTE ON FUNCTION latency_bounds() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION
+    latency_bounds(), stats.total(bigint), maintenance.add_to_retired(maintenance.fact_table, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION stats.total(bigint) TO stats_reader;
 GRANT EXECUTE ON FUNCTION latency_bounds() TO registration_writer;
 GRANT SELECT ON api_request_default, api_request_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE ON
@@ -324,13 +352,16 @@ DROP VIEW stats.api_request_minute, stats.api_request_quarter_hour, stats.api_re
     stats.api_request_endpoint_quarter_hour, stats.api_request_endpoint_day, stats.api_endpoint;
 DROP TABLE api_request, api_endpoint, api_request_minute, api_request_quarter_hour, api_request_day,
     api_request_endpoint_quarter_hour, api_request_endpoint_day, api_request_retired;
+DROP AGGREGATE stats.total(bigint);
 DROP FUNCTION latency_bounds();
 DELETE FROM maintenance.fact_table WHERE fact = 'api_request';
 ALTER TABLE maintenance.fact_table
     DROP COLUMN extreme_columns,
     DROP COLUMN rollup_group_columns,
+    DROP COLUMN cell_column,
     DROP CONSTRAINT fact_table_rollups_check,
     ADD CONSTRAINT fact_table_rollups_check
         CHECK (rollups <@ ARRAY['total', 'minute', 'quarter_hour', 'day']);
     """)
     op.execute(PREVIOUS_FUNCTIONS)
+    op.execute("DROP FUNCTION maintenance.add_to_retired(maintenance.fact_table, text)")

@@ -6,83 +6,10 @@ of projects has a handful of rows, so its lock is held for milliseconds. No rele
 
 from alembic import op
 
-from device_registration_api.schema.revisions.r0005_api_requests import PARTITION_FUNCTIONS as PREVIOUS_FUNCTIONS
-
 revision = "0006"
 down_revision = "0005"
 
 RETIRING_FUNCTIONS = r"""
--- Adds the sums of facts that leave to <fact>_retired, and returns how many they are. `leaving` is a statement that
--- returns their rows; it may delete them.
-CREATE FUNCTION maintenance.add_to_retired(known maintenance.fact_table, leaving text) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    groups    CONSTANT text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(known.group_columns) AS c);
-    -- The text of a float is exact, so the sum of its numeric does not depend on the order of the rows.
-    sums      CONSTANT text := concat(
-        'count(*) AS event_count',
-        (SELECT string_agg(format(', coalesce(sum(%I::text::numeric), 0) AS %I', c, c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', min(%1$I) AS %2$I, max(%1$I) AS %3$I', c, c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
-    sum_names CONSTANT text := concat(
-        'event_count',
-        (SELECT string_agg(format(', %I', c || '_sum'), '') FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %I, %I', c || '_min', c || '_max'), '') FROM unnest(known.extreme_columns) AS c));
-    additions CONSTANT text := concat(
-        'event_count = r.event_count + excluded.event_count',
-        (SELECT string_agg(format(', %1$I = r.%1$I + excluded.%1$I', c || '_sum'), '')
-           FROM unnest(known.sum_columns) AS c),
-        (SELECT string_agg(format(', %1$I = least(r.%1$I, excluded.%1$I), %2$I = greatest(r.%2$I, excluded.%2$I)',
-                                  c || '_min', c || '_max'), '')
-           FROM unnest(known.extreme_columns) AS c));
-    retired bigint;
-BEGIN
-    EXECUTE format(
-        'WITH leaving AS (%3$s), leaving_sum AS (SELECT %1$s, %2$s FROM leaving GROUP BY %1$s), '
-        'added AS (INSERT INTO public.%4$I AS r (%1$s, %5$s) SELECT %1$s, %5$s FROM leaving_sum ORDER BY %1$s '
-        '          ON CONFLICT (%1$s) DO UPDATE SET %6$s) '
-        'SELECT coalesce(sum(event_count), 0) FROM leaving_sum',
-        groups, sums, leaving, known.fact || '_retired', sum_names, additions) INTO retired;
-    RETURN retired;
-END
-$$;
-
--- Drops the partition of the week that begins on the given Monday and adds its sums to <fact>_retired, both or
--- neither. Returns how many rows were retired, or NULL when there is no such partition (any more).
-CREATE OR REPLACE FUNCTION maintenance.retire_partition(fact text, week date) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    known        CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
-    parent       CONSTANT text := format('public.%I', known.fact);
-    default_rows CONSTANT text := format('public.%I', known.fact || '_default');
-    partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    retired bigint;
-BEGIN
-    -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
-    IF maintenance.week_start(week + 7) > now() - interval '1 day' THEN
-        RAISE EXCEPTION 'the week of % is too young to be retired', week USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM pg_advisory_xact_lock(parent::regclass::bigint);
-    IF NOT EXISTS (SELECT FROM pg_inherits
-                    WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
-        RETURN NULL;
-    END IF;
-    -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
-    PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    retired := maintenance.add_to_retired(known, format('SELECT * FROM %s', partition));
-    PERFORM maintenance.lock_with_retry(format(
-        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
-        'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', parent, default_rows, partition));
-    EXECUTE format('DROP TABLE %s', partition);
-    RETURN retired;
-END
-$$;
-
 -- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
 -- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts. Three days are
 -- kept at least: a repeat within 48 hours gets the stored row of its first request.
@@ -117,8 +44,7 @@ def upgrade() -> None:
     """The functions first: what retires facts stays whole."""
     op.execute(RETIRING_FUNCTIONS)
     op.execute(r"""
-REVOKE EXECUTE ON FUNCTION
-    maintenance.add_to_retired(maintenance.fact_table, text), maintenance.retire_rows(text, int, int) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION maintenance.retire_rows(text, int, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION maintenance.retire_rows(text, int, int) TO registration_writer;
 
 ALTER TABLE maintenance.fact_table ADD COLUMN presence_column text;
@@ -228,8 +154,4 @@ COMMENT ON COLUMN api_request.consumer IS NULL;
 ALTER TABLE project DROP COLUMN presence_key;
 ALTER TABLE maintenance.fact_table DROP COLUMN presence_column;
     """)
-    op.execute(PREVIOUS_FUNCTIONS)
-    op.execute("""
-DROP FUNCTION maintenance.retire_rows(text, int, int),
-    maintenance.add_to_retired(maintenance.fact_table, text);
-    """)
+    op.execute("DROP FUNCTION maintenance.retire_rows(text, int, int)")

@@ -7,6 +7,8 @@ each time in it. The bounds are whole microseconds: no two languages disagree ab
 from bisect import bisect_right
 
 RESPONSE_US_MAX = 3_600_000_000
+# A stored row has the numbers of so many neighbouring cells.
+CELLS_OF_BAND = 32
 _EXACT_US_MAX = 50
 
 
