@@ -25,6 +25,8 @@ EXAMPLES = 4
 REQUESTS_MIN = 300
 SEED = 20_261_122
 ENDS = 600
+# Only with the scope `manage`, as each DELETE.
+MANAGED = ("/erasure/{receipt}", "/export", "/suppress", "/unsuppress")
 METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
 
 
@@ -210,7 +212,8 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     for method, path, operation in operations(public):
-        scope = "read" if method == "GET" else "ingest"
+        manages = method == "DELETE" or path.endswith(MANAGED)
+        scope = "manage" if manages else "read" if method == "GET" else "ingest"
         keys: list[dict[str, list[str]]] = [{"apiKey": [scope]}, {"bearerKey": [scope]}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
