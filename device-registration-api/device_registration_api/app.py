@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
 from device_registration_api.access import router as access_router
+from device_registration_api.access import store_router
 from device_registration_api.accounts import router as accounts_router
 from device_registration_api.accounts.accounts import new_accounts
 from device_registration_api.accounts.settings import AccountSettings
@@ -53,6 +54,7 @@ ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": Erro
 # The routes under `/administration/`, a router for each room.
 ADMINISTRATION: Sequence[APIRouter] = (
     access_router.router,
+    store_router.router,
     accounts_router.router,
     people_router.router,
     erasure_router.router,

@@ -49,6 +49,8 @@ from statistics_api.settings import Settings
 from statistics_api.store_events import router as store_events
 from statistics_api.store_events.kind import STORE_EVENTS
 from statistics_api.store_events.reader import StoreReader
+from statistics_api.stores import router as stores
+from statistics_api.stores.reader import StoresReader
 
 SERVICE = "statistics-api"
 # The families that this service serves.
@@ -76,6 +78,7 @@ FAMILIES: Sequence[Family] = (
         large_bodies=store_events.LARGE_BODIES,
         new_reader=StoreReader,
     ),
+    Family(stores.NAME, stores.router, new_reader=StoresReader),
     Family("access", access.router),
     Family("accounts", accounts.router),
     Family(projects.NAME, projects.router, new_reader=ProjectReader),

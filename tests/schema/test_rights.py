@@ -250,7 +250,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 4
+    assert len(definers) == 5
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

@@ -4,15 +4,11 @@ The account is in the query: statistics-api has checked its token. What the acco
 transaction of the change.
 """
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
 from contract.access import ApiKey, ApiKeyChange, ApiKeyDraft, ApiKeyWithSecret, KeyUses, Rotation
 from contract.administration import Creation
@@ -21,18 +17,14 @@ from contract.tokens import ProjectLogin, ProjectToken
 from device_registration_api.access import keys, logins, members, projects, usage
 from device_registration_api.access.authorization import lock_project
 from device_registration_api.access.creations import Created, Representation, create_once
+from device_registration_api.access.requests import created_response, in_transaction, json_response, read_body
 from device_registration_api.accounts.router import accounts_of
-from device_registration_api.events.router import read_deadline, read_envelope
+from device_registration_api.events.router import read_deadline
 from servicekit.database import Connection
-from servicekit.database.lease import Lease
-from servicekit.database.pool import Database
 from servicekit.http import deadline
-from servicekit.http.bodies import fingerprint, read_bytes
+from servicekit.http.bodies import fingerprint
 from servicekit.http.openapi import json_body, refusals
 from servicekit.process import clock
-
-Result = TypeVar("Result")
-Body = TypeVar("Body", bound=BaseModel)
 
 # A report of the use of 10,000 keys.
 LARGE_BODIES = {"/administration/key-uses": 2 * 1024 * 1024}
@@ -55,7 +47,7 @@ router = APIRouter(prefix="/administration", tags=["administration"])
 )
 async def create_project(request: Request, account_id: UUID) -> Response:
     """The account becomes its owner."""
-    wanted = await _read(request, Creation[ProjectDraft])
+    wanted = await read_body(request, Creation[ProjectDraft])
 
     def work(conn: Connection) -> Created:
         def create() -> Representation:
@@ -65,7 +57,7 @@ async def create_project(request: Request, account_id: UUID) -> Response:
         # There is no project yet, so the key belongs to the account.
         return create_once(conn, DEFAULT_PROJECT_ID, f"projects/{account_id}", wanted.idempotency_key, create)
 
-    return _created(await _in_transaction(request, work))
+    return created_response(await in_transaction(request, work))
 
 
 @router.patch(
@@ -77,17 +69,15 @@ async def create_project(request: Request, account_id: UUID) -> Response:
 )
 async def change_project(request: Request, project_key: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    change = await _read(request, ProjectChange)
-    changed = await _in_transaction(
-        request, lambda conn: projects.change_project(conn, project_key, change, account_id)
-    )
-    return _json(changed.model_dump_json())
+    change = await read_body(request, ProjectChange)
+    changed = await in_transaction(request, lambda conn: projects.change_project(conn, project_key, change, account_id))
+    return json_response(changed.model_dump_json())
 
 
 @router.delete("/projects/{project_key}", status_code=204, summary="Delete a project", responses=_REFUSALS)
 async def delete_project(request: Request, project_key: str, account_id: UUID) -> Response:
     """Only an owner may do this. `maintain` removes the rows."""
-    await _in_transaction(request, lambda conn: projects.delete_project(conn, project_key, account_id))
+    await in_transaction(request, lambda conn: projects.delete_project(conn, project_key, account_id))
     return Response(status_code=204)
 
 
@@ -101,9 +91,9 @@ async def delete_project(request: Request, project_key: str, account_id: UUID) -
 )
 async def add_member(request: Request, project_key: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    wanted = await _read(request, Creation[MemberDraft])
+    wanted = await read_body(request, Creation[MemberDraft])
     # Whether an e-mail address has an account is told to owners only.
-    await _in_transaction(request, lambda conn: lock_project(conn, project_key, account_id))
+    await in_transaction(request, lambda conn: lock_project(conn, project_key, account_id))
     member_id = await accounts_of(request).find(wanted.draft.email, read_deadline(request))
     key = wanted.idempotency_key
     if key is not None:
@@ -119,7 +109,7 @@ async def add_member(request: Request, project_key: str, account_id: UUID) -> Re
 
         return create_once(conn, project_id, "members", key, create)
 
-    return _created(await _in_transaction(request, work))
+    return created_response(await in_transaction(request, work))
 
 
 @router.delete(
@@ -127,7 +117,7 @@ async def add_member(request: Request, project_key: str, account_id: UUID) -> Re
 )
 async def remove_member(request: Request, project_key: str, member_id: UUID, account_id: UUID) -> Response:
     """An owner removes anyone; a member may leave."""
-    await _in_transaction(request, lambda conn: members.remove_member(conn, project_key, member_id, account_id))
+    await in_transaction(request, lambda conn: members.remove_member(conn, project_key, member_id, account_id))
     return Response(status_code=204)
 
 
@@ -141,7 +131,7 @@ async def remove_member(request: Request, project_key: str, member_id: UUID, acc
 )
 async def create_key(request: Request, project_key: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    wanted = await _read(request, Creation[ApiKeyDraft])
+    wanted = await read_body(request, Creation[ApiKeyDraft])
     active_max: int = request.state.api_keys_max
 
     def work(conn: Connection) -> Created:
@@ -149,7 +139,7 @@ async def create_key(request: Request, project_key: str, account_id: UUID) -> Re
         create = partial(keys.insert_key, conn, project_id, wanted.draft, active_max=active_max)
         return create_once(conn, project_id, "api-keys", wanted.idempotency_key, lambda: _shown_once(create()))
 
-    return _created(await _in_transaction(request, work))
+    return created_response(await in_transaction(request, work))
 
 
 @router.patch(
@@ -161,13 +151,13 @@ async def create_key(request: Request, project_key: str, account_id: UUID) -> Re
 )
 async def change_key(request: Request, project_key: str, key_id: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    change = await _read(request, ApiKeyChange)
+    change = await read_body(request, ApiKeyChange)
     active_max: int = request.state.api_keys_max
-    changed = await _in_transaction(
+    changed = await in_transaction(
         request,
         lambda conn: keys.change_key(conn, project_key, key_id, change, account_id, active_max=active_max),
     )
-    return _json(changed.model_dump_json())
+    return json_response(changed.model_dump_json())
 
 
 @router.delete(
@@ -175,7 +165,7 @@ async def change_key(request: Request, project_key: str, key_id: str, account_id
 )
 async def delete_key(request: Request, project_key: str, key_id: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    await _in_transaction(request, lambda conn: keys.delete_key(conn, project_key, key_id, account_id))
+    await in_transaction(request, lambda conn: keys.delete_key(conn, project_key, key_id, account_id))
     return Response(status_code=204)
 
 
@@ -189,7 +179,7 @@ async def delete_key(request: Request, project_key: str, key_id: str, account_id
 )
 async def rotate_key(request: Request, project_key: str, key_id: str, account_id: UUID) -> Response:
     """Only an owner may do this."""
-    wanted = await _read(request, Creation[Rotation])
+    wanted = await read_body(request, Creation[Rotation])
     overlap = timedelta(seconds=wanted.draft.overlap_seconds)
     active_max: int = request.state.api_keys_max
 
@@ -198,7 +188,7 @@ async def rotate_key(request: Request, project_key: str, key_id: str, account_id
         rotate = partial(keys.replace_key, conn, project_id, key_id, overlap=overlap, active_max=active_max)
         return create_once(conn, project_id, "api-keys/rotation", wanted.idempotency_key, lambda: _shown_once(rotate()))
 
-    return _created(await _in_transaction(request, work))
+    return created_response(await in_transaction(request, work))
 
 
 @router.post(
@@ -210,8 +200,8 @@ async def rotate_key(request: Request, project_key: str, key_id: str, account_id
 )
 async def add_uses(request: Request) -> Response:
     """A process of statistics-api reports what it has counted since its last report. A deleted key is left out."""
-    uses = await _read(request, KeyUses)
-    await _in_transaction(request, lambda conn: usage.add_uses(conn, uses))
+    uses = await read_body(request, KeyUses)
+    await in_transaction(request, lambda conn: usage.add_uses(conn, uses))
     return Response(status_code=204)
 
 
@@ -226,40 +216,14 @@ async def log_in(request: Request) -> Response:
     """A key that is not valid is a 401 `credentials-refused`; one of a blocked project is a 403. The key itself is
     sent, so that nobody but its owner can have a token made.
     """
-    login = await _read(request, ProjectLogin)
+    login = await read_body(request, ProjectLogin)
     accounts = accounts_of(request)
     now = clock.now()
-    verified = await _in_transaction(request, lambda conn: logins.verify_key(conn, login.api_key, now))
-    return _json(accounts.project_token(*verified).model_dump_json())
-
-
-async def _read(request: Request, model: type[Body]) -> Body:
-    return read_envelope(model, await read_bytes(request), strict=None)
-
-
-async def _in_transaction(request: Request, work: Callable[[Connection], Result]) -> Result:
-    """Run `work` in one transaction of its own. Raises NotRecorded, OutcomeUnknown, and what `work` raises."""
-    database: Database = request.state.database
-
-    def attempt(lease: Lease) -> Result:
-        with lease.transaction() as conn:
-            return work(conn)
-
-    return await database.run(attempt, read_deadline(request) - time.monotonic())
+    verified = await in_transaction(request, lambda conn: logins.verify_key(conn, login.api_key, now))
+    return json_response(accounts.project_token(*verified).model_dump_json())
 
 
 def _shown_once(key: ApiKeyWithSecret) -> Representation:
     """The key's text is not stored, so a repeat is told that it was shown."""
     repeated = key.model_copy(update={"key": None, "warning": _REPEATED})
     return Representation(key.model_dump_json(), repeated.model_dump_json())
-
-
-def _created(created: Created) -> Response:
-    response = _json(created.json, status=201)
-    if created.is_replay:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
-
-
-def _json(text: str, status: int = 200) -> Response:
-    return Response(text, status, media_type="application/json")

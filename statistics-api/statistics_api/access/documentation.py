@@ -32,6 +32,8 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route for accounts.
 ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
+# That of a route for operators of the installation alone.
+OPERATOR_TOKEN: dict[str, Any] = {"security": [{"accountToken": ["operator"]}]}
 # The parameter of a path below a project; the example is the project that every installation has.
 PROJECT_KEY: Schema = {
     "name": "project_key",
@@ -40,6 +42,17 @@ PROJECT_KEY: Schema = {
     "schema": {"type": "string"},
     "example": "default",
     "description": "The project's own key. An API key must be one of this project, and an account a member of it.",
+}
+
+
+# The parameter of a path below a store; the example is one that no installation has.
+STORE_ID: Schema = {
+    "name": "store_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+    "example": 1_000_000,
+    "description": "The number of the store, which is its project's.",
 }
 
 

@@ -27,7 +27,7 @@ from contract.accounts import (
 )
 from contract.tokens import AccountClaims, ProjectClaims, TokenClaims
 from servicekit.concurrency.request_collapsing import CollapsedReads
-from servicekit.errors import NotAuthenticated, NotConfigured, NotFound
+from servicekit.errors import Forbidden, NotAuthenticated, NotConfigured, NotFound
 from servicekit.process import clock
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsAccountToken, presented
@@ -195,6 +195,14 @@ async def project_claims(tokens: Tokens, text: str) -> ProjectClaims | None:
     """Return the claims of a project's token, or None for an account's. Raises as `Tokens.verify`."""
     claims = await tokens.verify(text)
     return claims if isinstance(claims, ProjectClaims) else None
+
+
+async def operator_of(request: Request) -> Account:
+    """Return the account of an operator of the installation. Raises as `account_of`, and Forbidden for any other."""
+    account = await account_of(request)
+    if not account.is_operator:
+        raise Forbidden("only an operator of the installation may do this")
+    return account
 
 
 def _digest(text: str) -> bytes:

@@ -7,16 +7,15 @@ from pydantic import BaseModel, TypeAdapter
 
 from contract.access import ApiKey, ApiKeyChange, ApiKeyDraft, ApiKeyWithSecret, Rotation
 from contract.administration import Creation
-from contract.delivery import IdempotencyKey
 from contract.projects import Member, MemberDraft, Project, ProjectChange, ProjectDraft, Retention
 from servicekit.errors import Invalid
-from servicekit.http.bodies import KEY_HEADER, fingerprint, read_bytes, read_idempotency_key, validated
+from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key, validated
 from servicekit.http.openapi import Schema, json_body, query, refusals
 from servicekit.http.strict_json import decode
 from statistics_api.access.documentation import ACCOUNT_TOKEN
 from statistics_api.access.tokens import account_of
 from statistics_api.administration.client import call
-from statistics_api.delivery.device_api import DeviceApiResponse
+from statistics_api.administration.relaying import NOT_STORED, identity_of, relayed
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.projects.queries import KeyFilter
 from statistics_api.projects.reader import ProjectReader
@@ -24,8 +23,6 @@ from statistics_api.projects.reader import ProjectReader
 NAME = "projects"
 Model = TypeVar("Model", bound=BaseModel)
 
-# No cache may keep a key, and none may show a project to another account.
-_NOT_STORED = {"Cache-Control": "no-store"}
 _READS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
 _CHANGES = refusals(401, 403, 404, 408, 409, 413, 422, 429, 503, as_problem=True)
 _CREATED: dict[int | str, Schema] = {201: {"headers": REPLAYED_HEADER}}
@@ -245,20 +242,20 @@ async def _create(request: Request, model: type[Model], *segments: str) -> Respo
     draft = await _body(request, model)
     creation = Creation[BaseModel](draft=draft)
     if key is not None:
-        creation = Creation[BaseModel](draft=draft, idempotency_key=_identity(key, draft, segments))
+        creation = Creation[BaseModel](draft=draft, idempotency_key=identity_of(key, draft, segments))
     response = await call(request, "POST", *segments, body=creation, query={"account_id": str(account.account_id)})
-    return _relayed(response)
+    return relayed(response)
 
 
 async def _change(request: Request, model: type[Model], *segments: str) -> Response:
     account = await account_of(request)
     change = await _body(request, model)
-    return _relayed(await call(request, "PATCH", *segments, body=change, query={"account_id": str(account.account_id)}))
+    return relayed(await call(request, "PATCH", *segments, body=change, query={"account_id": str(account.account_id)}))
 
 
 async def _delete(request: Request, *segments: str) -> Response:
     account = await account_of(request)
-    return _relayed(await call(request, "DELETE", *segments, query={"account_id": str(account.account_id)}))
+    return relayed(await call(request, "DELETE", *segments, query={"account_id": str(account.account_id)}))
 
 
 async def _body(request: Request, model: type[Model]) -> Model:
@@ -267,22 +264,8 @@ async def _body(request: Request, model: type[Model]) -> Model:
     return validated(model, {} if not text and model is Rotation else decode(text), "body")
 
 
-def _identity(key: str, draft: BaseModel, segments: tuple[str, ...]) -> IdempotencyKey:
-    """What is compared of a repeat: the fields as they were read, and which of them are an explicit null."""
-    nulls = sorted(name for name in draft.model_fields_set if getattr(draft, name) is None)
-    return IdempotencyKey(key=key, fingerprint=fingerprint([segments, draft.model_dump(mode="json"), nulls]))
-
-
-def _relayed(response: DeviceApiResponse) -> Response:
-    if not response.content:
-        return Response(status_code=response.status, headers=_NOT_STORED)
-    replayed = response.headers.get("Idempotent-Replayed")
-    headers = _NOT_STORED if replayed is None else _NOT_STORED | {"Idempotent-Replayed": replayed}
-    return Response(response.content, response.status, headers, media_type="application/json")
-
-
 def _json(content: str | bytes) -> Response:
-    return Response(content, headers=_NOT_STORED, media_type="application/json")
+    return Response(content, headers=NOT_STORED, media_type="application/json")
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
+from statistics_api.pages import Page
 
 # By the primary key, from its end: the slots of a day follow each other, so a page costs its days and those before it.
 AMOUNTS = """
@@ -55,13 +56,6 @@ USERS = """
        AND previous_day < %(first)s
 """
 ZONE = "SELECT timezone FROM stats.project WHERE project_id = %(project_id)s"
-
-
-class Page(NamedTuple):
-    """Which days of a list are asked for; the newest is the first."""
-
-    offset: int
-    limit: int
 
 
 class Users(NamedTuple):

@@ -12,8 +12,8 @@ from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
+from statistics_api.pages import Page
 from statistics_api.store_events import queries
-from statistics_api.store_events.queries import Page
 from statistics_api.tagged_answers import TaggedAnswer
 from statistics_api.time_series.days import DayRangeParameters
 
@@ -22,7 +22,7 @@ RANGE = DayRangeParameters()
 
 
 class Amounts(NamedTuple):
-    """How many events each day had; of all types without one."""
+    """How many events each day had; of all types without one, and of a store that an operator named."""
 
     project_id: int
     type: str | None
@@ -69,6 +69,8 @@ def _days(lease: Lease, question: Amounts | Averages) -> list[dict[str, object]]
     if isinstance(question, Averages):
         name, found = "event_avg_time", queries.averages(lease, question.project_id, question.type, question.page)
     else:
+        if question.type is None and queries.zone(lease, question.project_id) is None:
+            raise NotFound("Store not found")
         name, found = "event_amount", queries.amounts(lease, question.project_id, question.type, question.page)
     return [{"date": day, name: value} for day, value in found]
 

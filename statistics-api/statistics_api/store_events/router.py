@@ -1,31 +1,28 @@
 """The public routes of store events: they are recorded with a credential of the store, and read by it."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
 
 from contract.access import Scope
 from contract.delivery import BatchResponse
 from contract.store_events.answers import DayAmount, DayAverage, StoredEvent, UserNumbers
 from servicekit.errors import Invalid
 from servicekit.http.openapi import query, refusals
-from servicekit.http.query_parameters import read_number
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import required_key
+from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID, required_key
+from statistics_api.access.tokens import operator_of
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
+from statistics_api.pages import PAGE_PARAMETERS, read_page
 from statistics_api.store_events.kind import STORE_EVENTS
-from statistics_api.store_events.queries import Page
 from statistics_api.store_events.reader import RANGE, Amounts, Averages, Question, StoreReader, Users
+from statistics_api.stores.ids import read_store_id
 from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
 
 LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 1_000
-OFFSET_MAX = 100_000
 
 _USER_ID = "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55"
 _BATCH = [
@@ -40,15 +37,6 @@ _READING: dict[int | str, dict[str, Any]] = {
     **NOT_MODIFIED,
 }
 _IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
-_PAGE = [
-    query("offset", Annotated[int, Field(ge=0, le=OFFSET_MAX)], "How many days are left out. Default: 0.", example=0),
-    query(
-        "limit",
-        Annotated[int, Field(ge=1, le=LIMIT_MAX)],
-        f"How many days are shown. Default: {LIMIT_DEFAULT}.",
-        example=LIMIT_DEFAULT,
-    ),
-]
 _TYPE = {
     "name": "type",
     "in": "path",
@@ -109,7 +97,7 @@ async def record_many(request: Request) -> Response:
     response_model=list[DayAmount],
     summary="How many events of a type each day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *_PAGE, _IF_NONE_MATCH]},
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
 )
 @hot
 async def amount(request: Request) -> Response:
@@ -117,7 +105,9 @@ async def amount(request: Request) -> Response:
     recorded; an event counts at its `occurred_at`. A type that the store never recorded has no day.
     """
     credential = await required_credential_of(request, Scope.READ)
-    return await _answer(request, Amounts(credential.project_id, request.path_params["type"], _page(request)))
+    return await _answer(
+        request, Amounts(credential.project_id, request.path_params["type"], read_page(request.query_params))
+    )
 
 
 @router.get(
@@ -125,7 +115,7 @@ async def amount(request: Request) -> Response:
     response_model=list[DayAverage],
     summary="How many events of a type a user of the day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *_PAGE, _IF_NONE_MATCH]},
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
 )
 @hot
 async def average(request: Request) -> Response:
@@ -133,7 +123,9 @@ async def average(request: Request) -> Response:
     It is for the same days as the amounts, and does not change when a user is erased.
     """
     credential = await required_credential_of(request, Scope.READ)
-    return await _answer(request, Averages(credential.project_id, request.path_params["type"], _page(request)))
+    return await _answer(
+        request, Averages(credential.project_id, request.path_params["type"], read_page(request.query_params))
+    )
 
 
 @router.get(
@@ -163,19 +155,25 @@ async def users(request: Request) -> Response:
     return await _answer(request, Users(credential.project_id, _type(request), days, now))
 
 
+@router.get(
+    "/event/store-events-amount/{store_id}",
+    response_model=list[DayAmount],
+    summary="How many events a store had on each day, the newest day first",
+    responses=_READING,
+    openapi_extra=OPERATOR_TOKEN | {"parameters": [STORE_ID, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
+)
+async def amount_of_store(request: Request) -> Response:
+    """Of all types, for an operator of the installation. A store that does not exist is a 404."""
+    await operator_of(request)
+    store_id = read_store_id(request.path_params["store_id"])
+    return await _answer(request, Amounts(store_id, None, read_page(request.query_params)))
+
+
 def _type(request: Request) -> str | None:
     type_ = request.query_params.get("type")
     if type_ is not None and "\0" in type_:
         raise Invalid.single("must not contain control characters", "query", "type")
     return type_
-
-
-def _page(request: Request) -> Page:
-    parameters = request.query_params
-    return Page(
-        read_number(parameters, "offset", 0, 0, OFFSET_MAX),
-        read_number(parameters, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX),
-    )
 
 
 async def _answer(request: Request, asked: Question) -> Response:
