@@ -177,7 +177,9 @@ class Tenant:
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
         """Requests for this tenant's things, with each example of a body; they lack a credential."""
-        path = operation.path.format(**self.path_values())
+        # A path has one name for its parameter: what is found by an e-mail address is deleted by its id.
+        of_method = {"email": self.user["id"]} if operation.method == "DELETE" else {}
+        path = operation.path.format(**self.path_values() | of_method)
         for body in operation.body_examples() or [{"headers": {}}]:
             yield {"method": operation.method, "url": path, **body}
 

@@ -29,6 +29,8 @@ SEED = 20_261_122
 ENDS = 600
 # The device that the examples of bodies name.
 DEVICE = "sensor-7"
+# Only with the scope `manage`, as each DELETE.
+MANAGED = ("/erasure/{receipt}", "/export", "/suppress", "/unsuppress")
 # Where an example names what no installation has.
 UNKNOWN = {
     "/api/auth",
@@ -256,13 +258,11 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     for method, path, operation in operations(public):
-        scope = {"GET": "read", "DELETE": "manage"}.get(method, "ingest")
-        if path.endswith("/analyze"):
-            scope = "read"  # a question whose body is a period
-        if path.startswith(("/api/v1/users", "/api/user")) and method not in {"POST", "PUT", "PATCH"}:
-            scope = "manage"  # people are looked up, exported and erased
-        if path.endswith("suppress"):
-            scope = "manage"
+        manages = method == "DELETE" or path.endswith(MANAGED)
+        # People are looked up with it, too.
+        manages |= method == "GET" and path.startswith(("/api/v1/users", "/api/user"))
+        reads = method == "GET" or path.endswith("/analyze")  # a question whose body is a period
+        scope = "manage" if manages else "read" if reads else "ingest"
         keys: list[dict[str, list[str]]] = [{"apiKey": [scope]}, {"bearerKey": [scope]}, {"projectToken": [scope]}]
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from functools import partial
 from http import HTTPStatus
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
@@ -34,6 +35,8 @@ READ_SECONDS_MAX = 3.0
 _NO_STORE = {"Cache-Control": "no-store"}
 _REFUSALS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
 _REFUSALS_OF_LIVING = refusals(401, 403, 404, 410, 422, 429, 503, as_problem=True)
+# In OpenAPI a path has one name for its parameter, and to GET it is an e-mail address.
+_UserId: TypeAlias = Annotated[str, Path(description="The `id` of the user.")]
 
 router = APIRouter(tags=["erasure"])
 
@@ -59,17 +62,17 @@ class ErasureReader:
 
 
 @router.delete(
-    "/api/user/{user_id}",
+    "/api/user/{email}",
     response_model=DeletedUser,
     summary="Erase a user of a store",
     responses={202: {"model": DeletedUser}, **_REFUSALS},
     openapi_extra=required_key(Scope.MANAGE),
 )
-async def delete_store_user(request: Request, user_id: str) -> Response:
+async def delete_store_user(request: Request, email: _UserId) -> Response:
     """From all databases: the fields, the devices with their measurements, the events. Their later events are a 410,
     and no figure moves. A repeat has the same receipt. 202: it is not finished yet, and goes on by itself.
     """
-    erased = await _erase(request, user_id)
+    erased = await _erase(request, email)
     receipt = ErasureReceipt.model_validate_json(erased.content)
     return _json(DeletedUser.of(receipt).model_dump_json(), HTTPStatus(erased.status))
 
