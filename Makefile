@@ -15,6 +15,8 @@ UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate
 PACKAGES := -e packages/contract -e packages/servicekit -e statistics-api -e device-registration-api
 
 DEPLOY_VENV := .venv-deploy
+# Images of Python often set it. Each test process would then rewrite every module of tests anew, for its assertions.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test soak lint coverage bench lock verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
 

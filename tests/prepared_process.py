@@ -51,7 +51,9 @@ class Preparation:
 
     def spawn(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: IO[bytes] | None) -> Process:
         """Start `python main.py` or `python -m MODULE` of the service, as `local.child_process.spawn` would."""
-        if output is None or any(name.startswith(_READ_AT_START) for name in env):
+        # multiprocessing, which starts workers, has noted the folder of the preparation when it was imported.
+        has_workers = env.get("WORKERS", "1") != "1"
+        if output is None or has_workers or any(name.startswith(_READ_AT_START) for name in env):
             return spawn(command, env=env, cwd=cwd, output=output)
         request = {"arguments": list(command[1:]), "env": dict(env), "cwd": str(cwd)}
         return _Forked(self, self.ask(request, output.fileno()))
