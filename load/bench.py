@@ -15,6 +15,7 @@ from load.alternatives import comparison
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, table
 from load.instructions import instructions
+from load.neighbours import neighbours
 from load.wrk import WrkMissingError
 from local.postgres import Postgres, wheel_binaries
 
@@ -40,6 +41,7 @@ def main() -> int:
                 ("batches", lambda: writes.batches(environment, seconds)),
                 ("reads", lambda: reads.against_an_empty_route(environment, seconds)),
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
+                ("neighbours", lambda: neighbours(environment, seconds)),
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),

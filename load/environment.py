@@ -18,10 +18,14 @@ from local.postgres import Postgres
 from local.services import Service, registration_service, statistics_service
 
 _STORE_KEY = """
-    INSERT INTO api_key (project_id, key_id, name, scopes, digest, created_at)
-    VALUES (1, %(key_id)s, 'bench', '{ingest,read,manage}', %(digest)s, now());
-    INSERT INTO project_person (project_id, person_id) VALUES (1, %(user)s);
+    INSERT INTO api_key (project_id, key_id, name, scopes, digest, created_at, rate_limit)
+    SELECT project_id, %(key_id)s, 'bench', '{ingest,read,manage}', %(digest)s, now(), %(rate_limit)s
+      FROM project WHERE project_key = %(project_key)s;
+    INSERT INTO project_person (project_id, person_id)
+    SELECT project_id, %(user)s FROM project WHERE project_key = %(project_key)s
+        ON CONFLICT DO NOTHING;
 """
+_PROJECT = "INSERT INTO project (name, project_key) VALUES ('other', 'other')"
 
 
 @dataclass
@@ -73,15 +77,21 @@ class BenchEnvironment:
             for service in (private, public):
                 service.start()
                 service.wait_ready()
-            yield Product(name, public, private, self._new_key(name))
+            yield Product(name, public, private, self._new_key(name, "default"))
         finally:
             public.stop()
             private.stop()
 
-    def _new_key(self, database: str) -> str:
+    def key_of_another_project(self, product: Product, rate_limit: str) -> str:
+        """Make another project, and return a key of it with this limit."""
+        self.execute(product.name, _PROJECT)
+        return self._new_key(product.name, "other", rate_limit)
+
+    def _new_key(self, database: str, project_key: str, rate_limit: str | None = None) -> str:
         key = new_key()
         with closing(psycopg2.connect(self.server.url(database))) as connection, connection, connection.cursor() as cur:
-            cur.execute(_STORE_KEY, {"key_id": key.key_id, "digest": key.digest, "user": STORE_USER})
+            named = {"key_id": key.key_id, "digest": key.digest, "rate_limit": rate_limit}
+            cur.execute(_STORE_KEY, {**named, "project_key": project_key, "user": STORE_USER})
         return key.text
 
     def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:

@@ -36,12 +36,13 @@ def wrk(
     script: Path | None = None,
     arguments: Sequence[str] = (),
     headers: Sequence[str] = (),
+    may_be_refused: bool = False,
 ) -> Load:
     """Ask `url` over and over from `connections` clients at once, each waiting for its answer.
 
     Raises:
         WrkMissingError: it is not on the PATH.
-        ValueError: requests were refused or failed, and such a run measures nothing.
+        ValueError: requests failed, or were refused and may not be; such a run measures nothing.
     """
     if shutil.which("wrk") is None:
         raise WrkMissingError("wrk is needed as the client (Debian: apt-get install wrk)")
@@ -52,7 +53,7 @@ def wrk(
     command += [url, *(["--", *arguments] if arguments else [])]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     load = parse(output)
-    if load.refused or load.errors:
+    if load.errors or (load.refused and not may_be_refused):
         message = f"a run in which requests fail measures nothing: {load}"
         raise ValueError(message)
     return load
