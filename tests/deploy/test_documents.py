@@ -37,7 +37,7 @@ SETTINGS: list[type[BaseSettings]] = [
     AccessSettings,
     AccountSettings,
 ]
-OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_PORT"}
+OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_API_KEY", "LOAD_PORT"}
 # How kubectl may call what the manifests call by its kind.
 KINDS = {
     "deployment": "Deployment",
