@@ -14,6 +14,7 @@ import psycopg2
 from contract.access import new_key
 from load.write_loads import STORE_USER
 from local.database import Login, base_environment, migrate
+from local.ports import free_port
 from local.postgres import Postgres
 from local.services import Service, registration_service, statistics_service
 
@@ -106,14 +107,6 @@ class BenchEnvironment:
     def settle(self) -> None:
         """Write the data of the last measurement to disk, so that it does not slow down the next measurement."""
         self.execute("postgres", "CHECKPOINT")
-
-
-def free_port() -> int:
-    """Return a port that no process listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_listening(process: subprocess.Popen[bytes], port: int) -> None:

@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from load.environment import BenchEnvironment, Product, free_port
+from load.environment import BenchEnvironment, Product
 from load.figures import Figure
 from load.write_loads import AUTH_EVENTS
 from load.writes import post
+from local.ports import free_port
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WARM_SECONDS = 30

@@ -9,9 +9,10 @@ from http.client import HTTPConnection
 from statistics import median
 from urllib.parse import urlsplit
 
-from load.environment import BenchEnvironment, Product, free_port, wait_listening
+from load.environment import BenchEnvironment, Product, wait_listening
 from load.figures import Figure, ratio
 from load.wrk import wrk
+from local.ports import free_port
 from statistics_api.auth_events.queries import TOTALS
 
 ROUNDS = 3

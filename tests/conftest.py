@@ -11,23 +11,14 @@ import psycopg2
 import pytest
 
 from local.database import base_environment, migrate
+from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, registration_service, statistics_service
 from servicekit.database import Connection
 from tests.personal_databases import PersonalDatabases
 from tests.prepared_process import SMALL, Preparation
 from tests.schema import schema_steps
-from tests.servers import (
-    DELIVERED,
-    READER,
-    WRITER,
-    Cluster,
-    MigratedDatabase,
-    Product,
-    Programs,
-    StartProduct,
-    free_port,
-)
+from tests.servers import DELIVERED, READER, WRITER, Cluster, MigratedDatabase, Product, Programs, StartProduct
 
 ANSWER_SECONDS_MAX = 20.0
 

@@ -3,7 +3,6 @@
 import io
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -187,11 +186,3 @@ def run_command(env: Mapping[str, str], *arguments: str) -> str:
     finished = finished_command(env, *arguments)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
-
-
-def free_port() -> int:
-    """A port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

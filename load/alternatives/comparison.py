@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from load.alternatives.installation import ALTERNATIVES, AlternativeMissingError
 from load.baselines import libpq_environment, pgbench_inserts
-from load.environment import BenchEnvironment, free_port, wait_listening
+from load.environment import BenchEnvironment, wait_listening
 from load.write_loads import AUTH_EVENTS
 from load.writes import post_to
+from local.ports import free_port
 
 ROUNDS = 3
 CLIENTS = (128, 512)

@@ -6,6 +6,7 @@ import pytest
 from fastapi import Request
 from pydantic import BaseModel
 
+from local.ports import free_port
 from servicekit.errors import (
     Conflict,
     CredentialsRefused,
@@ -22,7 +23,6 @@ from servicekit.errors import (
 from servicekit.http.error_responses import ErrorShape, render_as
 from statistics_api.administration.client import Administration, call
 from statistics_api.delivery.device_api import DeviceApi
-from tests.servers import free_port
 from tests.statistics_api.private_service import answering, private
 
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
+from local.ports import free_port
 from tests.redis_server import needs_redis, redis_server
-from tests.servers import Product, Programs, StartProduct, free_port
+from tests.servers import Product, Programs, StartProduct
 
 PATIENT = Programs(public="tests.statistics_api.patient_service")
 LIMIT = 1_000

@@ -7,9 +7,10 @@ import httpx2
 import pytest
 
 from local.database import base_environment
+from local.ports import free_port
 from local.services import Service, ServiceError, registration_service, statistics_service
 from tests.auth_events.payloads import REGISTERED, event
-from tests.servers import Product, StartProduct, free_port
+from tests.servers import Product, StartProduct
 
 ORIGIN = "https://dashboard.example"
 PREFLIGHT = {

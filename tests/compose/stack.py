@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.database import base_environment
+from local.ports import free_port
 from local.services import ROOT
-from tests.servers import free_port
 
 PROJECT = "device-statistics-test"
 DATABASE = "device_statistics"

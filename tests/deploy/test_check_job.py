@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from local.ports import free_port
 from tests.deploy.rendering import ROOT, Document, environment, named, pods
-from tests.servers import Product, free_port
+from tests.servers import Product
 
 # The program waits this long for policies; a test does not.
 AT_ONCE = "import check; check.POLICY_SECONDS_MAX = 1.0; check.READY_SECONDS_MAX = 2.0; import os, sys; "

@@ -11,11 +11,12 @@ from pathlib import Path
 import httpx2
 
 from local.database import base_environment, migrate
+from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from local.services import Service, registration_service, statistics_service
 from tests.faults.balancer import Balancer
 from tests.faults.event_kinds import EventKind
-from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs, free_port
+from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs
 
 INSTANCES = 2
 CLIENTS = 12

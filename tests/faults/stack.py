@@ -16,11 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from local.database import base_environment, migrate
+from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, Service, registration_service, statistics_service
 from tests.faults.processes import signal_tree, tree
 from tests.faults.proxy import TcpProxy
-from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs, free_port
+from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs
 
 DATABASE = "postgresql"
 SERVICES = (STATISTICS_API, REGISTRATION_API)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from local.database import base_environment
+from local.ports import free_port
 from local.services import ROOT
 from tests.local.launcher import START_SECONDS_MAX, Launch, StartLauncher
-from tests.servers import free_port
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from local.ports import free_port
 from tests.local.launcher import StartLauncher
-from tests.servers import free_port
 
 Refused = Callable[..., str]
 

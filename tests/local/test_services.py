@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from local.database import base_environment
+from local.ports import free_port
 from local.services import ServiceError, registration_service
 from tests.local.http_client import count, log_event
-from tests.servers import Product, StartProduct, free_port
+from tests.servers import Product, StartProduct
 
 
 def processes_in_group(leader: int) -> list[int]:

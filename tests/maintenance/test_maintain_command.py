@@ -39,11 +39,16 @@ def test_each_step_is_one_line(database: MigratedDatabase) -> None:
         [
             "partitions of api_request: created none",
             "partitions of auth_event: created none",
+            "partitions of measurement: created none",
+            "partitions of store_event: created none",
             "retention of api_request: no week is wholly older than 400 days",
             "retention of auth_event: no week is wholly older than 400 days",
+            "retention of measurement: no week is wholly older than 400 days",
+            "retention of store_event: no week is wholly older than 400 days",
             "minutes of api_request: 0 buckets older than 35 days deleted",
             "minutes of auth_event: 0 buckets older than 35 days deleted",
             "idempotency: 0 keys older than 48 hours deleted",
+            "deleted devices: none",
             "deleted projects: none",
         ],
     )
@@ -51,7 +56,8 @@ def test_each_step_is_one_line(database: MigratedDatabase) -> None:
 
 def test_retention_days_is_a_setting(database: MigratedDatabase) -> None:
     code, lines = run({**database.writer_env, "RETENTION_DAYS": "0"}, "maintain")
-    assert (code, lines[3]) == (0, "retention of auth_event: facts are kept for ever")
+    assert code == 0
+    assert "retention of auth_event: facts are kept for ever" in lines
     code, lines = run({**database.writer_env, "RETENTION_DAYS": "-1"}, "maintain")
     assert (code, len(lines)) == (1, 1)
     assert "RETENTION_DAYS" in lines[0]

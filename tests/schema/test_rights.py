@@ -48,7 +48,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 25
+    assert len(views) == 26
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert as_login(database, reader, FUNCTION_RIGHTS) == [("stats.total(bigint)",)]
@@ -250,7 +250,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 5
+    assert len(definers) == 9
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

@@ -16,9 +16,9 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
+from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from tests.schema.schema_steps import LOGINS, finished, start
-from tests.servers import free_port
 
 OUTPUT_SECONDS_MAX = 30.0
 

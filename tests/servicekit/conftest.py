@@ -13,6 +13,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.database import base_environment
+from local.ports import free_port
 from local.services import Child, Spawn
 from servicekit.concurrency.concurrency_limit import AdaptiveConcurrencyLimit, concurrency_limit
 from servicekit.database import Connection as Session
@@ -21,7 +22,7 @@ from servicekit.database.pool import Database
 from servicekit.database.prepared import Prepared
 from servicekit.process.request_log import WRITE_SECONDS
 from tests.prepared_process import SMALL, Preparation
-from tests.servers import Cluster, free_port
+from tests.servers import Cluster
 from tests.servicekit.raw_http import Connection
 
 OK = 200

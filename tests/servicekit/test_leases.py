@@ -9,11 +9,11 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
+from local.ports import free_port
 from servicekit.database import Connection
 from servicekit.database.lease import Contention, Lease
 from servicekit.database.pool import Database
 from servicekit.errors import NotRecorded
-from tests.servers import free_port
 from tests.servicekit.conftest import LONG, MakeDatabase, Probe, execute
 
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from local.ports import free_port
 from servicekit.errors import (
     DomainError,
     FieldError,
@@ -21,7 +22,6 @@ from servicekit.errors import (
 from servicekit.http import deadline as deadlines
 from servicekit.http.error_responses import ErrorShape, render_as
 from statistics_api.delivery.device_api import DeviceApi
-from tests.servers import free_port
 from tests.statistics_api.private_service import Reply, answering, private
 
 SECONDS = 5.0

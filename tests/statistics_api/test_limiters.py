@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limits import RateLimitItem, parse
 
+from local.ports import free_port
 from servicekit.errors import TooManyRequests
 from statistics_api import limiters
 from statistics_api.limiters import Allowance, LocalLimiter, SharedLimiter
 from tests.redis_server import Redis, needs_redis, redis_server
-from tests.servers import free_port
 
 RATE = parse("3/hour")
 SECRET = b"secret of the tests"

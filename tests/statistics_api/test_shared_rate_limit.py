@@ -9,10 +9,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from local.ports import free_port
 from local.services import Service
 from tests.log_files import all_written, lines_of
 from tests.redis_server import PASSWORD, Redis, needs_redis, redis_server
-from tests.servers import Product, Programs, StartProduct, free_port
+from tests.servers import Product, Programs, StartProduct
 
 pytestmark = needs_redis
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import httpx2
 import pytest
 
-from tests.servers import free_port
+from local.ports import free_port
 from tests.statistics_api.transport_server import (
     OK,
     SECONDS,

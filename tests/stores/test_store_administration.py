@@ -10,7 +10,7 @@ from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import claims_of
 from tests.database import command, rows
 from tests.personal_databases import PersonalDatabases
-from tests.servers import Product
+from tests.servers import Product, run_command
 
 SECONDS_MAX = 10.0
 Bearer = dict[str, str]
@@ -126,7 +126,7 @@ def test_a_store_that_is_not_there_is_not_deleted_and_has_no_amounts(
 
 
 def test_a_deleted_store_says_what_it_had_and_is_gone(
-    product: Product, public: httpx2.Client, operator: Bearer
+    product: Product, personal_databases: PersonalDatabases, public: httpx2.Client, operator: Bearer
 ) -> None:
     store = make(public, operator)
     user, erased = str(uuid4()), str(uuid4())
@@ -153,7 +153,7 @@ def test_a_deleted_store_says_what_it_had_and_is_gone(
     assert store["id"] not in {each["id"] for each in public.get("/api/store?limit=1000", headers=operator).json()}
     long_ago = "UPDATE project SET deleted_at = now() - interval '1 hour' WHERE project_id = %(store)s"
     rows(product.database, long_ago, {"store": store["id"]})
-    command(product, "maintain")
+    run_command(product.database.writer_env | personal_databases.environment, "maintain")
     for table in ("project", "project_person", "store_event", "event_type", "store_event_day", "store_event_presence"):
         count = f"SELECT count(*) FROM {table} WHERE project_id = %(store)s"  # noqa: S608 - one of these
         assert rows(product.database, count, {"store": store["id"]}) == [(0,)]

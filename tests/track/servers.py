@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from werkzeug.serving import make_server
 
-from tests.servers import free_port
+from local.ports import free_port
 
 START_SECONDS_MAX = 20.0
 

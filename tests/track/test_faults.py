@@ -14,7 +14,7 @@ from device_statistics_track.event import Event, encode
 from device_statistics_track.sender import Sender
 from device_statistics_track.settings import Settings, read_settings
 from device_statistics_track.transport import Transport
-from tests.servers import free_port
+from local.ports import free_port
 from tests.track.receiver import (
     KEY,
     Behaviour,

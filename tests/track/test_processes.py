@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.servers import free_port
+from local.ports import free_port
 from tests.track.host_process import REQUESTS
 from tests.track.receiver import KEY, Receiver
 
