@@ -18,6 +18,7 @@ from tests.servicekit.in_process import connect
 from tests.servicekit.small_service import LIFESPAN_STATE, build
 
 SETTLE_SECONDS_MAX = 5.0
+SEEN_EACH_WAY_MIN = 30
 BODIES = [b'{"how":"%s"}' % how for how in (b"", b"at once", b"slow", b"away", b"reused", b"bug", b"unreadable")]
 ODD_BODIES = [b"", b"{", b"[]", b"null", b'{"how":1}', b'{"how":"a","how":"slow"}', b'{"how":"a","b":[]}', b"\xff"]
 HEADERS = [b"connection: keep-alive", b'if-none-match: "1"', b'if-none-match: "2"', b"if-none-match: \xff",
@@ -127,4 +128,5 @@ def test_both_ways_answer_the_same(two_ways: list[tuple[ServedApplication, io.By
     taken = [0, 0]
     both_ways(two_ways, taken)
     direct, answers = taken
-    assert 0.1 * answers < direct < 0.9 * answers  # else this would show nothing
+    # Else this would show nothing. Their share is another one in each run, and a tenth in some.
+    assert min(direct, answers - direct) >= SEEN_EACH_WAY_MIN
