@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from servicekit.errors import Invalid
 from servicekit.http.openapi import Schema, query
+from servicekit.http.query_parameters import read_number
 
 SKIP = "skip"
 LIMIT = "limit"
@@ -32,14 +32,4 @@ def at_device(extra: dict[str, Any]) -> dict[str, Any]:
 
 def skip_and_limit(parameters: Mapping[str, str]) -> tuple[int, int]:
     """Return how many are left out, and how many are shown. Raises Invalid."""
-    return _number(parameters, SKIP, 0, 0, SKIP_MAX), _number(parameters, LIMIT, LIMIT_MAX, 1, LIMIT_MAX)
-
-
-def _number(parameters: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = parameters.get(name)
-    if text is None:
-        return default
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) else -1
-    if not least <= number <= most:
-        raise Invalid.single(f"must be a number from {least} to {most}", "query", name)
-    return number
+    return read_number(parameters, SKIP, 0, 0, SKIP_MAX), read_number(parameters, LIMIT, LIMIT_MAX, 1, LIMIT_MAX)

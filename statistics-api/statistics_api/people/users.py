@@ -19,9 +19,10 @@ from contract.people import (
     UserWithDevices,
 )
 from servicekit.database.pool import Database
-from servicekit.errors import Invalid, NotFound
+from servicekit.errors import NotFound
 from servicekit.http.bodies import KEY_HEADER, read_json, validated
 from servicekit.http.openapi import json_body, query
+from servicekit.http.query_parameters import read_number
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import required_key
 from statistics_api.administration.client import call
@@ -72,8 +73,8 @@ async def list_users(request: Request) -> Response:
     """The oldest first, in an order that never changes."""
     credential = await required_credential_of(request, persons.READING)
     page = {
-        _SKIP: str(_number(request, _SKIP, 0, 0, SKIP_MAX)),
-        _LIMIT: str(_number(request, _LIMIT, LIST_MAX, 1, LIST_MAX)),
+        _SKIP: str(read_number(request.query_params, _SKIP, 0, 0, SKIP_MAX)),
+        _LIMIT: str(read_number(request.query_params, _LIMIT, LIST_MAX, 1, LIST_MAX)),
     }
     answer = await call(request, "GET", "people", str(credential.project_id), query=page)
     users = [_user(each) for each in _PEOPLE.validate_json(answer.content)]
@@ -138,13 +139,3 @@ def _plausible(user_id: str) -> str:
     if len(user_id) > IMPORTED_ID_DIGITS_MAX:
         raise NotFound("User not found")
     return user_id
-
-
-def _number(request: Request, name: str, default: int, smallest: int, largest: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(largest)) else -1
-    if not smallest <= number <= largest:
-        raise Invalid.single(f"must be a number from {smallest} to {largest}", "query", name)
-    return number
