@@ -11,6 +11,7 @@ from servicekit.protocol.direct_routes import DirectResponse
 from statistics_api.access.documentation import VARY
 
 ETAG_HEADER = {"ETag": {"description": "It changes whenever the response changes.", "schema": {"type": "string"}}}
+IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The response that you have is current"}}
 
 

@@ -1,10 +1,9 @@
 """Reads which requests a page of raw rows has, and tells where the next page begins."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from servicekit.errors import Invalid
@@ -12,16 +11,14 @@ from servicekit.http.query_parameters import read_number
 from statistics_api.access.queries import Project
 from statistics_api.api_requests.queries import RawRow
 from statistics_api.api_requests.questions import RANGE
+from statistics_api.cursors import CURSOR, Cursor, read_cursor, written_cursor, written_instant
 
 PAGE = "page"
 PAGE_SIZE = "page_size"
-CURSOR = "cursor"
 PAGE_SIZE_DEFAULT = 1_000
 PAGE_SIZE_MAX = 10_000
 # A page is found by reading all before it; the header Link leads farther at no cost.
 OFFSET_MAX = 100_000
-
-_BETWEEN = "~"
 
 
 class RowsQuestion(NamedTuple):
@@ -32,7 +29,7 @@ class RowsQuestion(NamedTuple):
     end: datetime
     page_size: int
     offset: int
-    before: tuple[datetime, str] | None
+    before: Cursor | None
     # The parameters of the next page but its cursor, and its path.
     path: str
     as_csv: bool
@@ -41,10 +38,10 @@ class RowsQuestion(NamedTuple):
         """Return the value of the header Link that leads to the rows after these."""
         last = rows[-1]
         parameters = {
-            RANGE.start: _written(self.start),
-            RANGE.end: _written(self.end - RANGE.smallest),
+            RANGE.start: written_instant(self.start),
+            RANGE.end: written_instant(self.end - RANGE.smallest),
             PAGE_SIZE: self.page_size,
-            CURSOR: f"{_written(last.occurred_at)}{_BETWEEN}{last.event_id}",
+            CURSOR: written_cursor(last.occurred_at, last.event_id),
             **({"format": "csv"} if self.as_csv else {}),
         }
         return f'<{self.path}?{urlencode(parameters)}>; rel="next"'
@@ -61,7 +58,7 @@ def rows_question(
     start, end = RANGE.read(parameters, now, ZoneInfo(project.timezone))
     page_size = read_number(parameters, PAGE_SIZE, PAGE_SIZE_DEFAULT, 1, PAGE_SIZE_MAX)
     page = read_number(parameters, PAGE, 1, 1, OFFSET_MAX + 1)
-    before = _cursor(parameters)
+    before = read_cursor(parameters)
     if before is not None and PAGE in parameters:
         raise Invalid.single(f"must not be sent together with `{CURSOR}`", "query", PAGE)
     offset = (page - 1) * page_size
@@ -69,21 +66,3 @@ def rows_question(
         sentence = f"reaches {OFFSET_MAX} rows; follow the header Link from page to page, or shorten the range"
         raise Invalid.single(sentence, "query", PAGE)
     return RowsQuestion(project, start, end, page_size, offset, before, path, as_csv)
-
-
-def _cursor(parameters: Mapping[str, str]) -> tuple[datetime, str] | None:
-    text = parameters.get(CURSOR)
-    if text is None:
-        return None
-    instant, _, event_id = text.partition(_BETWEEN)
-    try:
-        before = datetime.fromisoformat(instant), str(UUID(event_id))
-    except ValueError:
-        before = None
-    if before is None or before[0].tzinfo is not UTC:
-        raise Invalid.single("must be that of a header Link", "query", CURSOR)
-    return before
-
-
-def _written(instant: datetime) -> str:
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -26,7 +26,6 @@ from statistics_api.access.documentation import PROJECT_KEY, project_reader, req
 from statistics_api.access.projects import project_of
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.pages import (
-    CURSOR,
     PAGE,
     PAGE_SIZE,
     PAGE_SIZE_DEFAULT,
@@ -45,9 +44,10 @@ from statistics_api.api_requests.questions import (
     series_question,
 )
 from statistics_api.api_requests.reader import MetricsReader
+from statistics_api.cursors import CURSOR_PARAMETER, LINK_HEADER
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
+from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.time_series.formats import CSV_RESPONSE, FORMAT_PARAMETER, wants_csv
 
 LARGE_BODIES = {"/api/v1/track/batch": BATCH_BYTES_MAX}
@@ -73,17 +73,13 @@ _READING: dict[int | str, dict[str, Any]] = {
     200: CSV_RESPONSE[200] | {"headers": ETAG_HEADER, "description": "The figures; as CSV, one line a row."},
     **NOT_MODIFIED,
 }
-_LINK_HEADER = {"Link": {"description": 'The next page, as `rel="next"`.', "schema": {"type": "string"}}}
-_IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
 
 router = APIRouter(prefix="/api/v1", tags=["API analytics"])
 
 
 def _reading(*more: dict[str, Any]) -> dict[str, Any]:
     """The `openapi_extra` of a route with figures of a range."""
-    return project_reader() | {
-        "parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, _IF_NONE_MATCH]
-    }
+    return project_reader() | {"parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, IF_NONE_MATCH]}
 
 
 @router.post(
@@ -223,7 +219,7 @@ async def time_series(request: Request) -> Response:
     _METRICS,
     response_model=list[StoredRequest],
     summary="The requests themselves, the newest first",
-    responses=_READING | {200: _READING[200] | {"headers": ETAG_HEADER | _LINK_HEADER}},
+    responses=_READING | {200: _READING[200] | {"headers": ETAG_HEADER | LINK_HEADER}},
     openapi_extra=_reading(
         query(PAGE, Annotated[int, Field(ge=1)], "From 1, which is the default.", example=1),
         query(
@@ -232,7 +228,7 @@ async def time_series(request: Request) -> Response:
             f"Default: {PAGE_SIZE_DEFAULT}.",
             example=PAGE_SIZE_DEFAULT,
         ),
-        query(CURSOR, str, "Where the next page begins; it is in the header `Link`."),
+        CURSOR_PARAMETER,
     ),
 )
 async def requests(request: Request) -> Response:

@@ -34,7 +34,7 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
+from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.time_series.formats import (
     CSV_RESPONSE,
     FORMAT_PARAMETER,
@@ -145,7 +145,7 @@ async def log_auth_batch(request: Request) -> Response:
     | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
-            {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}},
+            IF_NONE_MATCH,
         ]
     },
 )

@@ -21,6 +21,7 @@ from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import VARY, required_key
+from statistics_api.cursors import LINK_HEADER
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.delivery.kinds import EventKind
 from statistics_api.devices.documentation import at_device
@@ -55,9 +56,7 @@ RANGE = RangeParameters(
     {"hour": timedelta(days=2), "day": timedelta(days=31), "month": timedelta(days=366)}, zone_is_optional=True
 )
 _REPLAYED: dict[str, Any] = {"headers": REPLAYED_HEADER}
-_LINK: dict[int | str, Schema] = {
-    200: {"headers": {"Link": {"description": 'The next page, as `rel="next"`.', "schema": {"type": "string"}}}}
-}
+_LINK: dict[int | str, Schema] = {200: {"headers": LINK_HEADER}}
 
 router = APIRouter(prefix="/api/v1/stats", tags=["measurements"])
 

@@ -20,7 +20,7 @@ from statistics_api.pages import PAGE_PARAMETERS, read_page
 from statistics_api.store_events.kind import STORE_EVENTS
 from statistics_api.store_events.reader import RANGE, Amounts, Averages, Question, StoreReader, Users
 from statistics_api.stores.ids import read_store_id
-from statistics_api.tagged_answers import ETAG_HEADER, NOT_MODIFIED
+from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 
 LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
 
@@ -36,7 +36,6 @@ _READING: dict[int | str, dict[str, Any]] = {
     200: {"headers": ETAG_HEADER},
     **NOT_MODIFIED,
 }
-_IF_NONE_MATCH = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
 _TYPE = {
     "name": "type",
     "in": "path",
@@ -97,7 +96,7 @@ async def record_many(request: Request) -> Response:
     response_model=list[DayAmount],
     summary="How many events of a type each day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 @hot
 async def amount(request: Request) -> Response:
@@ -115,7 +114,7 @@ async def amount(request: Request) -> Response:
     response_model=list[DayAverage],
     summary="How many events of a type a user of the day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
+    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 @hot
 async def average(request: Request) -> Response:
@@ -138,7 +137,7 @@ async def average(request: Request) -> Response:
         "parameters": [
             *RANGE.documented(),
             query("type", str, "Only those with an event of this type. Default: any.", example="purchase"),
-            _IF_NONE_MATCH,
+            IF_NONE_MATCH,
         ]
     },
 )
@@ -160,7 +159,7 @@ async def users(request: Request) -> Response:
     response_model=list[DayAmount],
     summary="How many events a store had on each day, the newest day first",
     responses=_READING,
-    openapi_extra=OPERATOR_TOKEN | {"parameters": [STORE_ID, *PAGE_PARAMETERS, _IF_NONE_MATCH]},
+    openapi_extra=OPERATOR_TOKEN | {"parameters": [STORE_ID, *PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 async def amount_of_store(request: Request) -> Response:
     """Of all types, for an operator of the installation. A store that does not exist is a 404."""
