@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from contract.erasure import DeletedEvents, ErasureReceipt, ErasureState
 from contract.export import ExportedDevice, ExportHead, ExportPage
 from contract.projects import ProjectId
+from device_registration_api.access.requests import json_response
 from device_registration_api.erasure import export as exports
 from device_registration_api.erasure.commands import Erasure, in_transaction
 from device_registration_api.erasure.job import Erasures
@@ -32,7 +33,7 @@ router = APIRouter(prefix="/administration", tags=["erasure"])
     "/people/{project_id}/{person_id}",
     response_model=ErasureReceipt,
     summary="Erase a person from all databases",
-    responses={202: {"model": ErasureReceipt}, **refusals(401, 404, 422, 503, as_problem=True)},
+    responses={202: {"model": ErasureReceipt}, **_READS},
 )
 async def erase(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """202: it is not finished yet, and goes on by itself. A repeat has the same receipt."""
@@ -41,7 +42,7 @@ async def erase(request: Request, project_id: ProjectId, person_id: str) -> Resp
     )
     receipt = _receipt(erasure)
     status = HTTPStatus.OK if receipt.state is ErasureState.FINISHED else HTTPStatus.ACCEPTED
-    return Response(receipt.model_dump_json(), status, media_type="application/json")
+    return json_response(receipt.model_dump_json(), status)
 
 
 @router.put(
@@ -52,10 +53,7 @@ async def erase(request: Request, project_id: ProjectId, person_id: str) -> Resp
 )
 async def suppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """What is recorded stays."""
-    await erasures_of(request).suppress(
-        project_id, await _id(request, project_id, person_id), read_deadline(request), suppressed=True
-    )
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    return await _suppress(request, project_id, person_id, suppressed=True)
 
 
 @router.delete(
@@ -66,10 +64,7 @@ async def suppress(request: Request, project_id: ProjectId, person_id: str) -> R
 )
 async def unsuppress(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """Those that were refused meanwhile are not known."""
-    await erasures_of(request).suppress(
-        project_id, await _id(request, project_id, person_id), read_deadline(request), suppressed=False
-    )
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    return await _suppress(request, project_id, person_id, suppressed=False)
 
 
 @router.delete(
@@ -83,7 +78,7 @@ async def delete_events(request: Request, project_id: ProjectId, person_id: str)
     deleted = await erasures_of(request).delete_events(
         project_id, await _id(request, project_id, person_id), read_deadline(request)
     )
-    return Response(DeletedEvents(events=deleted).model_dump_json(), media_type="application/json")
+    return json_response(DeletedEvents(events=deleted).model_dump_json())
 
 
 @router.get(
@@ -105,7 +100,7 @@ async def export(request: Request, project_id: ProjectId, person_id: str) -> Res
     state, devices, kinds = await in_transaction(request.state.database, read, ends)
     person = await people_of(request).read(project_id, str(found), ends)
     head = ExportHead(user=person.model_dump(mode="json"), devices=devices, kinds=kinds, **state._asdict())
-    return Response(head.model_dump_json(), media_type="application/json")
+    return json_response(head.model_dump_json())
 
 
 @router.get(
@@ -125,7 +120,7 @@ async def export_page(
         raise NotFound("there is no such kind of event")
     work = partial(_page, writer.table, project_id, found, after)
     page = await in_transaction(request.state.database, work, ends)
-    return Response(page.model_dump_json(), media_type="application/json")
+    return json_response(page.model_dump_json())
 
 
 def erasures_of(request: Request) -> Erasures:
@@ -134,6 +129,12 @@ def erasures_of(request: Request) -> Erasures:
     if erasures is None:
         raise NotConfigured("personal data is not configured in this installation")
     return erasures
+
+
+async def _suppress(request: Request, project_id: int, person_id: str, *, suppressed: bool) -> Response:
+    found = await _id(request, project_id, person_id)
+    await erasures_of(request).suppress(project_id, found, read_deadline(request), suppressed=suppressed)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def _receipt(erasure: Erasure) -> ErasureReceipt:

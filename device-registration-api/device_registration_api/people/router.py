@@ -9,15 +9,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from contract.people import LIST_MAX, SKIP_MAX, Person, PersonDraft, PersonId, StoreUserChange, UserChange
 from contract.projects import ProjectId
-from device_registration_api.events.router import read_deadline, read_envelope
+from device_registration_api.access.creations import Created
+from device_registration_api.access.requests import created_response, json_response, read_body
+from device_registration_api.events.router import read_deadline
 from device_registration_api.people.people import ProjectPeople
 from servicekit.errors import NotConfigured
 from servicekit.http import deadline
-from servicekit.http.bodies import read_bytes
 from servicekit.http.openapi import json_body, refusals
 
 _HEADERS = (deadline.HEADER,)
@@ -41,12 +42,9 @@ async def create(request: Request, project_id: ProjectId) -> Response:
     gets the first response.
     """
     ends = read_deadline(request)
-    draft = read_envelope(PersonDraft, await read_bytes(request), strict=None)
+    draft = await read_body(request, PersonDraft)
     created = await people_of(request).create(project_id, draft, ends)
-    response = _json(created.person, HTTPStatus.CREATED)
-    if created.is_replay:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return created_response(Created(created.person.model_dump_json(), is_replay=created.is_replay))
 
 
 @router.get("/people/{project_id}", response_model=list[Person], summary="The people of a project", responses=_READS)
@@ -64,7 +62,8 @@ async def page(
 @router.get("/people/{project_id}/{person_id}", response_model=Person, summary="Read a person", responses=_READS)
 async def read(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """By the UUID, or by the number in the system that the person was imported from."""
-    return _json(await people_of(request).read(project_id, person_id, read_deadline(request)))
+    found = await people_of(request).read(project_id, person_id, read_deadline(request))
+    return json_response(found.model_dump_json())
 
 
 @router.patch(
@@ -77,15 +76,16 @@ async def read(request: Request, project_id: ProjectId, person_id: str) -> Respo
 async def change(request: Request, project_id: ProjectId, person_id: str) -> Response:
     """By the UUID or the imported number."""
     ends = read_deadline(request)
-    wanted = read_envelope(UserChange, await read_bytes(request), strict=None)
-    return _json(await people_of(request).change(project_id, person_id, wanted, ends))
+    wanted = await read_body(request, UserChange)
+    changed = await people_of(request).change(project_id, person_id, wanted, ends)
+    return json_response(changed.model_dump_json())
 
 
 @router.get("/found-people/{project_id}", response_model=PersonId, summary="Find a person", responses=_READS)
 async def find(request: Request, project_id: ProjectId, email: str) -> Response:
     """By the e-mail address, in any case."""
     person_id: UUID = await people_of(request).find(project_id, email, read_deadline(request))
-    return _json(PersonId(id=person_id))
+    return json_response(PersonId(id=person_id).model_dump_json())
 
 
 @router.patch(
@@ -98,8 +98,9 @@ async def find(request: Request, project_id: ProjectId, email: str) -> Response:
 async def change_found(request: Request, project_id: ProjectId) -> Response:
     """By the e-mail address in the body, or else by the name in it."""
     ends = read_deadline(request)
-    wanted = read_envelope(StoreUserChange, await read_bytes(request), strict=None)
-    return _json(await people_of(request).change_found(project_id, wanted, ends))
+    wanted = await read_body(request, StoreUserChange)
+    changed = await people_of(request).change_found(project_id, wanted, ends)
+    return json_response(changed.model_dump_json())
 
 
 def people_of(request: Request) -> ProjectPeople:
@@ -108,7 +109,3 @@ def people_of(request: Request) -> ProjectPeople:
     if people is None:
         raise NotConfigured("personal data is not configured in this installation")
     return people
-
-
-def _json(body: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(body.model_dump_json(), status, media_type="application/json")

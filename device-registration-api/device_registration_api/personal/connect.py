@@ -54,7 +54,15 @@ def connect_apart(
     return connect(place_apart(schema, database, settings), statement_seconds_max=statement_seconds_max)
 
 
-def pool_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSettings, application: str) -> Database:
+def pool_apart(
+    schema: Schema,
+    database: DatabaseSettings,
+    settings: KeyringSettings,
+    application: str,
+    *,
+    connections_max: int = CONNECTIONS_MAX,
+    wait_seconds_max: float = _WAIT_SECONDS_MAX,
+) -> Database:
     """Return a pool of one of the two databases; it connects at its first use. Raises as `place_apart`."""
     place = place_apart(schema, database, settings)
     conninfo = dsn(
@@ -65,4 +73,4 @@ def pool_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSett
         password=place.db_password.get_secret_value(),
         application=application,
     )
-    return Database(conninfo, connections_max=CONNECTIONS_MAX, wait_seconds_max=_WAIT_SECONDS_MAX)
+    return Database(conninfo, connections_max=connections_max, wait_seconds_max=wait_seconds_max)

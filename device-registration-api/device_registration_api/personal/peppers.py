@@ -12,11 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from device_registration_api.maintenance.settings import DatabaseSettings
-from device_registration_api.personal.connect import place_apart
+from device_registration_api.personal.connect import pool_apart
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.personal.upkeep import DELETE_PEPPERS, PEPPERS_KEPT
 from device_registration_api.schema.schemas import KEYRING
-from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.database.sql import execute, fetch_all
@@ -98,16 +97,8 @@ def new_peppers(settings: KeyringSettings, beside: DatabaseSettings, application
     """
     if not settings.is_complete():
         return DailyPeppers(None)
-    place = place_apart(KEYRING, beside, settings)
-    conninfo = dsn(
-        host=place.db_host,
-        port=place.db_port,
-        name=place.db_name,
-        user=place.db_user,
-        password=place.db_password.get_secret_value(),
-        application=application,
-    )
-    return DailyPeppers(Database(conninfo, connections_max=1, wait_seconds_max=WAIT_SECONDS_MAX))
+    database = pool_apart(KEYRING, beside, settings, application, connections_max=1, wait_seconds_max=WAIT_SECONDS_MAX)
+    return DailyPeppers(database)
 
 
 def _pepper_of(lease: Lease, day: date) -> bytes:
