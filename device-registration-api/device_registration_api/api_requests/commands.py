@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
-from contract.api_requests.latency import latency_cell
+from contract.api_requests.latency import CELLS, latency_cell
 from device_registration_api.api_requests.addresses import hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minute_of
@@ -34,21 +34,14 @@ READ_ROWS = """
 """
 
 
-# The numbers of the cells of a band, which has contract.api_requests.latency.CELLS_OF_BAND of them.
-_CELLS: Sequence[LiteralString] = (
-    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
-    "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
-)  # fmt: skip
-
-
 def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString) -> LiteralString:
     keys: LiteralString = f"project_id, {endpoint}bucket_start, latency_band"
     groups: LiteralString = f"project_id, {endpoint}{bucket}, latency_cell / 32"
-    cells: LiteralString = ", ".join([f"cell_{n}" for n in _CELLS])
-    counts: LiteralString = ", ".join([f"sum(requests) FILTER (WHERE mod(latency_cell, 32) = {n})" for n in _CELLS])
+    cells: LiteralString = ", ".join([f"cell_{n}" for n in CELLS])
+    counts: LiteralString = ", ".join([f"sum(requests) FILTER (WHERE mod(latency_cell, 32) = {n})" for n in CELLS])
     # NULL: the cell has no request.
     additions: LiteralString = ", ".join(
-        [f"cell_{n} = coalesce(r.cell_{n} + excluded.cell_{n}, r.cell_{n}, excluded.cell_{n})" for n in _CELLS]
+        [f"cell_{n} = coalesce(r.cell_{n} + excluded.cell_{n}, r.cell_{n}, excluded.cell_{n})" for n in CELLS]
     )
     statement: LiteralString = f"""
     INSERT INTO {table} AS r

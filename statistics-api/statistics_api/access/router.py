@@ -6,6 +6,7 @@ from contract.tokens import ProjectLogin, ProjectToken
 from servicekit.http.bodies import read_json, validated
 from servicekit.http.openapi import json_body, refusals
 from statistics_api.administration.client import call
+from statistics_api.administration.relaying import NOT_STORED
 
 router = APIRouter(prefix="/api", tags=["stores"])
 
@@ -23,4 +24,4 @@ async def log_in(request: Request) -> Response:
     """
     login = validated(ProjectLogin, await read_json(request), "body")
     content = (await call(request, "POST", "project-logins", body=login)).content
-    return Response(content, headers={"Cache-Control": "no-store"}, media_type="application/json")
+    return Response(content, headers=NOT_STORED, media_type="application/json")

@@ -21,11 +21,9 @@ from servicekit.http.openapi import json_body, refusals
 from statistics_api.access.documentation import ACCOUNT_TOKEN
 from statistics_api.access.tokens import NOT_VALID, account_of
 from statistics_api.administration.client import call
+from statistics_api.administration.relaying import NOT_STORED
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.delivery.kinds import replayed_headers
-
-# Neither a token nor personal data may stay in a cache.
-_NO_STORE = {"Cache-Control": "no-store"}
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
@@ -96,4 +94,4 @@ for path in ("/auth/me", "/users/me"):
 
 
 def _json(content: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(content, status, _NO_STORE, media_type="application/json")
+    return Response(content, status, NOT_STORED, media_type="application/json")

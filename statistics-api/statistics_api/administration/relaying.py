@@ -8,7 +8,8 @@ from contract.delivery import IdempotencyKey
 from servicekit.http.bodies import fingerprint
 from statistics_api.delivery.device_api import DeviceApiResponse
 
-# No cache may keep a key, and none may show what belongs to one account or project to another.
+# No cache may keep a key, a token or personal data, and none may show what belongs to one account or project to
+# another.
 NOT_STORED = {"Cache-Control": "no-store"}
 
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, LiteralString, NamedTuple, TypeVar
+from typing import Any, LiteralString, NamedTuple
 
-from contract.api_requests.latency import CELLS_OF_BAND
+from contract.api_requests.latency import CELLS, CELLS_OF_BAND
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 from statistics_api.api_requests.covers import Part, Period, aligned
 from statistics_api.api_requests.figures import NOTHING, Band, Figures
-
-Group = TypeVar("Group")
 
 _OF_PROJECT: Mapping[Period, LiteralString] = {
     Period.MINUTE: "stats.api_request_minute",
@@ -24,12 +22,7 @@ _OF_ENDPOINTS: Mapping[Period, LiteralString] = {
     Period.QUARTER_HOUR: "stats.api_request_endpoint_quarter_hour",
     Period.DAY: "stats.api_request_endpoint_day",
 }
-_CELLS: Sequence[LiteralString] = (
-    "cell_0", "cell_1", "cell_2", "cell_3", "cell_4", "cell_5", "cell_6", "cell_7",
-    "cell_8", "cell_9", "cell_10", "cell_11", "cell_12", "cell_13", "cell_14", "cell_15",
-    "cell_16", "cell_17", "cell_18", "cell_19", "cell_20", "cell_21", "cell_22", "cell_23",
-    "cell_24", "cell_25", "cell_26", "cell_27", "cell_28", "cell_29", "cell_30", "cell_31",
-)  # fmt: skip
+_CELLS: Sequence[LiteralString] = [f"cell_{number}" for number in CELLS]
 # The names of the parameters of each part; a range has at most five.
 _PLACES: tuple[LiteralString, ...] = ("0", "1", "2", "3", "4")
 _WHOLE: LiteralString = "0"

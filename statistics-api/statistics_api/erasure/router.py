@@ -27,12 +27,12 @@ from servicekit.http.openapi import refusals
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import required_key
 from statistics_api.administration.client import call
+from statistics_api.administration.relaying import NOT_STORED
 from statistics_api.delivery.device_api import DeviceApiResponse
 from statistics_api.erasure import queries
 
 NAME = "erasure"
 READ_SECONDS_MAX = 3.0
-_NO_STORE = {"Cache-Control": "no-store"}
 _REFUSALS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
 _REFUSALS_OF_LIVING = refusals(401, 403, 404, 410, 422, 429, 503, as_problem=True)
 # In OpenAPI a path has one name for its parameter, and to GET it is an e-mail address.
@@ -164,7 +164,7 @@ async def export(request: Request, user_id: str) -> Response:
     credential = await required_credential_of(request, Scope.MANAGE)
     person = ("people", str(credential.project_id), user_id, "export")
     head = ExportHead.model_validate_json((await call(request, "GET", *person)).content)
-    return StreamingResponse(_document(request, person, head), headers=_NO_STORE, media_type="application/json")
+    return StreamingResponse(_document(request, person, head), headers=NOT_STORED, media_type="application/json")
 
 
 async def _document(request: Request, person: tuple[str, ...], head: ExportHead) -> AsyncIterator[bytes]:
@@ -197,4 +197,4 @@ def _receipt(text: str) -> UUID:
 
 
 def _json(content: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(content, status, _NO_STORE, media_type="application/json")
+    return Response(content, status, NOT_STORED, media_type="application/json")

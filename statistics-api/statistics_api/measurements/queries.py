@@ -1,11 +1,13 @@
 """Reads of measurements: SELECT from the `stats` schema and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import LiteralString, NamedTuple
 
 from contract.measurements.events import AXES
+from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.sql import execute, fetch_all
 from statistics_api.measurements.periods import Period
@@ -307,13 +309,8 @@ def analysis(
         "rows_at_a_place": _ROWS_AT_A_PLACE,
         "bracket": _BRACKET,
     }
-    with lease.transaction() as conn:
-        execute(conn, SET_TIMEOUT, {"milliseconds": round(1000 * seconds_max)})
-        try:
-            return fetch_all(conn, ANALYSIS, parameters, _group)
-        finally:
-            if not conn.closed:
-                execute(conn, RESET_TIMEOUT, {})
+    with lease.transaction() as conn, _statements_within(conn, seconds_max):
+        return fetch_all(conn, ANALYSIS, parameters, _group)
 
 
 def kept_since(
@@ -321,13 +318,8 @@ def kept_since(
 ) -> dict[int, datetime]:
     """Return since when all measurements of a device are kept, for those of which some have left."""
     parameters = {**chosen._asdict(), **period.parameters(), "device_numbers": list(device_numbers)}
-    with lease.transaction() as conn:
-        execute(conn, SET_TIMEOUT, {"milliseconds": round(1000 * seconds_max)})
-        try:
-            return dict(fetch_all(conn, KEPT_SINCE, parameters, lambda number, since: (number, since)))
-        finally:
-            if not conn.closed:
-                execute(conn, RESET_TIMEOUT, {})
+    with lease.transaction() as conn, _statements_within(conn, seconds_max):
+        return dict(fetch_all(conn, KEPT_SINCE, parameters, lambda number, since: (number, since)))
 
 
 def series(lease: Lease, chosen: Chosen, edges: Sequence[datetime]) -> dict[int, tuple[int, tuple[Axis, ...]]]:
@@ -335,6 +327,17 @@ def series(lease: Lease, chosen: Chosen, edges: Sequence[datetime]) -> dict[int,
     parameters = {**chosen._asdict(), "edges": list(edges), "start": edges[0], "end": edges[-1]}
     with lease.transaction() as conn:
         return dict(fetch_all(conn, SERIES, parameters, _bucket))
+
+
+@contextmanager
+def _statements_within(conn: Connection, seconds_max: float) -> Iterator[None]:
+    """A limit of their own for the statements of the block; each of a reader's is a transaction."""
+    execute(conn, SET_TIMEOUT, {"milliseconds": round(1000 * seconds_max)})
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            execute(conn, RESET_TIMEOUT, {})
 
 
 def _bucket(number: int, count: int, *values: Decimal | float) -> tuple[int, tuple[int, tuple[Axis, ...]]]:

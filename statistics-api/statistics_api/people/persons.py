@@ -11,6 +11,7 @@ from servicekit.http.bodies import read_idempotency_key, read_json, validated
 from servicekit.http.openapi import Schema, refusals
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.administration.client import call
+from statistics_api.administration.relaying import NOT_STORED
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
 from statistics_api.delivery.kinds import replayed_headers
 
@@ -18,8 +19,6 @@ from statistics_api.delivery.kinds import replayed_headers
 READING = Scope.MANAGE
 WRITING = Scope.INGEST
 
-# No cache may keep personal data.
-_NO_STORE = {"Cache-Control": "no-store"}
 _TAKEN: Schema = {"description": "The e-mail address or the username is taken, or the idempotency key was used before"}
 READS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
 CHANGES = refusals(401, 403, 404, 408, 409, 413, 422, 429, 503, as_problem=True)
@@ -62,4 +61,4 @@ def created_response(body: BaseModel, *, is_replay: bool) -> Response:
 
 def json_response(content: str | bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Return a response that no cache keeps."""
-    return Response(content, status, _NO_STORE, media_type="application/json")
+    return Response(content, status, NOT_STORED, media_type="application/json")

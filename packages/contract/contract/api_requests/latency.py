@@ -5,10 +5,16 @@ each time in it. The bounds are whole microseconds: no two languages disagree ab
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from typing import LiteralString
 
 RESPONSE_US_MAX = 3_600_000_000
-# A stored row has the numbers of so many neighbouring cells.
-CELLS_OF_BAND = 32
+# The columns of the cells that a stored row has beside each other: cell n of a band is in the column `cell_n`.
+CELLS: Sequence[LiteralString] = (
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
+    "16", "17", "18", "19", "20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
+)  # fmt: skip
+CELLS_OF_BAND = len(CELLS)
 _EXACT_US_MAX = 50
 
 
