@@ -12,14 +12,13 @@ from limits import parse
 
 from contract.access import NewKey, new_key
 from servicekit.errors import BadRequest, Invalid
-from servicekit.http.bodies import fingerprint
 from statistics_api.access.key_cache import KEPT_SECONDS, KeyCache
 from statistics_api.access.queries import StoredKey
 from statistics_api.api_requests.kind import API_REQUESTS, parse_columns
 from statistics_api.api_requests.router import DIRECT_ROUTES
 from statistics_api.auth_events.router import DIRECT_ROUTES as AUTH_ROUTES
-from statistics_api.delivery.accepting import accept, accept_plain, read_plain
-from statistics_api.delivery.direct import PlainEvent
+from statistics_api.delivery.accepting import accept, read_valid
+from statistics_api.delivery.direct import ValidEvent
 from tests.api_requests.conftest import TRACK, TrackedProject
 from tests.api_requests.payloads import request
 
@@ -51,7 +50,7 @@ async def test_a_remembered_key_decides_the_project() -> None:
     state = await remembering(stored(key), key_id=key.key_id)
     for headers in ({b"x-api-key": key.text.encode()}, {b"authorization": b"Bearer " + key.text.encode()}):
         found = RECORDING.read(headers, BODY, state)
-        assert isinstance(found, PlainEvent)
+        assert isinstance(found, ValidEvent)
         assert found.credential.project_id == 7
         event = AUTH_RECORDING.read(headers, b'{"userKey":"u","deviceType":"iOS"}', state)
         asked = STATISTICS.read(headers, b"", state)
@@ -167,13 +166,9 @@ def test_a_repeat_is_the_same_both_ways(item: object) -> None:
         long = accept(API_REQUESTS, body + b" ", "k", project_id=1, request_id="r")
     except (BadRequest, Invalid, ValueError):
         return
-    values = read_plain(API_REQUESTS, body)
-    if values is not None:
-        direct = accept_plain(API_REQUESTS, values, "k", project_id=1, request_id="r")
-        assert (direct.values, direct.key) == (long.values, long.key)
-        model = API_REQUESTS.read(json.loads(body))
-        assert direct.key is not None
-        assert direct.key.fingerprint == fingerprint(model.idempotency_fields())
+    direct = read_valid(API_REQUESTS, body, "k")
+    assert direct is not None
+    assert (direct.values, direct.key) == (long.values, long.key)
 
 
 def test_both_ways_give_the_same_response(tracked: TrackedProject) -> None:

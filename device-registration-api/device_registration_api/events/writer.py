@@ -16,7 +16,7 @@ from contract.delivery import (
     PositionedOutcome,
 )
 from device_registration_api.events.batches import record_batch, record_batch_carefully
-from device_registration_api.events.recording import Outcomes, record, record_carefully
+from device_registration_api.events.recording import Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
 from device_registration_api.personal.peppers import DailyPeppers
@@ -97,21 +97,22 @@ class EventWriter(Generic[Columns]):
         return await self._database.run(work, deadline - time.monotonic())
 
 
-def _responses(forwards: Sequence[Forward[Columns]], outcomes: Outcomes) -> list[ForwardResponse]:
-    """Return one response for each forward. The keys of `outcomes` are positions among the events of all forwards."""
+def _responses(forwards: Sequence[Forward[Columns]], recorded: Recorded) -> list[ForwardResponse]:
+    """Return one response for each forward. The positions of `recorded` are among the events of all forwards."""
     lengths = [len(forward.event_ids) for forward in forwards]
-    if not outcomes:
-        return [ForwardResponse.model_construct(recorded=length, exceptions=[]) for length in lengths]
     starts = accumulate(lengths, initial=0)
-    return [_response(start, length, outcomes) for start, length in zip(starts, lengths, strict=False)]
+    return [_response(range(start, start + length), recorded) for start, length in zip(starts, lengths, strict=False)]
 
 
-def _response(start: int, length: int, outcomes: Outcomes) -> ForwardResponse:
+def _response(positions: range, recorded: Recorded) -> ForwardResponse:
+    outcomes, rows = recorded
     exceptions = [
-        PositionedOutcome.model_construct(
-            status=outcome.status, detail=outcome.detail, row=outcome.row, position=position
-        )
-        for position in range(length)
-        if (outcome := outcomes.get(start + position)) is not None
+        PositionedOutcome.model_construct(status=outcome.status, detail=outcome.detail, position=place)
+        for place, position in enumerate(positions if outcomes else ())
+        if (outcome := outcomes.get(position)) is not None
     ]
-    return ForwardResponse.model_construct(recorded=length - len(exceptions), exceptions=exceptions)
+    return ForwardResponse.model_construct(
+        recorded=len(positions) - len(exceptions),
+        exceptions=exceptions,
+        rows=[rows.get(position) for position in positions] if rows else [],
+    )

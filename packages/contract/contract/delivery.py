@@ -16,7 +16,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     model_validator,
 )
@@ -261,16 +260,12 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(BaseModel):
-    """The outcome of one event; `detail` is the reason why it was not recorded.
-
-    `row` is the stored row of a new event or of a replay, for a kind that returns rows to its clients.
-    """
+    """The outcome of one event; `detail` is the reason why it was not recorded."""
 
     model_config = ConfigDict(frozen=True)
 
     status: OutcomeStatus
     detail: str = ""
-    row: JsonValue = None
 
 
 class PositionedOutcome(Outcome):
@@ -280,10 +275,15 @@ class PositionedOutcome(Outcome):
 
 
 class ForwardResponse(BaseModel):
-    """The number of plainly recorded events, and the outcomes of all other events."""
+    """The number of plainly recorded events, and the outcomes of all other events.
+
+    A kind that returns stored rows to its clients has in `rows` the row of each event as JSON, of a replay that of the
+    first request; None for an event that is not stored.
+    """
 
     recorded: int = Field(ge=0)
     exceptions: list[PositionedOutcome] = []
+    rows: list[str | None] = []
 
 
 class ForwardedBatchResponse(BaseModel):

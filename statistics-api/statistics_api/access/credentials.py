@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastapi import Request
 
-from contract.access import Scope, key_digest, key_id_of
+from contract.access import Scope, claimed_key_id, key_digest, key_id_of
 from contract.projects import DEFAULT_PROJECT_ID
 from contract.tokens import ProjectClaims
 from servicekit.database.pool import Database
@@ -117,10 +117,11 @@ def remembered_credential(
     if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
         return _WITHOUT_KEY
     text = _only_key(header_map)
-    key_id = key_id_of(text)
+    # Nothing else needs to be checked: no text but the key itself has its digest.
+    key_id = claimed_key_id(text)
     cache: KeyCache[StoredKey] = state["keys"]
-    stored = None if key_id is None else cache.remembered(key_id)
-    if stored is None:
+    stored = cache.remembered(key_id)
+    if not stored:
         return None
     try:
         found = key_of(text, stored)

@@ -7,21 +7,20 @@ from contract.access import Scope
 from servicekit.http.bodies import is_idempotency_key
 from servicekit.protocol.direct_routes import DirectResponse, Pending
 from statistics_api.access.credentials import Credential, count_use, remembered_credential
-from statistics_api.delivery.accepting import accept_plain, read_plain
+from statistics_api.delivery.accepting import ReadEvent, accept_read, read_valid
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
 
-class PlainEvent(NamedTuple):
-    """An event with only the fields of its kind, and the credential and the idempotency key of its request."""
+class ValidEvent(NamedTuple):
+    """A valid event, and the credential of its request."""
 
-    values: tuple[Any, ...]
+    read: ReadEvent
     credential: Credential
-    key: str | None
 
 
 class DirectRecording(Generic[EventModel]):
-    """Records a plain event; `delivery.endpoints.record_event` handles any other request."""
+    """Records a valid event; `delivery.endpoints.record_event` handles any other request."""
 
     method = b"POST"
 
@@ -29,11 +28,11 @@ class DirectRecording(Generic[EventModel]):
         self.path = path
         self._kind = kind
         self._needs_key = needs_key
-        # The two responses of a kind that returns no rows, each made once.
+        # To a new event and to a replay; each is made once, and gets another body for another row.
         self._responses: dict[bool, DirectResponse] = {}
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> PlainEvent | None:
-        """Return the event, or None if it is not plain, or its credential is not one that is remembered."""
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> ValidEvent | None:
+        """Return the event, or None if it is not valid, or its credential is not one that is remembered."""
         credential = remembered_credential(headers, state, Scope.INGEST)
         if credential is None or (self._needs_key and credential.key_id is None):
             return None
@@ -41,26 +40,18 @@ class DirectRecording(Generic[EventModel]):
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):
             return None
-        values = read_plain(self._kind, payload)
-        return None if values is None else PlainEvent(values, credential, key)
+        event = read_valid(self._kind, payload, key)
+        return None if event is None else ValidEvent(event, credential)
 
-    def answer(self, ordinary: PlainEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
+    def answer(self, ordinary: ValidEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
         """Forward the event; the response is made after the event is recorded."""
         count_use(state, ordinary.credential)
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
-        event = accept_plain(
-            self._kind,
-            ordinary.values,
-            ordinary.key,
-            project_id=ordinary.credential.project_id,
-            request_id=request_id,
-        )
+        event = accept_read(ordinary.read, project_id=ordinary.credential.project_id, request_id=request_id)
         return Pending(gateway.begin(event), self._respond)
 
     def _respond(self, recorded: Recorded) -> DirectResponse:
-        if recorded.row is not None:
-            return DirectResponse.of(self._kind.respond(recorded))
         response = self._responses.get(recorded.is_replay)
         if response is None:
             response = self._responses[recorded.is_replay] = DirectResponse.of(self._kind.respond(recorded))
-        return response
+        return response if recorded.row is None else response.with_body(recorded.row.encode())

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
+from contract.delivery import ForwardedBatchResponse, ForwardResponse, OutcomeStatus
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
@@ -134,16 +134,23 @@ class EventGateway(Generic[EventModel]):
 def _by_position(content: bytes, events: int) -> list[Recorded | DomainError]:
     """Return one outcome for each event, in order; an event that is not among the exceptions was recorded."""
     response = ForwardResponse.model_validate_json(content)
+    rows = response.rows or [None] * events
     positions = {each.position for each in response.exceptions}
     if (
         response.recorded + len(response.exceptions) != events
         or len(positions) != len(response.exceptions)
         or max(positions, default=-1) >= events
+        or len(rows) != events
     ):
         raise OutcomeUnknown("the private service did not answer for each event once")
-    outcomes: list[Recorded | DomainError] = [_RECORDED] * events
+    outcomes: list[Recorded | DomainError] = [
+        _RECORDED if row is None else Recorded(is_replay=False, row=row) for row in rows
+    ]
     for each in response.exceptions:
-        outcomes[each.position] = _recorded_or_failure(each)
+        if each.status is OutcomeStatus.REPLAYED:
+            outcomes[each.position] = Recorded(is_replay=True, row=rows[each.position])
+        else:
+            outcomes[each.position] = _FAILURES[each.status](each.detail)
     return outcomes
 
 
@@ -157,11 +164,3 @@ def _recorded_batch(content: bytes) -> RecordedBatch:
             return RecordedBatch(content[len(_BATCH_RESPONSE) : -len(end)], is_replay)
     forwarded = ForwardedBatchResponse.model_validate_json(content)
     return RecordedBatch(forwarded.response.model_dump_json(by_alias=True).encode(), forwarded.replayed)
-
-
-def _recorded_or_failure(outcome: Outcome) -> Recorded | DomainError:
-    if outcome.status is OutcomeStatus.RECORDED:
-        return Recorded(is_replay=False, row=outcome.row)
-    if outcome.status is OutcomeStatus.REPLAYED:
-        return Recorded(is_replay=True, row=outcome.row)
-    return _FAILURES[outcome.status](outcome.detail)

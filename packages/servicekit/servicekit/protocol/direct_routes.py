@@ -26,6 +26,11 @@ class DirectResponse:
         lines = b"".join(b"%s: %s\r\n" % line for line in response.raw_headers)
         return cls(response.status_code, STATUS_LINE[response.status_code] + lines, bytes(response.body))
 
+    def with_body(self, body: bytes) -> "DirectResponse":
+        """Return the same response with another body."""
+        before, after = (b"content-length: %d\r\n" % len(each) for each in (self.body, body))
+        return DirectResponse(self.status, self.head.replace(before, after, 1), body)
+
 
 class Pending(NamedTuple):
     """A response that is made from an outcome when the outcome is known."""
