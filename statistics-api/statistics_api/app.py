@@ -92,6 +92,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(STORE_EVENTS,),
         large_bodies=store_events.LARGE_BODIES,
         new_reader=StoreReader,
+        direct_routes=store_events.DIRECT_ROUTES,
     ),
     Family(stores.NAME, stores.router, new_reader=StoresReader),
     Family("access", access.router),

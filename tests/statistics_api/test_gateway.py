@@ -30,8 +30,11 @@ def accepted(user_key: str = "u-1") -> AcceptedEvent:
     return event
 
 
-def response(recorded: int, *exceptions: dict[str, Any], rows: Sequence[object] = ()) -> bytes:
-    return to_json({"recorded": recorded, "exceptions": exceptions, "rows": rows})
+def response(
+    recorded: int,
+    *exceptions: dict[str, Any],
+) -> bytes:
+    return to_json({"recorded": recorded, "exceptions": exceptions})
 
 
 def exception(position: int, status: str, **more: object) -> dict[str, Any]:
@@ -57,7 +60,7 @@ async def forwarded(reply: Reply, events: Sequence[AcceptedEvent]) -> tuple[list
 async def test_a_flush_that_succeeded_is_observed_with_its_duration() -> None:
     begun = time.monotonic()
     outcomes, [(items, seconds)] = await forwarded(answering(200, response(1)), [accepted()])
-    assert outcomes == [Recorded(is_replay=False)]
+    assert outcomes == [Recorded()]
     assert items == 1
     assert 0 < seconds <= time.monotonic() - begun
 
@@ -90,12 +93,14 @@ async def test_each_event_gets_the_outcome_at_its_position() -> None:
         exception(2, "conflict", detail="another body"),
         exception(3, "erased", detail="erased"),
     ]
-    rows = ['{"id":7}', '{"id":1}', None, None]
-    for sent, told in (([], [None] * 4), (rows, rows)):
-        body = response(1, *exceptions, rows=sent)
+    rows = [b'{"id":7}', b'{"id":1}', b"null", b"null"]
+    for body, told in (
+        (response(1, *exceptions), [None, None]),
+        (b"\n".join([response(1, *exceptions), *rows]), rows),
+    ):
         outcomes, _ = await forwarded(answering(200, body), [accepted(f"u-{n}") for n in range(4)])
-        assert outcomes[0] == Recorded(is_replay=False, row=told[0])
-        assert outcomes[1] == Recorded(is_replay=True, row=told[1])
+        assert outcomes[0] == Recorded(told[0])
+        assert outcomes[1] == Recorded(told[1], is_replay=True)
         assert [type(outcome) for outcome in outcomes[2:]] == [IdempotencyKeyReused, Gone]
 
 
@@ -108,8 +113,8 @@ async def test_each_event_gets_the_outcome_at_its_position() -> None:
         response(0, exception(1, "replayed")),
         response(0, exception(-1, "replayed")),
         response(0, exception(0, "a status of tomorrow")),
-        response(1, rows=["{}", "{}"]),
-        response(1, rows=[{}]),
+        response(1) + b"\n{}\n{}",
+        response(1) + b"\n{}\n",
         b"{}",
         b'["a list"]',
     ],

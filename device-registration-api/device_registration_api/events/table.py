@@ -254,13 +254,17 @@ def key_arrays(keys: Iterable[FactKey]) -> dict[str, object]:
 
 
 def _read(fact: LiteralString, returned: LiteralString, returned_from: LiteralString) -> LiteralString:
+    # One row at a time, by LIMIT: a join would be planned as a scan of the table while it has no statistics.
     return f"""
-    SELECT event_id::text, to_json(returned)::text
+    SELECT key.id::text, found.row
       FROM unnest({{project_ids}}::int[], {{received_at}}::timestamptz[], {{event_ids}}::uuid[])
-        AS key(project_id, received_at, event_id)
-      JOIN {fact} USING (project_id, received_at, event_id)
-           {returned_from}
-     CROSS JOIN LATERAL (SELECT {returned}) AS returned
+        AS key(of_project, at, id)
+     CROSS JOIN LATERAL (
+           SELECT to_json(returned)::text AS row
+             FROM {fact} {returned_from}
+            CROSS JOIN LATERAL (SELECT {returned}) AS returned
+            WHERE {fact}.project_id = key.of_project AND received_at = key.at AND event_id = key.id
+            LIMIT 1) AS found
     """  # noqa: S608 - of constants of this package
 
 

@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from contract.delivery import (
+    NO_ROW,
     Batch,
     Columns,
     Forward,
@@ -34,6 +35,13 @@ REMAINING_SECONDS_MIN = 0.05
 Result = TypeVar("Result")
 
 
+class ForwardRecorded(NamedTuple):
+    """The response to a forward, and the rows that follow it, for each event one or NO_ROW; none of most kinds."""
+
+    response: ForwardResponse
+    rows: Sequence[str]
+
+
 def slot_of(instance_id: str) -> int:
     """Return the counter slot of a process. Writers in different slots update different rows, so they do not wait for
     each other's commit.
@@ -51,7 +59,7 @@ class EventWriter(Generic[Columns]):
         self._peppers = peppers
         self._database = database
         self._slot = slot
-        self._coalescer: Coalescer[Forward[Columns], ForwardResponse] = Coalescer(
+        self._coalescer: Coalescer[Forward[Columns], ForwardRecorded] = Coalescer(
             self._flush,
             batch_rows_max=BATCH_ROWS_MAX,
             queue_rows_max=QUEUE_ROWS_MAX,
@@ -59,7 +67,7 @@ class EventWriter(Generic[Columns]):
             weigh=lambda forward: len(forward.event_ids),
         )
 
-    async def record(self, forward: Forward[Columns], deadline: float) -> ForwardResponse:
+    async def record(self, forward: Forward[Columns], deadline: float) -> ForwardRecorded:
         """Returns after COMMIT: an outcome for each event.
 
         Raises:
@@ -84,7 +92,7 @@ class EventWriter(Generic[Columns]):
         """Record the waiting events, then fail those that are left."""
         await self._coalescer.close(seconds_max)
 
-    async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardResponse]:
+    async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardRecorded]:
         rows = Rows.of_forwards(forwards)
         attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
         fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
@@ -97,22 +105,19 @@ class EventWriter(Generic[Columns]):
         return await self._database.run(work, deadline - time.monotonic())
 
 
-def _responses(forwards: Sequence[Forward[Columns]], recorded: Recorded) -> list[ForwardResponse]:
+def _responses(forwards: Sequence[Forward[Columns]], recorded: Recorded) -> list[ForwardRecorded]:
     """Return one response for each forward. The positions of `recorded` are among the events of all forwards."""
     lengths = [len(forward.event_ids) for forward in forwards]
     starts = accumulate(lengths, initial=0)
     return [_response(range(start, start + length), recorded) for start, length in zip(starts, lengths, strict=False)]
 
 
-def _response(positions: range, recorded: Recorded) -> ForwardResponse:
+def _response(positions: range, recorded: Recorded) -> ForwardRecorded:
     outcomes, rows = recorded
     exceptions = [
         PositionedOutcome.model_construct(status=outcome.status, detail=outcome.detail, position=place)
         for place, position in enumerate(positions if outcomes else ())
         if (outcome := outcomes.get(position)) is not None
     ]
-    return ForwardResponse.model_construct(
-        recorded=len(positions) - len(exceptions),
-        exceptions=exceptions,
-        rows=[rows.get(position) for position in positions] if rows else [],
-    )
+    response = ForwardResponse.model_construct(recorded=len(positions) - len(exceptions), exceptions=exceptions)
+    return ForwardRecorded(response, [rows.get(position, NO_ROW) for position in positions] if rows else [])

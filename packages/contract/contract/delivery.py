@@ -25,6 +25,9 @@ from contract.text import CAMEL_CASE, Instant, ShortText
 
 BATCH_ITEMS_MAX = 10_000
 FORWARD_EVENTS_MAX = 5_000
+# The content type of a ForwardResponse with rows, which is the first line; the rows follow.
+LINES_TYPE = "application/x-ndjson"
+NO_ROW = "null"
 DROPPED_MAX = 1_000_000_000
 
 # Minute buckets are kept five days longer than this, so every accepted event is in the time that they cover.
@@ -277,13 +280,12 @@ class PositionedOutcome(Outcome):
 class ForwardResponse(BaseModel):
     """The number of plainly recorded events, and the outcomes of all other events.
 
-    A kind that returns stored rows to its clients has in `rows` the row of each event as JSON, of a replay that of the
-    first request; None for an event that is not stored.
+    If a kind returns stored rows to its clients, a line with a row follows for each event: for a replay the row of the
+    first request, and `null` for an event that is not stored. So nobody between the database and the client parses it.
     """
 
     recorded: int = Field(ge=0)
     exceptions: list[PositionedOutcome] = []
-    rows: list[str | None] = []
 
 
 class ForwardedBatchResponse(BaseModel):

@@ -123,12 +123,10 @@ def remembered_credential(
     stored = cache.remembered(key_id)
     if not stored:
         return None
-    try:
-        found = key_of(text, stored)
-    except NotAuthenticated:
+    found = _matching(text, stored)
+    if found is None or found.rate_limit is not None or scope not in found.scopes:
         return None
-    is_ordinary = found.rate_limit is None and scope in found.scopes
-    return Credential(found.project_id, found.scopes, key_id) if is_ordinary else None
+    return Credential(found.project_id, found.scopes, key_id)
 
 
 def _only_key(header_map: Mapping[bytes, bytes]) -> str:
@@ -158,13 +156,18 @@ def key_of_claims(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> Store
 
 def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
     """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
+    found = _matching(text, stored)
+    if found is None:
+        raise NotAuthenticated(_NOT_VALID)
+    return found
+
+
+def _matching(text: str, stored: tuple[StoredKey, ...]) -> StoredKey | None:
     digest = key_digest(text)
     for each in stored:
         if compare_digest(each.digest, digest):
-            if _is_valid(each):
-                return each
-            break
-    raise NotAuthenticated(_NOT_VALID)
+            return each if _is_valid(each) else None
+    return None
 
 
 def _is_valid(key: StoredKey) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Generic, NamedTuple
 
 from contract.access import Scope
 from servicekit.http.bodies import is_idempotency_key
-from servicekit.protocol.direct_routes import DirectResponse, Pending
+from servicekit.protocol.direct_routes import DirectResponse, Pending, ResponseTemplate
 from statistics_api.access.credentials import Credential, count_use, remembered_credential
 from statistics_api.delivery.accepting import ReadEvent, accept_read, read_valid
 from statistics_api.delivery.gateway import EventGateway
@@ -29,7 +29,7 @@ class DirectRecording(Generic[EventModel]):
         self._kind = kind
         self._needs_key = needs_key
         # To a new event and to a replay; each is made once, and gets another body for another row.
-        self._responses: dict[bool, DirectResponse] = {}
+        self._templates: dict[bool, ResponseTemplate] = {}
 
     def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> ValidEvent | None:
         """Return the event, or None if it is not valid, or its credential is not one that is remembered."""
@@ -51,7 +51,7 @@ class DirectRecording(Generic[EventModel]):
         return Pending(gateway.begin(event), self._respond)
 
     def _respond(self, recorded: Recorded) -> DirectResponse:
-        response = self._responses.get(recorded.is_replay)
-        if response is None:
-            response = self._responses[recorded.is_replay] = DirectResponse.of(self._kind.respond(recorded))
-        return response if recorded.row is None else response.with_body(recorded.row.encode())
+        template = self._templates.get(recorded.is_replay)
+        if template is None:
+            template = self._templates[recorded.is_replay] = ResponseTemplate.of(self._kind.respond(recorded))
+        return template.response if recorded.row is None else template.with_body(recorded.row)

@@ -26,8 +26,8 @@ class Recorded(NamedTuple):
     the kind returns it.
     """
 
-    is_replay: bool
-    row: str | None = None
+    row: bytes | None = None
+    is_replay: bool = False
 
 
 def _reads_no_columns(_: Sequence[Any]) -> Columns | None:

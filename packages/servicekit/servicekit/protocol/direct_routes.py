@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from starlette.responses import Response
@@ -11,8 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 Ordinary = TypeVar("Ordinary")
 
 
-@dataclass(slots=True, frozen=True)
-class DirectResponse:
+class DirectResponse(NamedTuple):
     """A finished response, without the header lines that differ between requests."""
 
     status: int
@@ -26,10 +24,25 @@ class DirectResponse:
         lines = b"".join(b"%s: %s\r\n" % line for line in response.raw_headers)
         return cls(response.status_code, STATUS_LINE[response.status_code] + lines, bytes(response.body))
 
-    def with_body(self, body: bytes) -> "DirectResponse":
-        """Return the same response with another body."""
-        before, after = (b"content-length: %d\r\n" % len(each) for each in (self.body, body))
-        return DirectResponse(self.status, self.head.replace(before, after, 1), body)
+
+class ResponseTemplate(NamedTuple):
+    """A response whose body is replaced, with its length, for other requests."""
+
+    response: DirectResponse
+    # The parts of its head around the length.
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, response: Response) -> "ResponseTemplate":
+        """Return the template that is made from one of the responses."""
+        found = DirectResponse.of(response)
+        before, name, rest = found.head.partition(b"content-length: ")
+        return cls(found, before + name, rest.removeprefix(b"%d" % len(found.body)))
+
+    def with_body(self, body: bytes) -> DirectResponse:
+        """Return the response with this body."""
+        return DirectResponse(self.response.status, b"%b%d%b" % (self.before, len(body), self.after), body)
 
 
 class Pending(NamedTuple):
