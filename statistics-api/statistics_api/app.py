@@ -85,6 +85,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(MEASUREMENTS,),
         large_bodies=measurements.LARGE_BODIES,
         new_reader=MeasurementReader,
+        direct_routes=measurements.DIRECT_ROUTES,
     ),
     Family(
         STORE_EVENTS.name,

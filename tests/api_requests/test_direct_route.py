@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,6 +20,7 @@ from statistics_api.delivery.accepting import accept, read_valid
 from statistics_api.delivery.direct import ValidEvent
 from tests.api_requests.conftest import TRACK, TrackedProject
 from tests.api_requests.payloads import request
+from tests.delivery.both_ways import assert_both_ways_record_the_same
 
 BODY = json.dumps(request()).encode()
 [RECORDING] = DIRECT_ROUTES
@@ -173,15 +173,4 @@ def test_a_repeat_is_the_same_both_ways(item: object) -> None:
 
 def test_both_ways_give_the_same_response(tracked: TrackedProject) -> None:
     tracked.track(request())  # from here on, the key is remembered
-    key = {"Idempotency-Key": str(uuid4())}
-    direct = tracked.track(request(consumer="c"), **key)
-    long = tracked.http.post(f"{TRACK}/", json=request(consumer="c"), headers=key)
-    assert (direct.status_code, long.status_code) == (201, 201)
-    assert direct.json() == long.json()
-    assert long.headers["idempotent-replayed"] == "true"
-    differs = {"date", "x-request-id", "idempotent-replayed"}
-    assert {name: direct.headers[name] for name in direct.headers if name not in differs} == {
-        name: long.headers[name] for name in long.headers if name not in differs
-    }
-    other = tracked.track(request(13), **key)
-    assert (other.status_code, other.json()["code"]) == (409, "idempotency-key-reused")
+    assert_both_ways_record_the_same(tracked.http, TRACK, request(consumer="c"), request(13))

@@ -1,5 +1,6 @@
 """The direct route that records an ordinary single event, of any kind; see servicekit.protocol.direct."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple
 
@@ -13,10 +14,11 @@ from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
 
 class ValidEvent(NamedTuple):
-    """A valid event, and the credential of its request."""
+    """A valid event, the credential of its request, and what stands in its path in place of the route's star."""
 
     read: ReadEvent
     credential: Credential
+    segment: str = ""
 
 
 class DirectRecording(Generic[EventModel]):
@@ -31,7 +33,9 @@ class DirectRecording(Generic[EventModel]):
         # To a new event and to a replay; each is made once, and gets another body for another row.
         self._templates: dict[bool, ResponseTemplate] = {}
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> ValidEvent | None:
+    def read(
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any], segment: str = ""
+    ) -> ValidEvent | None:
         """Return the event, or None if it is not valid, or its credential is not one that is remembered."""
         credential = remembered_credential(headers, state, Scope.INGEST)
         if credential is None or (self._needs_key and credential.key_id is None):
@@ -40,17 +44,24 @@ class DirectRecording(Generic[EventModel]):
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):
             return None
-        event = read_valid(self._kind, payload, key)
-        return None if event is None else ValidEvent(event, credential)
+        kind = self.kind_at(credential.project_id, segment, state)
+        event = None if kind is None else read_valid(kind, payload, key)
+        return None if event is None else ValidEvent(event, credential, segment)
 
     def answer(self, ordinary: ValidEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
         """Forward the event; the response is made after the event is recorded."""
         count_use(state, ordinary.credential)
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
         event = accept_read(ordinary.read, project_id=ordinary.credential.project_id, request_id=request_id)
-        return Pending(gateway.begin(event), self._respond)
+        return Pending(gateway.begin(event), self.respond)
 
-    def _respond(self, recorded: Recorded) -> DirectResponse:
+    def kind_at(self, project_id: int, segment: str, state: Mapping[str, Any]) -> EventKind[EventModel] | None:  # noqa: ARG002 - for a route whose path gives fields
+        """Return the kind for a path, or None if what the path names is not remembered."""
+        return self._kind
+
+    def respond(self, outcome: "asyncio.Future[Recorded]") -> DirectResponse:
+        """Return the response to a recorded event. Raises as `EventGateway.forward`."""
+        recorded = outcome.result()
         template = self._templates.get(recorded.is_replay)
         if template is None:
             template = self._templates[recorded.is_replay] = ResponseTemplate.of(self._kind.respond(recorded))

@@ -49,8 +49,8 @@ class Pending(NamedTuple):
     """A response that is made from an outcome when the outcome is known."""
 
     outcome: "asyncio.Future[Any]"
-    # Called with the outcome; may raise a DomainError.
-    respond: Callable[[Any], DirectResponse]
+    # Called with the outcome, which is done; may raise its DomainError, or another one, or wait for another outcome.
+    respond: "Callable[[asyncio.Future[Any]], DirectResponse | Pending]"
 
 
 class DirectRoute(Protocol[Ordinary]):
@@ -62,14 +62,16 @@ class DirectRoute(Protocol[Ordinary]):
     """
 
     method: bytes
-    # The raw path, without a trailing slash and without parameters.
+    # The raw path, without a trailing slash. A path that ends in `/*` is that of any one segment in place of the star.
     path: bytes
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> Ordinary | None:
+    def read(
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any], segment: str = ""
+    ) -> Ordinary | None:
         """Return the content of an ordinary request; None leaves the request to the framework, which explains errors.
 
         It must change nothing, because the request may be read again, or refused by a rate limit. `state` is the value
-        that the lifespan yielded.
+        that the lifespan yielded. `segment` stands in place of the star; it is in ASCII, and has nothing to decode.
         """
 
     def answer(self, ordinary: Ordinary, request_id: str, state: Mapping[str, Any]) -> DirectResponse | Pending:
