@@ -4,8 +4,11 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
+import httpcore2
 import httpx2
 import psycopg2
 import pytest
@@ -21,6 +24,13 @@ from tests.schema import schema_steps
 from tests.servers import DELIVERED, READER, WRITER, Cluster, MigratedDatabase, Product, Programs, StartProduct
 
 ANSWER_SECONDS_MAX = 20.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Each client would read those of all authorities anew, which takes longer than most tests; none is asked for."""
+    with patch.object(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context)):
+        yield
 
 
 def _cluster(folder: Path, package: str) -> Iterator[Cluster]:
