@@ -61,8 +61,10 @@ def _certificates_are_read_once() -> Iterator[None]:
 
 
 def _cluster(folder: Path, package: str) -> Iterator[Cluster]:
-    # Tests run many products beside each other; everything else, durability above all, is as delivered.
-    settings = {"max_connections": "300"}
+    # Tests run many products beside each other, and make and drop as many databases. The machine stays on, so nothing
+    # that a test could see depends on `fsync`; the servers that tests of faults kill have it. Few iterations make a
+    # password weak and a log-in quick. Everything else is as delivered.
+    settings = {"max_connections": "300", "fsync": "off", "scram_iterations": "1"}
     server = Postgres(folder, wheel_binaries(package), settings=settings)
     server.start()
     yield Cluster(server)
