@@ -11,6 +11,7 @@ import psycopg2
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.verify_counts import Verdict, verify_counts
+from tests.database import rows
 
 if TYPE_CHECKING:
     from tests.servers import MigratedDatabase
@@ -64,9 +65,7 @@ def as_writer(database: MigratedDatabase, statement: str, **parameters: object) 
 
 
 def as_administrator(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(database.admin_url)) as conn, conn, conn.cursor() as cur:
-        cur.execute(statement, parameters)
-        return cur.fetchall() if cur.description else []
+    return rows(database, statement, parameters)
 
 
 def record(
