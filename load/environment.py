@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 
 from contract.access import new_key
-from load.write_loads import STORE_USER
+from load.write_loads import DEVICE, DEVICE_NUMBER, STORE_USER
 from local.database import Login, base_environment, migrate
 from local.ports import free_port
 from local.postgres import Postgres
@@ -24,6 +24,9 @@ _STORE_KEY = """
       FROM project WHERE project_key = %(project_key)s;
     INSERT INTO project_person (project_id, person_id)
     SELECT project_id, %(user)s FROM project WHERE project_key = %(project_key)s
+        ON CONFLICT DO NOTHING;
+    INSERT INTO device (project_id, device_number, device_id)
+    SELECT project_id, %(device_number)s, %(device)s FROM project WHERE project_key = %(project_key)s
         ON CONFLICT DO NOTHING;
 """
 _PROJECT = "INSERT INTO project (name, project_key) VALUES ('other', 'other')"
@@ -92,7 +95,8 @@ class BenchEnvironment:
         key = new_key()
         with closing(psycopg2.connect(self.server.url(database))) as connection, connection, connection.cursor() as cur:
             named = {"key_id": key.key_id, "digest": key.digest, "rate_limit": rate_limit}
-            cur.execute(_STORE_KEY, {**named, "project_key": project_key, "user": STORE_USER})
+            sends = {"user": STORE_USER, "device": DEVICE, "device_number": DEVICE_NUMBER}
+            cur.execute(_STORE_KEY, {**named, **sends, "project_key": project_key})
         return key.text
 
     def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:

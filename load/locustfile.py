@@ -37,6 +37,11 @@ def api_request() -> dict[str, object]:
     }
 
 
+def point() -> dict[str, object]:
+    """Three numbers."""
+    return {axis: round(uniform(-10, 40), 2) for axis in "xyz"}  # noqa: S311
+
+
 class SignIns(FastHttpUser):
     """A login service: one event at a time, each with a key of its own, and now and then a backlog at once."""
 
@@ -117,8 +122,14 @@ class Sensor(FastHttpUser):
     @task(50)
     def measure(self) -> None:
         """Record three numbers."""
-        point = {axis: round(uniform(-10, 40), 2) for axis in "xyz"}  # noqa: S311
-        self.client.post(f"/api/v1/stats/devices/{self.device}", json=point, name="/api/v1/stats/devices/{device_id}")
+        self.client.post(f"/api/v1/stats/devices/{self.device}", json=point(), name="/api/v1/stats/devices/{device_id}")
+
+    @task(1)
+    def backlog(self) -> None:
+        """Record many points in one transaction."""
+        points = [point() | {"eventId": str(uuid.uuid4())} for _ in range(BATCH_EVENTS)]
+        name = "/api/v1/stats/devices/{device_id}/batch"
+        self.client.post(f"/api/v1/stats/devices/{self.device}/batch", json=points, name=name)
 
     @task(1)
     def analyse(self) -> None:
@@ -155,10 +166,19 @@ class Till(FastHttpUser):
     @task(50)
     def purchase(self) -> None:
         """Record one event."""
-        event = {"type": "purchase", "user_id": self.customer, "data": {"order": randrange(USERS)}}  # noqa: S311
-        self.client.post("/api/event", json=event)
+        self.client.post("/api/event", json=self.bought())
+
+    @task(1)
+    def backlog(self) -> None:
+        """Record many events in one transaction."""
+        events = [self.bought() | {"eventId": str(uuid.uuid4())} for _ in range(BATCH_EVENTS)]
+        self.client.post("/api/event/batch", json=events)
 
     @task(1)
     def amounts(self) -> None:
         """How many a day."""
         self.client.get("/api/event/amount/purchase")
+
+    def bought(self) -> dict[str, object]:
+        """One purchase of the customer."""
+        return {"type": "purchase", "user_id": self.customer, "data": {"order": randrange(USERS)}}  # noqa: S311

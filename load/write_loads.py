@@ -87,4 +87,17 @@ STORE_EVENTS = WriteLoad(
     needs_key=True,
 )
 
-WRITE_LOADS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS)
+# The device that every project of the bench has, and its number, which no device that is created will get.
+DEVICE, DEVICE_NUMBER = "writer", 1_000_000
+MEASUREMENTS = WriteLoad(
+    path=f"/api/v1/stats/devices/{DEVICE}",
+    event='{"x":{number},"y":-1.5,"z":9.81}',
+    fact="measurement",
+    columns="project_id, received_at, event_id, occurred_at, device_number, x, y, z",
+    values=f"1, now(), gen_random_uuid(), now(), {DEVICE_NUMBER}, 123, -1.5, 9.81",
+    copy_line=lambda now, number: f"1\t{now}\t{uuid7()}\t{now}\t{DEVICE_NUMBER}\t{number}\t-1.5\t9.81\n",
+    floors=Floors(),
+    needs_key=True,
+)
+
+WRITE_LOADS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS, MEASUREMENTS)

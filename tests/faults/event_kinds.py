@@ -5,7 +5,7 @@ reports stay as they are.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -51,6 +51,9 @@ class EventKind(Protocol):
     def counts(self, admin_url: str) -> dict[str, int]:
         """The total of each group, from the database itself."""
 
+    def facts(self, admin_url: str) -> dict[str, int]:
+        """The facts of each group, counted one by one in the database itself."""
+
 
 class SingleEvents:
     """Events that are posted one by one."""
@@ -67,13 +70,15 @@ class SingleEvents:
         self, client: httpx2.AsyncClient, identity: str, group: str, key: str | None, seconds_max: float
     ) -> httpx2.Response:
         headers = {**self.kind.headers} if key is None else {**self.kind.headers, "Idempotency-Key": key}
+        event = self.kind.body(identity, group)
         return await client.post(
-            self.kind.path, json=self.kind.body(identity, group), headers=headers, timeout=seconds_max
+            self.kind.path_of(event), json=self.kind.content_of(event), headers=headers, timeout=seconds_max
         )
 
     async def send_refusable(self, client: httpx2.AsyncClient, identity: str, key: str) -> httpx2.Response:
-        body = self.kind.body(identity, self.groups[0]) | dict(self.kind.refusable)
-        return await client.post(self.kind.path, json=body, headers={**self.kind.headers, "Idempotency-Key": key})
+        event = self.kind.body(identity, self.groups[0]) | dict(self.kind.refusable)
+        headers = {**self.kind.headers, "Idempotency-Key": key}
+        return await client.post(self.kind.path_of(event), json=self.kind.content_of(event), headers=headers)
 
     def replayed(self, answer: httpx2.Response) -> bool:
         return answer.headers.get("idempotent-replayed") == "true"
@@ -87,10 +92,12 @@ class SingleEvents:
     def rows(self, admin_url: str, run: str) -> Counter[str]:
         statement = sql.SQL(
             "SELECT {identity}, count(*) FROM {fact} JOIN project USING (project_id)"
-            " WHERE project_key = %(project)s AND starts_with({identity}, %(run)s) GROUP BY 1"
+            " WHERE project_key = %(project)s GROUP BY 1"
         )
         names = {"identity": sql.Identifier(self.kind.identity_column), "fact": sql.Identifier(self.kind.fact)}
-        return Counter(dict(select(admin_url, statement.format(**names), self._project() | {"run": run})))
+        found = select(admin_url, statement.format(**names), self._project())
+        counts = {self.kind.identity(stored): count for stored, count in found}
+        return Counter({identity: count for identity, count in counts.items() if identity.startswith(run)})
 
     def counts(self, admin_url: str) -> dict[str, int]:
         statement = sql.SQL(
@@ -101,6 +108,14 @@ class SingleEvents:
             "group": sql.Identifier(self.kind.group_column),
             "total": sql.Identifier(f"{self.kind.fact}_{self.kind.rollup}"),
         }
+        return dict(select(admin_url, statement.format(**names), self._project()))
+
+    def facts(self, admin_url: str) -> dict[str, int]:
+        statement = sql.SQL(
+            "SELECT {group}::text, count(*)::int FROM {fact} JOIN project USING (project_id)"
+            " WHERE project_key = %(project)s GROUP BY 1"
+        )
+        names = {"group": sql.Identifier(self.kind.group_column), "fact": sql.Identifier(self.kind.fact)}
         return dict(select(admin_url, statement.format(**names), self._project()))
 
     def _project(self) -> dict[str, object]:
@@ -136,7 +151,12 @@ class EventBatches(SingleEvents):
         self, client: httpx2.AsyncClient, item: dict[str, Any], seconds_max: float | None = None
     ) -> httpx2.Response:
         timeout = httpx2.USE_CLIENT_DEFAULT if seconds_max is None else seconds_max
-        return await client.post(f"{self.kind.path}/batch", json=[item], headers=self.kind.headers, timeout=timeout)
+        return await client.post(
+            f"{self.kind.path_of(item)}/batch",
+            json=[self.kind.content_of(item)],
+            headers=self.kind.headers,
+            timeout=timeout,
+        )
 
 
 class TwoProjects:
@@ -186,23 +206,13 @@ class TwoProjects:
         return found
 
     def counts(self, admin_url: str) -> dict[str, int]:
-        return {
-            f"{project} {group}": count
-            for project, kind in self.kinds.items()
-            for group, count in kind.counts(admin_url).items()
-        }
+        return self._of_projects({project: kind.counts(admin_url) for project, kind in self.kinds.items()})
 
     def facts(self, admin_url: str) -> dict[str, int]:
-        """The facts of each group, counted one by one."""
-        found = {}
-        for project, kind in self.kinds.items():
-            statement = sql.SQL(
-                "SELECT {group}::text, count(*)::int FROM {fact} JOIN project USING (project_id)"
-                " WHERE project_key = %(project)s GROUP BY 1"
-            ).format(group=sql.Identifier(kind.kind.group_column), fact=sql.Identifier(kind.kind.fact))
-            for group, count in select(admin_url, statement, {"project": project}):
-                found[f"{project} {group}"] = count
-        return found
+        return self._of_projects({project: kind.facts(admin_url) for project, kind in self.kinds.items()})
+
+    def _of_projects(self, counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        return {f"{project} {group}": count for project, found in counts.items() for group, count in found.items()}
 
     def _of(self, group: str) -> tuple[str, SingleEvents, str]:
         project, _, own_group = group.partition(" ")

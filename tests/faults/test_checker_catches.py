@@ -112,7 +112,9 @@ async def test_without_the_unique_key_repeats_count_twice(stack: Stack, seed: in
 
 
 @pytest.mark.parametrize(
-    "kind", [SingleEvents(served.AUTH_EVENTS), EventBatches(served.PARCELS)], ids=lambda kind: kind.name
+    "kind",
+    [SingleEvents(served.AUTH_EVENTS), EventBatches(served.PARCELS), SingleEvents(served.MEASUREMENTS)],
+    ids=lambda kind: kind.name,
 )
 async def test_a_counter_that_adds_what_was_sent_drifts_from_the_facts(
     stack: Stack, seed: int, kind: SingleEvents

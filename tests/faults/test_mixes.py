@@ -9,8 +9,8 @@ import pytest
 from psycopg2 import sql
 
 from local.services import STATISTICS_API
-from tests.faults.catalogue import EVERY_FAULT, PROCESS_FAULTS
-from tests.faults.event_kinds import KINDS, TWO_PROJECTS, SingleEvents, TwoProjects, select
+from tests.faults.catalogue import DATABASE_FAULTS, EVERY_FAULT, PROCESS_FAULTS
+from tests.faults.event_kinds import KINDS, TWO_PROJECTS, EventKind, SingleEvents, kind_named, select
 from tests.faults.experiment import Fault, plan, plan_mix, run
 from tests.faults.proven import assert_proven
 from tests.faults.stack import Stack
@@ -21,7 +21,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROGRAMS = WITH_SAMPLE
 # The long ones belong to the soak.
 SHORT = [fault for fault in EVERY_FAULT if fault.seconds <= 4.0]
-KILLS = PROCESS_FAULTS[:2]
+KILL_PUBLIC, KILL_PRIVATE, *_ = PROCESS_FAULTS
+KILL_DATABASE, *_ = DATABASE_FAULTS
+# Groups are projects, devices and types of events.
+KILLED = [
+    (TWO_PROJECTS[0], KILL_PUBLIC),
+    (TWO_PROJECTS[1], KILL_PRIVATE),
+    (kind_named("measurements"), KILL_DATABASE),
+    (kind_named("store_events"), KILL_PRIVATE),
+]
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.name for kind in KINDS])
@@ -32,9 +40,9 @@ async def test_every_promise_holds_through_several_faults_at_once(
     assert_proven(await run(stack, plan_mix(SHORT, seed), seed, KINDS[number]), tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "fault"), list(zip(TWO_PROJECTS, KILLS, strict=True)), ids=lambda each: each.name)
-async def test_two_projects_at_once_have_their_own_counts_through_a_kill(
-    stack: Stack, seed: int, tmp_path: Path, kind: TwoProjects, fault: Fault
+@pytest.mark.parametrize(("kind", "fault"), KILLED, ids=lambda each: each.name)
+async def test_each_group_has_its_own_count_through_a_kill(
+    stack: Stack, seed: int, tmp_path: Path, kind: EventKind, fault: Fault
 ) -> None:
     assert_proven(await run(stack, plan(fault, seed), seed, kind), tmp_path)
     async with httpx2.AsyncClient(base_url=stack.url, timeout=10, trust_env=False) as client:
@@ -57,5 +65,5 @@ async def test_the_clock_that_the_rig_steps_is_the_one_of_every_kind(stack: Stac
     assert answer.status_code == kind.recorded_status
     names = {"fact": sql.Identifier(kind.kind.fact), "identity": sql.Identifier(kind.kind.identity_column)}
     statement = sql.SQL("SELECT received_at - now() FROM {fact} WHERE {identity} = %(identity)s").format(**names)
-    [(ahead,)] = select(stack.admin_url, statement, {"identity": identity})
+    [(ahead,)] = select(stack.admin_url, statement, {"identity": kind.kind.stored(identity)})
     assert timedelta(minutes=59) < ahead < timedelta(minutes=61)

@@ -43,26 +43,32 @@ class KindClient:
         """A good event of the group with that number."""
         return self.kind.body(identity, self.kind.groups[group]) | more
 
+    def beside(self, identity: str) -> dict[str, Any]:
+        """A good event of another group, if events of two groups can be in one batch."""
+        return self.event(identity, len(self.kind.batch_groups) - 1)
+
     def refusable(self, identity: str) -> dict[str, Any]:
         """An event that the product must refuse."""
         return self.event(identity) | dict(self.kind.refusable)
 
     def send(self, body: object, key: str | None = None, *, instance: int = 0) -> httpx2.Response:
         """One event."""
-        url = f"{self.product.publics[instance].url}{self.kind.path}"
-        return self._http.post(url, content=json.dumps(body), headers=keyed(key))
+        url = f"{self.product.publics[instance].url}{self.kind.path_of(body)}"
+        return self._http.post(url, content=json.dumps(self.kind.content_of(body)), headers=keyed(key))
 
     def send_batch(
         self, items: Sequence[object], key: str | None = None, *, lines: bool = False, instance: int = 0
     ) -> httpx2.Response:
         """A batch, as an array or as lines."""
-        content = "\n".join(map(json.dumps, items)) if lines else json.dumps(items)
-        url = f"{self.product.publics[instance].url}{self.kind.path}/batch"
+        (path,) = {self.kind.path_of(item) for item in items} or {self.kind.path_of(None)}
+        sent = [self.kind.content_of(item) for item in items]
+        content = "\n".join(map(json.dumps, sent)) if lines else json.dumps(sent)
+        url = f"{self.product.publics[instance].url}{path}/batch"
         return self._http.post(url, content=content, headers=keyed(key) | (NDJSON if lines else {}))
 
     def send_lines(self, body: bytes) -> httpx2.Response:
         """A batch of lines, as they are."""
-        return self._http.post(f"{self.kind.path}/batch", content=body, headers=NDJSON)
+        return self._http.post(f"{self.kind.path_of(None)}/batch", content=body, headers=NDJSON)
 
     def forward(self, envelope: dict[str, Any], *, instance: int = 0) -> dict[str, Any]:
         """What the private service answers to a forward."""
@@ -92,7 +98,8 @@ class KindClient:
 
     def facts_by_identity(self) -> dict[str, int]:
         """How many facts each identity has."""
-        return dict(self.rows("SELECT {identity}, count(*)::int FROM {fact} GROUP BY 1"))
+        found = self.rows("SELECT {identity}, count(*)::int FROM {fact} GROUP BY 1")
+        return {self.kind.identity(stored): count for stored, count in found}
 
     def rows(self, statement: str, **parameters: object) -> list[Any]:
         """Run an administrator's statement; {fact}, {identity}, {group}, {fact_total} … are the kind's names."""

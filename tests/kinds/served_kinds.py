@@ -6,6 +6,7 @@ A new kind is one entry here. The suite of this folder and the fault rig then te
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +14,10 @@ from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, latency
 from device_registration_api.api_requests.commands import API_REQUESTS as API_REQUEST_TABLE
 from device_registration_api.auth_events.commands import AUTH_EVENTS as AUTH_EVENT_TABLE
 from device_registration_api.events.table import EventTable
+from device_registration_api.measurements.commands import MEASUREMENTS as MEASUREMENT_TABLE
 from device_registration_api.store_events.commands import STORE_EVENTS as STORE_EVENT_TABLE
 from tests.kinds.keys import KEY_OF_DEFAULT_PROJECT, KEY_OF_OTHER_PROJECT, OTHER_PROJECT, STORED_KEYS
+from tests.kinds.names import NumberedNames
 from tests.kinds.parcels.commands import PARCELS as PARCEL_TABLE
 from tests.servers import Programs
 
@@ -37,11 +40,18 @@ STORED_USER = f"""
     ALTER TABLE store_event ADD COLUMN identity text GENERATED ALWAYS AS (data ->> 'identity') STORED;
 """  # noqa: S608 - of constants of this file
 
+# A device has the same number for its clients and in the database.
+DEVICES = ("101", "102", "103")
+STORED_DEVICES = f"""
+    INSERT INTO device (project_id, device_number, device_id)
+    SELECT 1, number, number::text FROM unnest('{{{",".join(DEVICES)}}}'::bigint[]) AS number;
+"""  # noqa: S608 - of constants of this file
+
 # What `make test` starts in place of the delivered services to have the sample, too.
 WITH_SAMPLE = Programs(
     public="tests.kinds.public_service",
     private="tests.kinds.private_service",
-    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEYS + STORED_USER,
+    schema=(Path(__file__).parent / "parcels" / "schema.sql").read_text() + STORED_KEYS + STORED_USER + STORED_DEVICES,
 )
 
 
@@ -53,7 +63,8 @@ class ServedKind:
     """
 
     table: EventTable[Any]
-    # Where one event is posted; a batch is posted to the same path and `/batch`.
+    # Where one event is posted; a batch is posted to the same path and `/batch`. A field of the event that the path
+    # names in braces is in the path, and not in the body.
     path: str
     # One event of a group, as a client sends it; several of one group, in the columns that travel.
     body: Callable[[str, str], dict[str, Any]]
@@ -78,6 +89,9 @@ class ServedKind:
     # The column that clients get as the `id` of a row, and where the row has the identity.
     id_column: str = "event_id"
     identity_in_row: Callable[[dict[str, Any]], Any] | None = None
+    # What the column of the identity holds for an identity, and the identity for which it holds this.
+    stored: Callable[[str], object] = str
+    identity: Callable[[Any], str] = str
     # What a client calls the time when the event happened.
     occurred_at: str = "occurredAt"
     # What every request of a client has to have.
@@ -90,6 +104,24 @@ class ServedKind:
     @property
     def name(self) -> str:
         return self.table.kind
+
+    def path_of(self, event: object) -> str:
+        """Where an event is posted; one that does not say where, to the path of the first group."""
+        said = event if isinstance(event, dict) else {}
+        return self.path.format_map(self.body("", self.groups[0]) | said)
+
+    def content_of(self, event: Any) -> Any:  # noqa: ANN401 - also what is no event
+        """What is posted: an event without the fields that its path has."""
+        if not isinstance(event, dict):
+            return event
+        in_path = {name for _, name, _, _ in Formatter().parse(self.path)}
+        return {name: value for name, value in event.items() if name not in in_path}
+
+    @property
+    def batch_groups(self) -> Sequence[str]:
+        """The groups whose events can be in one batch: those that have the path of the first."""
+        path = self.path_of(None)
+        return [group for group in self.groups if self.path_of(self.body("", group)) == path]
 
     def counts_path_of(self, group: str) -> str:
         """Where the count of a group is read."""
@@ -217,4 +249,32 @@ STORE_EVENTS = ServedKind(
     identity_in_row=lambda row: row["data"]["identity"],
 )
 
-KINDS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS, PARCELS)
+NAMES = NumberedNames()
+MEASUREMENTS = ServedKind(
+    MEASUREMENT_TABLE,
+    "/api/v1/stats/devices/{device_id}",
+    body=lambda identity, group: {"device_id": group, "x": NAMES.number(identity), "y": 0.1, "z": -1e-3},
+    columns=lambda identities, group: {
+        "device_numbers": [int(group)] * len(identities),
+        "xs": [NAMES.number(identity) for identity in identities],
+        "ys": [0.1] * len(identities),
+        "zs": [-1e-3] * len(identities),
+    },
+    groups=DEVICES,
+    fact="measurement",
+    identity_column="x",
+    group_column="device_number",
+    refusable={"x": None},
+    refused_status=422,
+    recorded_status=201,
+    counts_path="/api/v1/stats/devices/{group}/series?interval=month&from=2020-01-01T00:00:00Z&to=2040-01-01T00:00:00Z",
+    counts=lambda answer: {"": sum(point["x"]["count"] for point in answer["points"])},
+    returns=lambda body: {name: body[name] for name in ("device_id", "x", "y", "z")},
+    stored=NAMES.number,
+    identity=NAMES.name,
+    occurred_at="timestamp",
+    headers={"X-API-Key": KEY_OF_DEFAULT_PROJECT},
+    rollup="quarter_hour",
+)
+
+KINDS = (AUTH_EVENTS, API_REQUESTS, STORE_EVENTS, MEASUREMENTS, PARCELS)

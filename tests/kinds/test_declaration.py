@@ -7,9 +7,6 @@ from tests.kinds.parcels.router import PARCELS
 from tests.kinds.served_kinds import KINDS
 
 LINES_MAX = 150
-# The suite of kinds sends all groups of events to one path. A measurement's group is its device, which is in the path:
-# tests/devices has the same promises for it.
-TESTED_APART = {"measurements"}
 DECLARATION = Path(__file__).parent / "parcels"
 
 
@@ -31,5 +28,5 @@ def test_a_kind_with_rollups_of_sums_and_a_returned_row_is_declared_in_fewer_tha
 
 
 def test_every_kind_that_is_served_is_tested() -> None:
-    served = {kind.name for family in (*FAMILIES, PARCELS) for kind in family.kinds} - TESTED_APART
+    served = {kind.name for family in (*FAMILIES, PARCELS) for kind in family.kinds}
     assert sorted(served) == sorted(kind.name for kind in KINDS)

@@ -104,7 +104,7 @@ async def test_one_key_a_hundred_times_at_once_through_four_processes_is_counted
         answers = await asyncio.gather(
             *(
                 http.post(
-                    f"{product.publics[index % 2].url}{client.kind.path}",
+                    f"{product.publics[index % 2].url}{client.kind.path_of(None)}",
                     json=client.event("hundred"),
                     headers=keyed(key) | dict(client.kind.headers),
                 )
@@ -128,7 +128,7 @@ async def test_many_keys_each_many_times_in_every_order_do_not_deadlock(client: 
         answers = await asyncio.gather(
             *(
                 http.post(
-                    f"{product.publics[index % 2].url}{client.kind.path}",
+                    f"{product.publics[index % 2].url}{client.kind.path_of(None)}",
                     json=client.event(f"many-{key}"),
                     headers=keyed(key) | dict(client.kind.headers),
                 )

@@ -24,10 +24,8 @@ def product(start_product: StartProduct) -> Iterator[Product]:
     """A product whose database has one rule more than the contract, for each kind. At the end, counts are exact."""
     product = start_product(programs=WITH_SAMPLE)
     for kind in KINDS:
-        rows(
-            product.database,
-            f"ALTER TABLE {kind.fact} ADD CONSTRAINT no_poison CHECK ({kind.identity_column} <> '{POISON}')",
-        )
+        rule = f"CHECK ({kind.identity_column} <> '{kind.stored(POISON)}')"
+        rows(product.database, f"ALTER TABLE {kind.fact} ADD CONSTRAINT no_poison {rule}")
     yield product
     assert_counts_are_exact(product)
 
@@ -40,7 +38,7 @@ async def test_one_refused_row_among_fifty_concurrent_harms_no_neighbour(client:
         answers = await asyncio.gather(
             *(
                 http.post(
-                    client.kind.path,
+                    client.kind.path_of(None),
                     json=client.event(each),
                     headers=keyed(None) | dict(client.kind.headers) | {"X-Request-ID": f"{client.kind.name}-{each}"},
                 )

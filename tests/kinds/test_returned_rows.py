@@ -23,6 +23,11 @@ ERASE = {
         maintenance.known_fact_table('api_request'),
         format('DELETE FROM public.api_request WHERE consumer = %%L RETURNING *', %(identity)s))
     """,
+    "measurement": """
+    SELECT maintenance.add_to_retired(
+        maintenance.known_fact_table('measurement'),
+        format('DELETE FROM public.measurement WHERE x = %%L RETURNING *', %(identity)s))
+    """,
     "store_event": """
     WITH gone AS (DELETE FROM store_event WHERE identity = %(identity)s RETURNING project_id, type_id)
     INSERT INTO store_event_retired AS r (project_id, type_id, event_count)
@@ -50,7 +55,8 @@ def test_the_stored_row_is_returned_and_returned_again(client: KindClient) -> No
         assert [(answer.status_code, is_replayed(answer)) for answer in answers] == [(201, False), (201, True)]
         row = answers[0].json()
         assert answers[1].json() == row
-        assert client.rows("SELECT {id}::text FROM {fact} WHERE {identity} = %(i)s", i=identity) == [(str(row["id"]),)]
+        found = client.rows("SELECT {id}::text FROM {fact} WHERE {identity} = %(i)s", i=client.kind.stored(identity))
+        assert found == [(str(row["id"]),)]
         expected = client.kind.returns(body)
         assert {name: row[name] for name in expected} == expected
 
@@ -65,8 +71,8 @@ def test_each_event_of_a_forward_gets_its_own_row(client: KindClient) -> None:
     ids = dict(client.rows("SELECT event_id::text, {id}::text FROM {fact}"))
     expected = [*envelope["event_ids"][:20], envelope["event_ids"][3]]
     assert [str(each["id"]) for each in answer["rows"]] == [ids[each] for each in expected]
-    identity_of = client.kind.identity_in_row or itemgetter(client.kind.identity_column)
-    assert [identity_of(each) for each in answer["rows"]] == [*identities, identities[3]]
+    stored_of = client.kind.identity_in_row or itemgetter(client.kind.identity_column)
+    assert [client.kind.identity(stored_of(each)) for each in answer["rows"]] == [*identities, identities[3]]
 
 
 def test_a_replay_of_an_erased_row_is_410_and_moves_no_figure(client: KindClient) -> None:
@@ -74,7 +80,7 @@ def test_a_replay_of_an_erased_row_is_410_and_moves_no_figure(client: KindClient
     client.send(client.event("erased"), key)
     client.send(client.event("stays"), f"{key} stays")
     published = client.published()
-    client.rows(ERASE[client.kind.fact], identity="erased")
+    client.rows(ERASE[client.kind.fact], identity=client.kind.stored("erased"))
     for instance in (0, 1):
         answer = client.send(client.event("erased"), key, instance=instance)
         assert (answer.status_code, answer.json()["code"]) == (410, "gone")
