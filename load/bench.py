@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from load import api_requests, footprint, measurements, reads, writes
+from load import api_requests, footprint, measurements, reads, store_events, writes
 from load.alternatives import comparison
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, row, table
@@ -43,6 +43,7 @@ def main() -> int:
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
                 ("neighbours", lambda: neighbours(environment, seconds)),
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
+                ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),

@@ -51,6 +51,11 @@ def ratio(
     return Figure(name, median(a / b for a, b in pairs), floor, better, detail, target=target)
 
 
+def milliseconds(name: str, rounds: Sequence[float], floor: float) -> Figure:
+    """The median of the rounds' times."""
+    return Figure(name, median(rounds), floor, "lower", "rounds " + ", ".join(f"{each:.1f}" for each in rounds), " ms")
+
+
 def table(figures: Sequence[Figure]) -> str:
     """The figures as a Markdown table."""
     lines = ["| figure | measured | floor | target | made of |", "|---|---|---|---|---|"]

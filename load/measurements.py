@@ -17,6 +17,7 @@ import psycopg2
 from contract.measurements.events import AXES
 from load.environment import BenchEnvironment, Product
 from load.figures import Figure, ratio
+from load.fills import execute
 
 ROUNDS = 3
 ROWS = 1_000_000
@@ -58,18 +59,22 @@ _DECIMALS = f"SELECT x::text::numeric, y::text::numeric, z::text::numeric {_OF_D
 _DIGITS = 1_100
 
 
-def fill(environment: BenchEnvironment, database: str, rows: int, device: str, chosen: str) -> None:
+def add_devices(url: str) -> None:
+    """Make the devices in the first project, which has none."""
+    execute(url, _DEVICES)
+
+
+def fill(url: str, rows: int, device: str, chosen: str) -> None:
     """Store `rows` measurements of the last 20 days, and their sums.
 
     `device` is the number of the device of the row n; `chosen` is true of these devices, which had none.
     """
-    environment.execute(
-        database,
+    execute(
+        url,
         _MEASUREMENTS.format(rows=rows, days=DAYS, device=device),
         _SUMS.format(chosen=chosen),
         "VACUUM (ANALYZE)",
     )
-    environment.settle()
 
 
 def analysis(environment: BenchEnvironment) -> Iterator[Figure]:
@@ -77,11 +82,12 @@ def analysis(environment: BenchEnvironment) -> Iterator[Figure]:
     of = f"{ROWS:,} measurements"
     with (
         environment.product("measurements") as product,
-        closing(psycopg2.connect(environment.server.url(product.name))) as connection,
+        closing(psycopg2.connect(url := environment.server.url(product.name))) as connection,
         httpx2.Client(headers={"X-API-Key": product.key}, timeout=60, trust_env=False) as client,
     ):
-        environment.execute(product.name, _DEVICES)
-        fill(environment, product.name, ROWS, "1", "device_number = 1")
+        add_devices(url)
+        fill(url, ROWS, "1", "device_number = 1")
+        environment.settle()
 
         def of_device() -> list[list[float]]:
             return _axes(_answer(client, product, "devices/bench-1"))
@@ -100,7 +106,8 @@ def analysis(environment: BenchEnvironment) -> Iterator[Figure]:
         for name, (floor, work) in alternatives.items():
             rounds = [(_milliseconds(work), _milliseconds(of_device)) for _ in range(ROUNDS)]
             yield ratio(f"{name} ÷ analysis of {of}", rounds, "ms", floor)
-        fill(environment, product.name, ROWS, f"2 + n % {DEVICES}", "device_number > 1")
+        fill(url, ROWS, f"2 + n % {DEVICES}", "device_number > 1")
+        environment.settle()
         of_user()
         rounds = [(_milliseconds(of_user), _milliseconds(of_device)) for _ in range(ROUNDS)]
         yield ratio(
