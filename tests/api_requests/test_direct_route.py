@@ -1,8 +1,10 @@
 """Recording with a key in the HTTP parser's callback: only with a key that is remembered, and with the same result."""
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,13 +13,17 @@ from limits import parse
 
 from contract.access import NewKey, new_key
 from servicekit.errors import BadRequest, Invalid
+from servicekit.process import clock
 from statistics_api.access.key_cache import KEPT_SECONDS, KeyCache
 from statistics_api.access.queries import StoredKey
+from statistics_api.access.tokens import Tokens
 from statistics_api.api_requests.kind import API_REQUESTS, parse_columns
 from statistics_api.api_requests.router import DIRECT_ROUTES
 from statistics_api.auth_events.router import DIRECT_ROUTES as AUTH_ROUTES
 from statistics_api.delivery.accepting import accept, read_valid
 from statistics_api.delivery.direct import ValidEvent
+from tests.accounts.forged import claims, signed
+from tests.accounts.test_remembered import Private
 from tests.api_requests.conftest import TRACK, TrackedProject
 from tests.api_requests.payloads import request
 from tests.delivery.both_ways import assert_both_ways_record_the_same
@@ -42,7 +48,7 @@ async def remembering(*keys: StoredKey, key_id: str, age: float = 0.0) -> dict[s
     cache = KeyCache(read, lambda: moment)
     await cache.get(key_id)
     moment += age
-    return {"keys": cache}
+    return {"keys": cache, "tokens": Tokens(Private())}
 
 
 async def test_a_remembered_key_decides_the_project() -> None:
@@ -89,6 +95,36 @@ async def test_any_other_credential_takes_the_long_way() -> None:
     ]
     for headers, state in cases:
         assert RECORDING.read(headers, BODY, state) is None, headers
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "is_ordinary"),
+    [
+        ({}, 1, True),
+        ({"sub": "8"}, 1, False),
+        ({}, 601, False),
+        ({"aud": "account", "sub": str(uuid4())}, 1, False),
+    ],
+    ids=["good", "another project's", "ended", "an account's"],
+)
+async def test_a_remembered_token_of_a_project_is_as_good_as_its_key(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], seconds: int, is_ordinary: bool
+) -> None:
+    key = new_key()
+    state = await remembering(stored(key), key_id=key.key_id)
+    token = signed(claims(aud="project", sub="7", api_key=key.key_id) | changes)
+    headers = {b"authorization": b"Bearer " + token.encode()}
+    assert RECORDING.read(headers, BODY, state) is None
+    tokens = state["tokens"]
+    assert isinstance(tokens, Tokens)
+    await tokens.verify(token)
+    monkeypatch.setattr(clock, "_read", lambda: time.time() + seconds)
+    found = RECORDING.read(headers, BODY, state)
+    assert (found is not None) == is_ordinary
+    if found is not None:
+        assert (found.credential.project_id, found.credential.key_id) == (7, key.key_id)
+    unknown = await remembering(key_id=key.key_id)
+    assert RECORDING.read(headers, BODY, unknown | {"tokens": tokens}) is None
 
 
 _TEXTS = st.text(max_size=4) | st.sampled_from(

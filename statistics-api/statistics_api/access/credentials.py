@@ -19,10 +19,12 @@ from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
-from statistics_api.access.tokens import project_claims
+from statistics_api.access.tokens import Tokens, project_claims
 
 READ_SECONDS_MAX = 3.0
 _BEARER = b"Bearer "
+# How the header of a token begins, `{"` in base 64.
+_JWT_BEGINS_WITH = "eyJ"
 # One sentence for every key that is refused: it tells nobody whether a key exists.
 _NOT_VALID = "the API key is not valid"
 _MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
@@ -111,26 +113,30 @@ def remembered_credential(
 ) -> Credential | None:
     """Return what `credential_of` would, for a direct route, which can neither wait nor explain.
 
-    None leaves the request to the framework: a key that is not remembered, is not valid, or has a rate limit, which the
-    middleware counts; a token; two credentials. Each of these headers came at most once.
+    None leaves the request to the framework: a key or a token that is not remembered, is not valid, or has a rate
+    limit, which the middleware counts; an account's token; two credentials. Each of these headers came at most once.
     """
     if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
         return _WITHOUT_KEY
-    text = _only_key(header_map)
+    text = _only_credential(header_map)
+    cache: KeyCache[StoredKey] = state["keys"]
     # Nothing else needs to be checked: no text but the key itself has its digest.
     key_id = claimed_key_id(text)
-    cache: KeyCache[StoredKey] = state["keys"]
     stored = cache.remembered(key_id)
-    if not stored:
-        return None
-    found = _matching(text, stored)
+    found = _matching(text, stored) if stored else None
+    if found is None and text.startswith(_JWT_BEGINS_WITH):
+        tokens: Tokens = state["tokens"]
+        claims = tokens.remembered_now(text)
+        if isinstance(claims, ProjectClaims):
+            key_id = claims.api_key
+            found = _named(claims, cache.remembered(key_id) or ())
     if found is None or found.rate_limit is not None or scope not in found.scopes:
         return None
     return Credential(found.project_id, found.scopes, key_id)
 
 
-def _only_key(header_map: Mapping[bytes, bytes]) -> str:
-    """Return the text in one of the two headers, or "" if it cannot be a single key."""
+def _only_credential(header_map: Mapping[bytes, bytes]) -> str:
+    """Return the text in one of the two headers, or "" if it cannot be a single key or token."""
     authorization = header_map.get(AUTHORIZATION)
     if authorization is None:
         return header_map.get(KEY_HEADER, b"").decode("latin-1")
@@ -148,10 +154,10 @@ def count_use(state: Mapping[str, Any], credential: Credential) -> None:
 
 def key_of_claims(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> StoredKey:
     """Return the stored key that a token was made for. Raises NotAuthenticated if it is not valid now."""
-    for each in stored:
-        if each.project_id == claims.project_id and _is_valid(each):
-            return each
-    raise NotAuthenticated(TOKEN_NOT_VALID)
+    found = _named(claims, stored)
+    if found is None:
+        raise NotAuthenticated(TOKEN_NOT_VALID)
+    return found
 
 
 def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
@@ -160,6 +166,13 @@ def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
     if found is None:
         raise NotAuthenticated(_NOT_VALID)
     return found
+
+
+def _named(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> StoredKey | None:
+    for each in stored:
+        if each.project_id == claims.project_id and _is_valid(each):
+            return each
+    return None
 
 
 def _matching(text: str, stored: tuple[StoredKey, ...]) -> StoredKey | None:

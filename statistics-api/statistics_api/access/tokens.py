@@ -110,6 +110,11 @@ class Tokens:
         """Return the claims of a token that was verified a short time ago, which may have ended since, or None."""
         return self._verified.get(_digest(text))
 
+    def remembered_now(self, text: str) -> TokenClaims | None:
+        """Return the same if it is valid now."""
+        claims = self.remembered(text)
+        return None if claims is None or claims.exp <= clock.seconds() else claims
+
     async def verify(self, text: str) -> TokenClaims:
         """Return the claims of a token.
 
@@ -123,7 +128,7 @@ class Tokens:
         if claims is None:
             claims = await self._verify(text)
             self._verified.put(digest, claims, begun)
-        if claims.exp <= clock.now().timestamp():
+        if claims.exp <= clock.seconds():
             raise NotAuthenticated(NOT_VALID)
         return claims
 
