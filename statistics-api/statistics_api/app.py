@@ -85,6 +85,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(MEASUREMENTS,),
         large_bodies=measurements.LARGE_BODIES,
         new_reader=MeasurementReader,
+        direct_routes=measurements.DIRECT_ROUTES,
     ),
     Family(
         STORE_EVENTS.name,
@@ -92,6 +93,7 @@ FAMILIES: Sequence[Family] = (
         kinds=(STORE_EVENTS,),
         large_bodies=store_events.LARGE_BODIES,
         new_reader=StoreReader,
+        direct_routes=store_events.DIRECT_ROUTES,
     ),
     Family(stores.NAME, stores.router, new_reader=StoresReader),
     Family("access", access.router),

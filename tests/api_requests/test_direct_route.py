@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,16 +11,16 @@ from limits import parse
 
 from contract.access import NewKey, new_key
 from servicekit.errors import BadRequest, Invalid
-from servicekit.http.bodies import fingerprint
 from statistics_api.access.key_cache import KEPT_SECONDS, KeyCache
 from statistics_api.access.queries import StoredKey
 from statistics_api.api_requests.kind import API_REQUESTS, parse_columns
 from statistics_api.api_requests.router import DIRECT_ROUTES
 from statistics_api.auth_events.router import DIRECT_ROUTES as AUTH_ROUTES
-from statistics_api.delivery.accepting import accept, accept_plain, read_plain
-from statistics_api.delivery.direct import PlainEvent
+from statistics_api.delivery.accepting import accept, read_valid
+from statistics_api.delivery.direct import ValidEvent
 from tests.api_requests.conftest import TRACK, TrackedProject
 from tests.api_requests.payloads import request
+from tests.delivery.both_ways import assert_both_ways_record_the_same
 
 BODY = json.dumps(request()).encode()
 [RECORDING] = DIRECT_ROUTES
@@ -51,7 +50,7 @@ async def test_a_remembered_key_decides_the_project() -> None:
     state = await remembering(stored(key), key_id=key.key_id)
     for headers in ({b"x-api-key": key.text.encode()}, {b"authorization": b"Bearer " + key.text.encode()}):
         found = RECORDING.read(headers, BODY, state)
-        assert isinstance(found, PlainEvent)
+        assert isinstance(found, ValidEvent)
         assert found.credential.project_id == 7
         event = AUTH_RECORDING.read(headers, b'{"userKey":"u","deviceType":"iOS"}', state)
         asked = STATISTICS.read(headers, b"", state)
@@ -167,26 +166,11 @@ def test_a_repeat_is_the_same_both_ways(item: object) -> None:
         long = accept(API_REQUESTS, body + b" ", "k", project_id=1, request_id="r")
     except (BadRequest, Invalid, ValueError):
         return
-    values = read_plain(API_REQUESTS, body)
-    if values is not None:
-        direct = accept_plain(API_REQUESTS, values, "k", project_id=1, request_id="r")
-        assert (direct.values, direct.key) == (long.values, long.key)
-        model = API_REQUESTS.read(json.loads(body))
-        assert direct.key is not None
-        assert direct.key.fingerprint == fingerprint(model.idempotency_fields())
+    direct = read_valid(API_REQUESTS, body, "k")
+    assert direct is not None
+    assert (direct.values, direct.key) == (long.values, long.key)
 
 
 def test_both_ways_give_the_same_response(tracked: TrackedProject) -> None:
     tracked.track(request())  # from here on, the key is remembered
-    key = {"Idempotency-Key": str(uuid4())}
-    direct = tracked.track(request(consumer="c"), **key)
-    long = tracked.http.post(f"{TRACK}/", json=request(consumer="c"), headers=key)
-    assert (direct.status_code, long.status_code) == (201, 201)
-    assert direct.json() == long.json()
-    assert long.headers["idempotent-replayed"] == "true"
-    differs = {"date", "x-request-id", "idempotent-replayed"}
-    assert {name: direct.headers[name] for name in direct.headers if name not in differs} == {
-        name: long.headers[name] for name in long.headers if name not in differs
-    }
-    other = tracked.track(request(13), **key)
-    assert (other.status_code, other.json()["code"]) == (409, "idempotency-key-reused")
+    assert_both_ways_record_the_same(tracked.http, TRACK, request(consumer="c"), request(13))

@@ -78,9 +78,14 @@ def test_the_statistics_are_the_same_both_ways(public: httpx2.Client, query: str
 
 
 @pytest.mark.parametrize("key", [None, b"k"])
-def test_what_most_clients_send_is_ordinary(key: bytes | None) -> None:
+@pytest.mark.parametrize("user_key", ["u", " u"])
+@pytest.mark.parametrize("more", [{}, {"eventId": "k"}, {"unread": [1]}])
+def test_what_is_valid_is_ordinary(key: bytes | None, user_key: str, more: dict[str, Any]) -> None:
     headers = {} if key is None else {b"idempotency-key": key}
-    assert is_direct(RECORDING, headers, json.dumps(event("u")).encode())
+    assert is_direct(RECORDING, headers, json.dumps(event(user_key, **more)).encode())
+
+
+def test_the_usual_questions_are_ordinary() -> None:
     assert is_direct(STATISTICS, {}, b"")
     assert is_direct(STATISTICS, {b"if-none-match": b'"x"'}, b"deviceType=iOS")
 
@@ -89,14 +94,14 @@ def test_what_most_clients_send_is_ordinary(key: bytes | None) -> None:
     ("headers", "body"),
     [
         ({b"idempotency-key": b""}, b'{"userKey":"u","deviceType":"iOS"}'),
-        ({}, b'{"userKey":" u","deviceType":"iOS"}'),
-        ({}, b'{"userKey":"u","deviceType":"iOS","eventId":"e"}'),
+        ({b"idempotency-key": b"k"}, b'{"userKey":"u","deviceType":"iOS","eventId":"e"}'),
+        ({}, b'{"userKey":"u","deviceType":"iOS","occurredAt":"1999-01-01T00:00:00Z"}'),
         ({}, b'{"userKey":"u","deviceType":"Windows"}'),
         ({}, b'[{"userKey":"u","deviceType":"iOS"}]'),
         ({}, b"{"),
     ],
 )
-def test_what_is_not_plain_takes_the_long_way(headers: dict[bytes, bytes], body: bytes) -> None:
+def test_what_is_refused_takes_the_long_way(headers: dict[bytes, bytes], body: bytes) -> None:
     assert not is_direct(RECORDING, headers, body)
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from contract.measurements.events import Measurement
 from statistics_api.measurements.kind import MEASUREMENTS, parse_columns
+from statistics_api.measurements.router import DIRECT_ROUTES
 from tests.database import assert_counts_are_exact, rows
+from tests.delivery.both_ways import assert_both_ways_record_the_same
 from tests.devices.conftest import Fleet, assert_problem
 
 if TYPE_CHECKING:
@@ -212,3 +214,25 @@ def test_the_fast_reader_of_plain_items_reads_as_the_model_does(sent: list[dict[
         assert isinstance(event, Measurement)
         assert [column[position] for column in columns] == list(kind.values(event))
     assert parse_columns([]) == [[], [], []]
+
+
+@pytest.mark.parametrize("device_id", ["plain", "*", "a b", "a%2Fanalyze", "\u00e9"])
+def test_a_direct_route_records_as_the_long_way(fleet: Fleet, device_id: str) -> None:
+    fleet.create(device_id)
+    fleet.measure(device_id, POINT)  # from here on, the key and the device are remembered
+    assert_both_ways_record_the_same(fleet.http, fleet.path(device_id), POINT, POINT | {"x": 1})
+    assert fleet.http.get(fleet.path(device_id)).json()[0]["device_id"] == device_id
+
+
+def test_only_a_remembered_device_is_ordinary() -> None:
+    class Remembered:
+        def remembered(self, project_id: int, device_id: str) -> int | None:
+            return 5 if (project_id, device_id) == (7, "d") else None
+
+    state = {"devices": Remembered()}
+    [route] = DIRECT_ROUTES
+    kind = route.kind_at(7, "d", state)
+    assert kind is not None
+    assert kind.path_fields == {"device_number": 5}
+    assert route.kind_at(7, "e", state) is None
+    assert route.kind_at(8, "d", state) is None

@@ -126,12 +126,7 @@ READINGS: EventTable[ReadingColumns] = EventTable(
         ),
     ),
     count=count_readings,
-    read_rows="""
-        SELECT event_id::text, jsonb_build_object('number', number, 'value', value, 'detail', detail)
-          FROM reading
-          JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
-         USING (project_id, received_at, event_id)
-    """,
+    returned="number, value, detail",
 )
 
 READINGS_UNDER_TEST = KindUnderTest(

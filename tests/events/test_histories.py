@@ -1,6 +1,7 @@
 """Any history of events, whatever is repeated, refused or contradicted in it, against a model of a few lines."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from contract.delivery import (
     OutcomeStatus,
 )
 from device_registration_api.events.batches import record_batch, record_batch_carefully
-from device_registration_api.events.recording import KEY_REUSED, Outcomes, record, record_carefully
+from device_registration_api.events.recording import KEY_REUSED, RECORDED, Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
 from servicekit.database.commit import repeat_until_known
 from servicekit.errors import IdempotencyKeyReused
@@ -166,9 +167,7 @@ class History:
         everything = [each for forward in forwards for each in forward]
         expected = [self.model.record(each) for each in everything]
         assert [self.told(outcomes, position) for position in range(len(everything))] == expected
-        assert self.kind.table.read is not None or OutcomeStatus.RECORDED not in {
-            each.status for each in outcomes.values()
-        }
+        assert OutcomeStatus.RECORDED not in {each.status for each in outcomes.outcomes.values()}
 
     def send_batch(self, sent: BatchSent) -> None:
         if sent.again is not None and self.batches:
@@ -237,17 +236,16 @@ class History:
         )
         return batch, [Sent(event, batch.event_id(place), received_at) for place, event in enumerate(events)]
 
-    def told(self, outcomes: Outcomes, position: int) -> tuple[OutcomeStatus, object]:
-        if position not in outcomes:
-            return OutcomeStatus.RECORDED, None
-        outcome = outcomes[position]
-        if not isinstance(outcome.row, dict):
-            return outcome.status, outcome.row
-        assert isinstance(outcome.row["number"], int)  # the database's own
-        return outcome.status, {name: value for name, value in outcome.row.items() if name != "number"}
+    def told(self, recorded: Recorded, position: int) -> tuple[OutcomeStatus, object]:
+        outcome = recorded.outcomes.get(position, RECORDED)
+        if position not in recorded.rows:
+            return outcome.status, None
+        row = json.loads(recorded.rows[position])
+        assert isinstance(row["number"], int)  # the database's own
+        return outcome.status, {name: value for name, value in row.items() if name != "number"}
 
 
-def recorded(spine: Spine, kind: KindUnderTest, rows: Rows[Any]) -> Outcomes:
+def recorded(spine: Spine, kind: KindUnderTest, rows: Rows[Any]) -> Recorded:
     """What becomes of them, written as the service writes them."""
     return spine.run(
         partial(

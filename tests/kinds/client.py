@@ -116,8 +116,14 @@ class KindClient:
 
     def _post_privately(self, what: str, envelope: dict[str, Any], instance: int) -> dict[str, Any]:
         url = f"{self.product.privates[instance].url}/events/{self.kind.name}/{what}"
-        answer: dict[str, Any] = self._private.post(url, json=envelope).raise_for_status().json()
-        return answer
+        response = self._private.post(url, json=envelope).raise_for_status()
+        return answer_of(response)
+
+
+def answer_of(response: httpx2.Response) -> dict[str, Any]:
+    """The private service's answer, with the rows that follow it under `rows`."""
+    first, *rows = map(json.loads, response.text.split("\n"))
+    return {**first, "rows": rows}
 
 
 def keyed(key: str | None) -> dict[str, str]:

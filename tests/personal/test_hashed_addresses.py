@@ -13,6 +13,7 @@ from uuid_utils import uuid7
 
 from local.services import Service
 from tests.database import rows
+from tests.kinds.client import answer_of
 from tests.schema.schema_steps import PERSONAL_LOGIN
 from tests.servers import Cluster, Product, StartProduct
 
@@ -57,8 +58,8 @@ def forward(private: httpx2.Client, ips: Sequence[str | None], project_id: int =
             "ips": {position: ip for position, ip in enumerate(ips) if ip is not None},
         },
     }
-    answer = private.post("/events/api_requests/forward", json=envelope).raise_for_status().json()
-    return [each["row"] for each in answer["exceptions"]]
+    rows: list[dict[str, Any]] = answer_of(private.post("/events/api_requests/forward", json=envelope))["rows"]
+    return rows
 
 
 def test_one_address_in_any_spelling_is_one_hash(private: httpx2.Client) -> None:

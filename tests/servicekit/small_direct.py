@@ -64,6 +64,11 @@ def direct_router() -> APIRouter:
         await work(Work(value["how"], None))
         return _RECORDED
 
+    @router.post("/of/{name}")
+    @hot
+    async def record_of(request: Request) -> Response:
+        return json_response({"of": request.path_params["name"], "recorded": await read_json(request)})
+
     @router.get("/count", openapi_extra={"parameters": [query("how", str, "What to do.")]})
     @hot
     async def count(request: Request) -> Response:
@@ -88,7 +93,7 @@ class DirectRecord:
     method = b"POST"
     path = b"/direct"
 
-    def read(self, _: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any]) -> Work | None:
+    def read(self, _: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any], ___: str = "") -> Work | None:
         try:
             value = from_json(payload)
         except ValueError:
@@ -104,7 +109,27 @@ class DirectRecord:
             return _DIRECTLY_RECORDED
         if asked.how == "reused":
             raise IdempotencyKeyReused("it was used before")
-        return Pending(asyncio.ensure_future(work(asked)), lambda _: _DIRECTLY_RECORDED)
+        return Pending(asyncio.ensure_future(work(asked)), lambda outcome: outcome.result() and _DIRECTLY_RECORDED)
+
+
+class DirectRecordOf:
+    """The short way to `POST /direct/of/{name}`."""
+
+    method = b"POST"
+    path = b"/direct/of/*"
+
+    def read(
+        self, _: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any], segment: str = ""
+    ) -> Response | None:
+        try:
+            return json_response({"of": segment, "recorded": from_json(payload)})
+        except ValueError:
+            return None
+
+    def answer(self, made: Response, _: str, __: Mapping[str, Any]) -> Pending:
+        """It waits for one outcome, and then for another."""
+        second = Pending(asyncio.ensure_future(asyncio.sleep(0)), lambda _: _marked(made))
+        return Pending(asyncio.ensure_future(asyncio.sleep(0)), lambda _: second)
 
 
 class DirectCount:
@@ -113,7 +138,7 @@ class DirectCount:
     method = b"GET"
     path = b"/direct/count"
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any]) -> Work | None:
+    def read(self, headers: Mapping[bytes, bytes], payload: bytes, __: Mapping[str, Any], ___: str = "") -> Work | None:
         name, _, how = payload.partition(b"=")
         if payload and (name != b"how" or not how.isalpha()):
             return None
@@ -121,7 +146,7 @@ class DirectCount:
         return Work(how.decode(), None if etag is None else etag.decode("latin-1"))
 
     def answer(self, asked: Work, _: str, __: Mapping[str, Any]) -> DirectResponse | Pending:
-        return Pending(asyncio.ensure_future(work(asked)), lambda count: _marked(counted(count, asked)))
+        return Pending(asyncio.ensure_future(work(asked)), lambda outcome: _marked(counted(outcome.result(), asked)))
 
 
 def limited(requests_max: int) -> Admission:

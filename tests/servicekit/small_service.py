@@ -28,7 +28,14 @@ from servicekit.protocol.direct_routes import DirectRoute
 from servicekit.service import server
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import health_routes
-from tests.servicekit.small_direct import DirectCount, DirectRecord, LimitMiddleware, direct_router, limited
+from tests.servicekit.small_direct import (
+    DirectCount,
+    DirectRecord,
+    DirectRecordOf,
+    LimitMiddleware,
+    direct_router,
+    limited,
+)
 
 SERVICE = "small"
 LARGE_BYTES_MAX = 1024 * 1024
@@ -187,7 +194,7 @@ def build(
         origins = [os.environ["CORS_ORIGIN"]]
         optional.append(partial(CORSMiddleware, allow_origins=origins, expose_headers=CORS_EXPOSED))
         cors = CorsHeaders(origins, CORS_EXPOSED)
-    direct: list[DirectRoute[Any]] = [DirectRecord(), DirectCount()] if directly else []
+    direct: list[DirectRoute[Any]] = [DirectRecord(), DirectRecordOf(), DirectCount()] if directly else []
     return add_middleware(
         app,
         routers=routers if ahead_of_the_framework else [],

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pydantic import JsonValue
 from pydantic_core import to_json
 
 from contract.auth_events.columns import AuthEventColumns
@@ -31,7 +30,10 @@ def accepted(user_key: str = "u-1") -> AcceptedEvent:
     return event
 
 
-def response(recorded: int, *exceptions: dict[str, Any]) -> bytes:
+def response(
+    recorded: int,
+    *exceptions: dict[str, Any],
+) -> bytes:
     return to_json({"recorded": recorded, "exceptions": exceptions})
 
 
@@ -58,7 +60,7 @@ async def forwarded(reply: Reply, events: Sequence[AcceptedEvent]) -> tuple[list
 async def test_a_flush_that_succeeded_is_observed_with_its_duration() -> None:
     begun = time.monotonic()
     outcomes, [(items, seconds)] = await forwarded(answering(200, response(1)), [accepted()])
-    assert outcomes == [Recorded(is_replay=False)]
+    assert outcomes == [Recorded()]
     assert items == 1
     assert 0 < seconds <= time.monotonic() - begun
 
@@ -86,18 +88,20 @@ async def test_a_flush_that_failed_says_nothing_about_how_long_one_takes(status:
 
 
 async def test_each_event_gets_the_outcome_at_its_position() -> None:
-    row: JsonValue = {"id": 7, "type": "sign-in"}
     exceptions = [
-        exception(4, "recorded", row=row),
-        exception(1, "replayed", row=row),
+        exception(1, "replayed"),
         exception(2, "conflict", detail="another body"),
         exception(3, "erased", detail="erased"),
     ]
-    outcomes, _ = await forwarded(answering(200, response(2, *exceptions)), [accepted(f"u-{n}") for n in range(6)])
-    assert outcomes[0] == outcomes[5] == Recorded(is_replay=False)
-    assert outcomes[1] == Recorded(is_replay=True, row=row)
-    assert outcomes[4] == Recorded(is_replay=False, row=row)
-    assert [type(outcome) for outcome in outcomes[2:4]] == [IdempotencyKeyReused, Gone]
+    rows = [b'{"id":7}', b'{"id":1}', b"null", b"null"]
+    for body, told in (
+        (response(1, *exceptions), [None, None]),
+        (b"\n".join([response(1, *exceptions), *rows]), rows),
+    ):
+        outcomes, _ = await forwarded(answering(200, body), [accepted(f"u-{n}") for n in range(4)])
+        assert outcomes[0] == Recorded(told[0])
+        assert outcomes[1] == Recorded(told[1], is_replay=True)
+        assert [type(outcome) for outcome in outcomes[2:]] == [IdempotencyKeyReused, Gone]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,8 @@ async def test_each_event_gets_the_outcome_at_its_position() -> None:
         response(0, exception(1, "replayed")),
         response(0, exception(-1, "replayed")),
         response(0, exception(0, "a status of tomorrow")),
+        response(1) + b"\n{}\n{}",
+        response(1) + b"\n{}\n",
         b"{}",
         b'["a list"]',
     ],

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.database import administrator, assert_counts_are_exact
+from tests.delivery.both_ways import assert_both_ways_record_the_same
 from tests.servers import Product
-from tests.stores.conftest import Store
+from tests.stores.conftest import EVENT, Store
 
 NOW = datetime.now(UTC)
 MAX_ID = 2**53 - 1
@@ -348,3 +349,14 @@ def test_users_are_those_of_the_sets(new_store: Callable[[], Store], visits: lis
                     len(expected - before),
                     len(expected & before),
                 )
+
+
+def test_a_direct_route_records_as_the_long_way(store: Store) -> None:
+    user = store.add_user()
+    store.record(user)  # from here on, the key is remembered
+    body = {"type": "direct", "user_id": user, "data": {"b": 1.50, "a": [None, "\u00e9"]}}
+    assert_both_ways_record_the_same(store.http, EVENT, body, body | {"type": "other"})
+    store.set(user, "erased_at")
+    gone = [store.http.post(EVENT + end, json=body) for end in ("", "/")]
+    assert [answer.status_code for answer in gone] == [410, 410]
+    assert gone[0].content == gone[1].content

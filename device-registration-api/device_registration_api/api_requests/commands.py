@@ -21,16 +21,10 @@ _DAY: LiteralString = "date_trunc('day', bucket_start, 'UTC')"
 _ALL: LiteralString = ""
 _ENDPOINT: LiteralString = "endpoint_id, "
 
-READ_ROWS = """
-    SELECT event_id::text,
-           json_build_object(
-               'id', event_id, 'url_path', url_path, 'method', method, 'response_status_code', status_code,
-               'response_time_ms', (response_us / 1000.0)::float8, 'user_agent', user_agent,
-               'ip_hash', encode(ip_hash, 'hex'),
-               'consumer', consumer, 'timestamp', to_json(occurred_at))
-      FROM api_request
-      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
-     USING (project_id, received_at, event_id)
+RETURNED: LiteralString = """
+    event_id AS id, url_path, method, status_code AS response_status_code,
+    (response_us / 1000.0)::float8 AS response_time_ms, user_agent, encode(ip_hash, 'hex') AS ip_hash, consumer,
+    occurred_at AS timestamp
 """
 
 
@@ -149,7 +143,7 @@ def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumn
         ),
         rollups=ROLLUPS,
         count=count,
-        read_rows=READ_ROWS,
+        returned=RETURNED,
         arrive=hash_addresses,
         complete=Endpoints().complete,
         presences=presences or Presences("api_request", "consumers"),

@@ -173,7 +173,8 @@ async def register_coalesced(request: Request) -> Response:
     sent = read_envelope(CoalescedRegistrations, await read_bytes(request))
     request.scope["log_fields"].update(events=len(sent.registrations), request_ids=sent.request_ids)
     try:
-        answer = _outcomes(await writer_of(request, AUTH_EVENTS).record(sent.forward(), ends))
+        response, _ = await writer_of(request, AUTH_EVENTS).record(sent.forward(), ends)
+        answer = _outcomes(response)
     except (NotRecorded, OutcomeUnknown) as failure:
         answer = _all_failed(failure, len(sent.registrations))
     return Response(answer.model_dump_json(), media_type="application/json")

@@ -31,7 +31,7 @@ async def register(request: Request) -> Response:
     ends = read_deadline(request)
     key = read_idempotency_key(request)
     event = validated(AuthEvent, await read_json(request), "body", bad_value=unknown_device_type)
-    response = await writer_of(request, AUTH_EVENTS).record(_envelope(event, key), ends)
+    response, _ = await writer_of(request, AUTH_EVENTS).record(_envelope(event, key), ends)
     replayed = False
     for outcome in response.exceptions:
         if outcome.status is OutcomeStatus.CONFLICT:

@@ -27,7 +27,6 @@ from device_registration_api.events.recording import (
     admit,
     claim_keys,
     fresh,
-    outcomes_of,
     record_isolating_bad_rows,
     store,
 )
@@ -58,7 +57,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
             results = claim_keys(trips.run, table, admitted.rows, [] if own is None else [own])
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
             return stored  # the claims of the items are rolled back
-        response = _response(batch, admitted.outcomes(outcomes_of(results)))
+        response = _response(batch, admitted.outcomes(results))
         more = [
             statement.execute(trips.conn, parameters)
             for statement, parameters in _statements_of_batch(table, batch, own, response)

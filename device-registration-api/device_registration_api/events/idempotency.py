@@ -101,6 +101,11 @@ class _StoredKey(NamedTuple):
     received_at: datetime
     response: str | None
 
+    @property
+    def fact(self) -> FactKey:
+        """The key of the fact that owns it."""
+        return FactKey(self.project_id, self.received_at, self.event_id)
+
 
 _NEW = ClaimResult(ClaimStatus.NEW)
 
@@ -127,9 +132,13 @@ def claim(run: Run, claims: Sequence[Claim]) -> list[ClaimResult]:
     return [_NEW if (each.project_id, each.key, each.event_id) in won else _resolve(each, owners) for each in claims]
 
 
-def used_keys(run: Run, claims: Sequence[Claim]) -> set[tuple[int, str]]:
-    """Return the project and the key of each claim whose key was used before, without claiming one."""
-    return {(each.project_id, each.key) for each in _owners(run, claims)}
+def stored_owners(run: Run, claims: Mapping[int, Claim]) -> dict[int, FactKey]:
+    """Return the fact that owns the key of each claim whose key was used before, without claiming one."""
+    if not claims:
+        return {}
+    owners = {(each.project_id, each.key): each.fact for each in _owners(run, list(claims.values()))}
+    found = ((position, owners.get((each.project_id, each.key))) for position, each in claims.items())
+    return {position: owner for position, owner in found if owner is not None}
 
 
 def response_parameters(claim: Claim, response: str) -> dict[str, object]:
@@ -169,9 +178,8 @@ def _resolve(claim: Claim, owners: Mapping[tuple[int, str], _StoredKey]) -> Clai
     owner = owners.get((claim.project_id, claim.key))
     if owner is None:
         raise Contention("an idempotency key expired just now")
-    fact = FactKey(owner.project_id, owner.received_at, owner.event_id)
     if owner.event_id == claim.event_id:
-        return ClaimResult(ClaimStatus.OWN, fact, owner.response)
+        return ClaimResult(ClaimStatus.OWN, owner.fact, owner.response)
     # If the stored fingerprint is NULL, every request under the key counts as a repeat.
     is_replay = owner.fingerprint in (None, claim.fingerprint)
-    return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, fact, owner.response)
+    return ClaimResult(ClaimStatus.REPLAY if is_replay else ClaimStatus.CONFLICT, owner.fact, owner.response)

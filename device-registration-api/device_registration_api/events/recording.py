@@ -4,11 +4,10 @@ The fast way assumes that each event is new unless its key says otherwise. It co
 one of them is stored already or breaks a constraint. Then the exact way finds these rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeAlias
 
 import psycopg2
-from pydantic import JsonValue
 
 from contract.delivery import Columns, Outcome, OutcomeStatus
 from device_registration_api.events.idempotency import (
@@ -19,11 +18,10 @@ from device_registration_api.events.idempotency import (
     claim,
     claim_of,
     run_plainly,
-    used_keys,
+    stored_owners,
 )
-from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import FactKey, Rows
-from device_registration_api.events.table import EventTable
+from device_registration_api.events.table import EventTable, key_arrays
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.round_trips import RoundTrips
@@ -46,6 +44,13 @@ Outcomes: TypeAlias = dict[int, Outcome]
 Results: TypeAlias = Mapping[int, ClaimResult]
 
 
+class Recorded(NamedTuple):
+    """The outcomes; and the stored rows as JSON, by position, of a kind that returns rows to its clients."""
+
+    outcomes: Outcomes
+    rows: Mapping[int, str]
+
+
 class Admitted(NamedTuple, Generic[Columns]):
     """The rows that may be stored, where they are among all, and why the others may not be stored."""
 
@@ -53,40 +58,51 @@ class Admitted(NamedTuple, Generic[Columns]):
     positions: Sequence[int]
     refused: Outcomes
 
-    def outcomes(self, outcomes: Outcomes) -> Outcomes:
-        """Return the outcomes among all rows; `outcomes` are those of the rows that may be stored."""
-        return {self.positions[position]: outcome for position, outcome in outcomes.items()} | self.refused
+    def outcomes(self, results: Results) -> Outcomes:
+        """Return the outcomes among all rows, provided that the new rows are stored."""
+        return {self.positions[position]: outcome for position, outcome in _outcomes_of(results).items()} | self.refused
+
+    def owners(self, results: Results) -> dict[int, FactKey]:
+        """Return the fact that each replay repeats, by its position among all rows."""
+        return {
+            self.positions[position]: result.owner
+            for position, result in results.items()
+            if position >= 0 and result.status is ClaimStatus.REPLAY and result.owner is not None
+        }
 
 
-def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
-    """Record independent events in one round trip, or in two or three when some have keys.
+def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Recorded:
+    """Record independent events in one round trip, or in up to four: when some have keys, and when rows are returned.
 
     Raises:
         psycopg2.DataError, psycopg2.IntegrityError: the database refused a row; nothing is stored.
     """
     results: Results = {}
     rows = table.complete(lease, rows)
-    with lease.round_trips() as trips:
-        if rows.keys or table.refuse is not None:
-            trips.begin()
-        admitted = admit(trips.run, table, rows)
-        if admitted.rows.keys:
-            results = claim_keys(trips.run, table, admitted.rows)
-        store(trips, table, fresh(admitted.rows, results), slot)
-    if table.read is None or not admitted.rows:
-        return admitted.outcomes(outcomes_of(results))
+    is_stored = False
     try:
-        with lease.transaction() as conn:
-            return admitted.outcomes(_with_rows(run_plainly(conn), table, admitted.rows, results))
-    except NotRecorded as error:  # the events are recorded, but their rows cannot be read for the response
-        raise OutcomeUnknown("the stored rows could not be read") from error
+        with lease.round_trips() as trips:
+            if rows.keys or table.refuse is not None:
+                trips.begin()
+            admitted = admit(trips.run, table, rows)
+            if admitted.rows.keys:
+                results = claim_keys(trips.run, table, admitted.rows)
+            store(trips, table, fresh(admitted.rows, results), slot)
+            is_stored = True
+            return _read_back(trips.run, table, rows, admitted.outcomes(results), admitted.owners(results))
+    except NotRecorded as error:
+        if is_stored:
+            raise OutcomeUnknown("the stored rows could not be read") from error
+        raise
 
 
-def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Recorded:
     """As `record`, but exact when rows are stored already; a row that the database refuses affects no other."""
     rows = table.complete(lease, rows)
     with lease.transaction() as conn:
-        return record_isolating_bad_rows(conn, table, rows, slot)
+        outcomes = record_isolating_bad_rows(conn, table, rows, slot)
+        run = run_plainly(conn)
+        return _read_back(run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes))
 
 
 def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
@@ -116,13 +132,7 @@ def admit(run: Run, table: EventTable[Columns], rows: Rows[Columns]) -> Admitted
     answered as then, so a row whose key was used before is admitted.
     """
     refused = {} if table.refuse is None or not rows else table.refuse(run, rows)
-    claims = {
-        position: claim_of(table.kind, rows.keys[position], rows.fact_key(position))
-        for position in refused
-        if position in rows.keys
-    }
-    used = used_keys(run, list(claims.values())) if claims else set()
-    repeats = {position for position, each in claims.items() if (each.project_id, each.key) in used}
+    repeats = stored_owners(run, _claims(table, rows, refused)) if refused else {}
     refused = {position: outcome for position, outcome in refused.items() if position not in repeats}
     if not refused:
         return Admitted(rows, range(len(rows)), {})
@@ -134,9 +144,9 @@ def claim_keys(
     run: Run, table: EventTable[Columns], rows: Rows[Columns], others: Sequence[Claim] = ()
 ) -> dict[int, ClaimResult]:
     """Claim the keys of the rows that have one, and `others`, which get the positions from -1 downwards."""
-    claims = [claim_of(table.kind, key, rows.fact_key(position)) for position, key in rows.keys.items()]
-    positions = [*rows.keys, *(-1 - place for place in range(len(others)))]
-    return dict(zip(positions, claim(run, [*claims, *others]), strict=True))
+    claims = _claims(table, rows, rows.keys)
+    positions = [*claims, *(-1 - place for place in range(len(others)))]
+    return dict(zip(positions, claim(run, [*claims.values(), *others]), strict=True))
 
 
 def fresh(rows: Rows[Columns], results: Results) -> Rows[Columns]:
@@ -159,12 +169,6 @@ def store(
         trips.commit(more)
 
 
-def outcomes_of(results: Results) -> Outcomes:
-    """Return the outcomes of the rows, provided that the new rows are stored."""
-    found = ((position, _OUTCOMES[result.status]) for position, result in results.items() if position >= 0)
-    return {position: outcome for position, outcome in found if outcome is not RECORDED}
-
-
 def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
     run = run_plainly(conn)
     admitted = admit(run, table, rows)
@@ -174,24 +178,41 @@ def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], s
     inserted = table.insert(conn, new) if new else []
     if inserted:
         table.grow_rollups(conn, new.select(inserted), slot)
-    has_rows = table.read is not None and len(rows) > 0
-    return admitted.outcomes(_with_rows(run, table, rows, results) if has_rows else outcomes_of(results))
+    return admitted.outcomes(results)
 
 
-def _with_rows(run: Run, table: EventTable[Columns], rows: Rows[Columns], results: Results) -> Outcomes:
-    """Return the outcome of every row, with the stored row; for a replay, the row that the first request stored."""
-    assert table.read is not None  # noqa: S101 - asked by the callers
-    outcomes = outcomes_of(results)
-    owners: dict[int, FactKey] = {
-        position: (results[position].owner if position in results else None) or rows.fact_key(position)
+def _claims(table: EventTable[Columns], rows: Rows[Columns], positions: Iterable[int]) -> dict[int, Claim]:
+    """Return the claims of those of the rows that have a key."""
+    return {
+        position: claim_of(table.kind, rows.keys[position], rows.fact_key(position))
+        for position in positions
+        if position in rows.keys
+    }
+
+
+def _outcomes_of(results: Results) -> Outcomes:
+    found = ((position, _OUTCOMES[result.status]) for position, result in results.items() if position >= 0)
+    return {position: outcome for position, outcome in found if outcome is not RECORDED}
+
+
+def _owners_of_replays(
+    run: Run, table: EventTable[Columns], rows: Rows[Columns], outcomes: Outcomes
+) -> Mapping[int, FactKey]:
+    replays = [position for position, outcome in outcomes.items() if outcome.status is OutcomeStatus.REPLAYED]
+    return stored_owners(run, _claims(table, rows, replays))
+
+
+def _read_back(
+    run: Run, table: EventTable[Columns], rows: Rows[Columns], outcomes: Outcomes, owners: Mapping[int, FactKey]
+) -> Recorded:
+    """Return the outcomes with the rows that are stored; of a replay, the row of its owner, if it was not erased."""
+    if table.read is None:
+        return Recorded(outcomes, {})
+    keys = {
+        position: owners.get(position) or rows.fact_key(position)
         for position in range(len(rows))
         if position not in outcomes or outcomes[position].status is OutcomeStatus.REPLAYED
     }
-    keys = [key._asdict() for key in owners.values()]
-    stored: dict[str, JsonValue] = dict(run(table.read, {"keys": as_json(keys)}))
-    for position, key in owners.items():
-        row = stored.get(key.event_id)
-        outcomes[position] = (
-            _ERASED if row is None else outcomes.get(position, RECORDED).model_copy(update={"row": row})
-        )
-    return outcomes
+    stored: dict[str, str] = dict(run(table.read, key_arrays(keys.values()))) if keys else {}
+    found = {position: stored[key.event_id] for position, key in keys.items() if key.event_id in stored}
+    return Recorded(outcomes | {position: _ERASED for position in keys if position not in found}, found)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from contract.delivery import Columns, ForwardedBatchResponse, ForwardResponse
+from contract.delivery import LINES_TYPE, Columns, ForwardedBatchResponse, ForwardResponse
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter
 from device_registration_api.service_token import ServiceToken
@@ -25,6 +25,8 @@ SECONDS_MAX = 10.0
 # repeats the value, escaped twice: 2.75 times its length).
 FORWARD_BYTES_MAX = 4 * BATCH_BYTES_MAX
 
+_WITH_ROWS: dict[int | str, dict[str, Any]] = {200: {"content": {LINES_TYPE: {"schema": {"type": "string"}}}}}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -41,7 +43,8 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         "/forward",
         response_model=ForwardResponse,
         summary="Record the events of many clients that share one request",
-        responses=refusals(401, 413, 422, 503, as_problem=True),
+        response_description="Of a kind that returns stored rows: lines, this one first, then a row for each event",
+        responses=refusals(401, 413, 422, 503, as_problem=True) | ({} if table.read is None else _WITH_ROWS),
         openapi_extra=json_body(table.forward_model, headers=(deadline.HEADER,)),
     )
     @hot
@@ -53,7 +56,9 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         ends = read_deadline(request)
         forward = read_envelope(table.forward_model, await read_bytes(request))
         request.scope["log_fields"].update(events=len(forward.event_ids), request_ids=forward.request_ids)
-        response = await writer_of(request, table).record(forward, ends)
+        response, rows = await writer_of(request, table).record(forward, ends)
+        if rows:
+            return Response("\n".join([to_json(response).decode(), *rows]), media_type=LINES_TYPE)
         return Response(to_json(response), media_type="application/json")
 
     @router.post(

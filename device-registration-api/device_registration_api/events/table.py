@@ -1,6 +1,6 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
@@ -12,7 +12,7 @@ from device_registration_api.events.dropped import count_dropped
 from device_registration_api.events.idempotency import Run
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
-from device_registration_api.events.rows import Rows
+from device_registration_api.events.rows import FactKey, Rows
 from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
@@ -54,6 +54,10 @@ _INSERT = sql.SQL("""
 """)
 
 
+# The parameters of `_read`: arrays, by their types' own names.
+_KEYS = {"project_ids": "_int4", "received_at": "_timestamptz", "event_ids": "_uuid"}
+
+
 class FactColumn(NamedTuple):
     """One column that a kind adds to its fact table, and the field of its `EventColumns` that the column stores."""
 
@@ -86,7 +90,8 @@ class EventTable(Generic[Columns]):
         columns: Sequence[FactColumn],
         rollups: Sequence[Rollup],
         count: Callable[[Rows[Columns]], Sequence[Counted]],
-        read_rows: LiteralString | None = None,
+        returned: LiteralString | None = None,
+        returned_from: LiteralString = "",
         arrive: Callable[[Columns, Sequence[int], DailyPeppers], Awaitable[Columns]] | None = None,
         complete: Callable[[Lease, Rows[Columns]], Rows[Columns]] | None = None,
         refuse: Callable[[Run, Rows[Columns]], dict[int, Outcome]] | None = None,
@@ -96,8 +101,8 @@ class EventTable(Generic[Columns]):
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
-        A kind that returns stored rows to its clients has `read_rows`: a SELECT of (event_id::text, the row as json)
-        for the elements of the JSON array {keys}: project_id, received_at, event_id.
+        A kind that returns stored rows to its clients has `returned`: the columns of such a row, as SELECT has them,
+        from the fact and what `returned_from` joins to it.
 
         `arrive` replaces, before anything else, values that must not be kept; it also gets the project of each event.
 
@@ -139,7 +144,7 @@ class EventTable(Generic[Columns]):
             Prepared(f"count_{rollup.table}", rollup.upsert, {"counted": "json", "slot": "int2"}) for rollup in rollups
         ]
         self.count_dropped = count_dropped(kind)
-        self.read = None if read_rows is None else Prepared(f"read_{fact}", read_rows, {"keys": "json"})
+        self.read = None if returned is None else Prepared(f"read_{fact}", _read(fact, returned, returned_from), _KEYS)
         self._copy_text: bytes | None = None
 
     def prepared(self) -> list[Prepared]:
@@ -235,6 +240,32 @@ class EventTable(Generic[Columns]):
         ]
         # Presences come last, because their locks are for more than one row.
         return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
+
+
+def key_arrays(keys: Iterable[FactKey]) -> dict[str, object]:
+    """Return the keys as the parameters of `EventTable.read`."""
+    project_ids, received_at, event_ids = zip(*keys, strict=True)
+    # As PostgreSQL writes arrays: an array of psycopg2 is an expression for each element.
+    return {
+        "project_ids": f"{{{','.join(map(str, project_ids))}}}",
+        "received_at": f"{{{','.join(map(datetime.isoformat, received_at))}}}",
+        "event_ids": f"{{{','.join(event_ids)}}}",
+    }
+
+
+def _read(fact: LiteralString, returned: LiteralString, returned_from: LiteralString) -> LiteralString:
+    # One row at a time, by LIMIT: a join would be planned as a scan of the table while it has no statistics.
+    return f"""
+    SELECT key.id::text, found.row
+      FROM unnest({{project_ids}}::int[], {{received_at}}::timestamptz[], {{event_ids}}::uuid[])
+        AS key(of_project, at, id)
+     CROSS JOIN LATERAL (
+           SELECT to_json(returned)::text AS row
+             FROM {fact} {returned_from}
+            CROSS JOIN LATERAL (SELECT {returned}) AS returned
+            WHERE {fact}.project_id = key.of_project AND received_at = key.at AND event_id = key.id
+            LIMIT 1) AS found
+    """  # noqa: S608 - of constants of this package
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401 - any value of a column

@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from contract.delivery import (
+    NO_ROW,
     Batch,
     Columns,
     Forward,
@@ -16,7 +17,7 @@ from contract.delivery import (
     PositionedOutcome,
 )
 from device_registration_api.events.batches import record_batch, record_batch_carefully
-from device_registration_api.events.recording import Outcomes, record, record_carefully
+from device_registration_api.events.recording import Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
 from device_registration_api.personal.peppers import DailyPeppers
@@ -32,6 +33,13 @@ QUEUE_ROWS_MAX = 10_000
 REMAINING_SECONDS_MIN = 0.05
 
 Result = TypeVar("Result")
+
+
+class ForwardRecorded(NamedTuple):
+    """The response to a forward, and the rows that follow it, for each event one or NO_ROW; none of most kinds."""
+
+    response: ForwardResponse
+    rows: Sequence[str]
 
 
 def slot_of(instance_id: str) -> int:
@@ -51,7 +59,7 @@ class EventWriter(Generic[Columns]):
         self._peppers = peppers
         self._database = database
         self._slot = slot
-        self._coalescer: Coalescer[Forward[Columns], ForwardResponse] = Coalescer(
+        self._coalescer: Coalescer[Forward[Columns], ForwardRecorded] = Coalescer(
             self._flush,
             batch_rows_max=BATCH_ROWS_MAX,
             queue_rows_max=QUEUE_ROWS_MAX,
@@ -59,7 +67,7 @@ class EventWriter(Generic[Columns]):
             weigh=lambda forward: len(forward.event_ids),
         )
 
-    async def record(self, forward: Forward[Columns], deadline: float) -> ForwardResponse:
+    async def record(self, forward: Forward[Columns], deadline: float) -> ForwardRecorded:
         """Returns after COMMIT: an outcome for each event.
 
         Raises:
@@ -84,7 +92,7 @@ class EventWriter(Generic[Columns]):
         """Record the waiting events, then fail those that are left."""
         await self._coalescer.close(seconds_max)
 
-    async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardResponse]:
+    async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardRecorded]:
         rows = Rows.of_forwards(forwards)
         attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
         fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
@@ -97,21 +105,19 @@ class EventWriter(Generic[Columns]):
         return await self._database.run(work, deadline - time.monotonic())
 
 
-def _responses(forwards: Sequence[Forward[Columns]], outcomes: Outcomes) -> list[ForwardResponse]:
-    """Return one response for each forward. The keys of `outcomes` are positions among the events of all forwards."""
+def _responses(forwards: Sequence[Forward[Columns]], recorded: Recorded) -> list[ForwardRecorded]:
+    """Return one response for each forward. The positions of `recorded` are among the events of all forwards."""
     lengths = [len(forward.event_ids) for forward in forwards]
-    if not outcomes:
-        return [ForwardResponse.model_construct(recorded=length, exceptions=[]) for length in lengths]
     starts = accumulate(lengths, initial=0)
-    return [_response(start, length, outcomes) for start, length in zip(starts, lengths, strict=False)]
+    return [_response(range(start, start + length), recorded) for start, length in zip(starts, lengths, strict=False)]
 
 
-def _response(start: int, length: int, outcomes: Outcomes) -> ForwardResponse:
+def _response(positions: range, recorded: Recorded) -> ForwardRecorded:
+    outcomes, rows = recorded
     exceptions = [
-        PositionedOutcome.model_construct(
-            status=outcome.status, detail=outcome.detail, row=outcome.row, position=position
-        )
-        for position in range(length)
-        if (outcome := outcomes.get(start + position)) is not None
+        PositionedOutcome.model_construct(status=outcome.status, detail=outcome.detail, position=place)
+        for place, position in enumerate(positions if outcomes else ())
+        if (outcome := outcomes.get(position)) is not None
     ]
-    return ForwardResponse.model_construct(recorded=length - len(exceptions), exceptions=exceptions)
+    response = ForwardResponse.model_construct(recorded=len(positions) - len(exceptions), exceptions=exceptions)
+    return ForwardRecorded(response, [rows.get(position, NO_ROW) for position in positions] if rows else [])

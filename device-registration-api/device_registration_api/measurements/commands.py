@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from contract.delivery import Outcome, OutcomeStatus
 from contract.devices import DEVICE_NOT_FOUND
@@ -49,15 +49,7 @@ KEEP_LATEST = """
                       x = excluded.x, y = excluded.y, z = excluded.z
          WHERE (excluded.occurred_at, excluded.event_id) > (l.occurred_at, l.event_id)
 """
-READ_ROWS = """
-    SELECT event_id::text,
-           json_build_object('id', event_id, 'device_id', device_id, 'x', x, 'y', y, 'z', z,
-                             'timestamp', to_json(occurred_at))
-      FROM measurement
-      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
-     USING (project_id, received_at, event_id)
-      JOIN device USING (project_id, device_number)
-"""
+RETURNED: LiteralString = "event_id AS id, device_id, x, y, z, occurred_at AS timestamp"
 
 
 def count(rows: Rows[MeasurementColumns]) -> Sequence[Counted]:
@@ -104,7 +96,8 @@ MEASUREMENTS = EventTable(
     ),
     rollups=(Rollup("measurement_quarter_hour", COUNT_QUARTER_HOUR), Rollup("device_latest", KEEP_LATEST)),
     count=count,
-    read_rows=READ_ROWS,
+    returned=RETURNED,
+    returned_from="JOIN device USING (project_id, device_number)",
     # The function existing_device refuses with this name.
     refusals={"device_exists": Outcome(status=OutcomeStatus.NOT_FOUND, detail=DEVICE_NOT_FOUND)},
 )

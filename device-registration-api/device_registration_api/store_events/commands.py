@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import LiteralString
 
 from contract.store_events.columns import StoreEventColumns
 from device_registration_api.events.presences import Presences
@@ -27,15 +28,8 @@ COUNT_ALL_DAY = """
         ON CONFLICT (project_id, bucket_start, slot)
         DO UPDATE SET event_count = d.event_count + excluded.event_count
 """
-READ_ROWS = """
-    SELECT event_id::text,
-           json_build_object(
-               'id', event_number, 'type', type, 'store_id', project_id, 'user_id', person_id, 'data', data,
-               'created_at', to_json(occurred_at))
-      FROM store_event
-      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
-     USING (project_id, received_at, event_id)
-      JOIN event_type USING (project_id, type_id)
+RETURNED: LiteralString = """
+    event_number AS id, type, project_id AS store_id, person_id AS user_id, data, occurred_at AS created_at
 """
 
 
@@ -70,7 +64,8 @@ STORE_EVENTS = EventTable(
     ),
     rollups=(Rollup("store_event_day", COUNT_DAY), Rollup("store_event_all_day", COUNT_ALL_DAY)),
     count=count,
-    read_rows=READ_ROWS,
+    returned=RETURNED,
+    returned_from="JOIN event_type USING (project_id, type_id)",
     complete=Types().complete,
     refuse=refuse,
     refusing=(LOCK_USERS,),

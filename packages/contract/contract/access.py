@@ -157,6 +157,11 @@ def key_id_of(text: str) -> str | None:
     return text[_ID]
 
 
+def claimed_key_id(text: str) -> str:
+    """Return the id in a text if it is a key, without a check that it is one."""
+    return text[_ID]
+
+
 def key_digest(text: str) -> bytes:
     """Return the SHA-256 of a whole key: the secret is random, so no slow hash is needed."""
     return sha256(text.encode()).digest()

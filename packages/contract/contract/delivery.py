@@ -16,7 +16,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     model_validator,
 )
@@ -26,6 +25,9 @@ from contract.text import CAMEL_CASE, Instant, ShortText
 
 BATCH_ITEMS_MAX = 10_000
 FORWARD_EVENTS_MAX = 5_000
+# The content type of a ForwardResponse with rows, which is the first line; the rows follow.
+LINES_TYPE = "application/x-ndjson"
+NO_ROW = "null"
 DROPPED_MAX = 1_000_000_000
 
 # Minute buckets are kept five days longer than this, so every accepted event is in the time that they cover.
@@ -261,16 +263,12 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(BaseModel):
-    """The outcome of one event; `detail` is the reason why it was not recorded.
-
-    `row` is the stored row of a new event or of a replay, for a kind that returns rows to its clients.
-    """
+    """The outcome of one event; `detail` is the reason why it was not recorded."""
 
     model_config = ConfigDict(frozen=True)
 
     status: OutcomeStatus
     detail: str = ""
-    row: JsonValue = None
 
 
 class PositionedOutcome(Outcome):
@@ -280,7 +278,11 @@ class PositionedOutcome(Outcome):
 
 
 class ForwardResponse(BaseModel):
-    """The number of plainly recorded events, and the outcomes of all other events."""
+    """The number of plainly recorded events, and the outcomes of all other events.
+
+    If a kind returns stored rows to its clients, a line with a row follows for each event: for a replay the row of the
+    first request, and `null` for an event that is not stored. So nobody between the database and the client parses it.
+    """
 
     recorded: int = Field(ge=0)
     exceptions: list[PositionedOutcome] = []

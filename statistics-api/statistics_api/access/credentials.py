@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastapi import Request
 
-from contract.access import Scope, key_digest, key_id_of
+from contract.access import Scope, claimed_key_id, key_digest, key_id_of
 from contract.projects import DEFAULT_PROJECT_ID
 from contract.tokens import ProjectClaims
 from servicekit.database.pool import Database
@@ -117,17 +117,16 @@ def remembered_credential(
     if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
         return _WITHOUT_KEY
     text = _only_key(header_map)
-    key_id = key_id_of(text)
+    # Nothing else needs to be checked: no text but the key itself has its digest.
+    key_id = claimed_key_id(text)
     cache: KeyCache[StoredKey] = state["keys"]
-    stored = None if key_id is None else cache.remembered(key_id)
-    if stored is None:
+    stored = cache.remembered(key_id)
+    if not stored:
         return None
-    try:
-        found = key_of(text, stored)
-    except NotAuthenticated:
+    found = _matching(text, stored)
+    if found is None or found.rate_limit is not None or scope not in found.scopes:
         return None
-    is_ordinary = found.rate_limit is None and scope in found.scopes
-    return Credential(found.project_id, found.scopes, key_id) if is_ordinary else None
+    return Credential(found.project_id, found.scopes, key_id)
 
 
 def _only_key(header_map: Mapping[bytes, bytes]) -> str:
@@ -157,13 +156,18 @@ def key_of_claims(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> Store
 
 def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
     """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
+    found = _matching(text, stored)
+    if found is None:
+        raise NotAuthenticated(_NOT_VALID)
+    return found
+
+
+def _matching(text: str, stored: tuple[StoredKey, ...]) -> StoredKey | None:
     digest = key_digest(text)
     for each in stored:
         if compare_digest(each.digest, digest):
-            if _is_valid(each):
-                return each
-            break
-    raise NotAuthenticated(_NOT_VALID)
+            return each if _is_valid(each) else None
+    return None
 
 
 def _is_valid(key: StoredKey) -> bool:

@@ -6,9 +6,9 @@ A process that ends without its last report loses at most a minute of counts.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
-from typing import NamedTuple
 
 from contract.access import USES_MAX, KeyUse, KeyUses
 from servicekit.errors import DomainError, NotRecorded
@@ -19,9 +19,11 @@ REPORT_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-class _Use(NamedTuple):
+@dataclass(slots=True)
+class _Use:
     requests: int
-    last_used_at: datetime
+    # Seconds since the epoch.
+    last_used: float
 
 
 class KeyUsage:
@@ -34,8 +36,11 @@ class KeyUsage:
 
     def count(self, project_id: int, key_id: str) -> None:
         """Count one request with a key."""
-        before = self._uses.get((project_id, key_id))
-        self._uses[project_id, key_id] = _Use(1 if before is None else before.requests + 1, clock.now())
+        use = self._uses.get((project_id, key_id))
+        if use is None:
+            use = self._uses[project_id, key_id] = _Use(0, 0.0)
+        use.requests += 1
+        use.last_used = clock.seconds()
 
     async def report_forever(self) -> None:
         """Report once a minute, until it is cancelled."""
@@ -59,13 +64,18 @@ class KeyUsage:
     def _put_back(self, part: dict[tuple[int, str], _Use]) -> None:
         for key, use in part.items():
             after = self._uses.get(key)
-            self._uses[key] = use if after is None else _Use(use.requests + after.requests, after.last_used_at)
+            self._uses[key] = use if after is None else _Use(use.requests + after.requests, after.last_used)
 
 
 def _report(part: dict[tuple[int, str], _Use]) -> KeyUses:
     return KeyUses(
         uses=[
-            KeyUse(project_id=project_id, key_id=key_id, requests=use.requests, last_used_at=use.last_used_at)
+            KeyUse(
+                project_id=project_id,
+                key_id=key_id,
+                requests=use.requests,
+                last_used_at=datetime.fromtimestamp(use.last_used, UTC),
+            )
             for (project_id, key_id), use in part.items()
         ]
     )

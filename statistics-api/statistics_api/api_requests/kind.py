@@ -1,6 +1,5 @@
 """The properties of API requests that `statistics_api.delivery` needs."""
 
-import re
 from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, get_args
@@ -11,9 +10,10 @@ from contract.api_requests.events import (
     MICROSECONDS,
     STATUS_CODE_MAX,
     STATUS_CODE_MIN,
+    WHOLE_PATH,
     ApiRequest,
     Method,
-    microseconds,
+    rounded_microseconds,
 )
 from contract.api_requests.latency import RESPONSE_US_MAX
 from contract.text import all_stripped, all_valid
@@ -22,10 +22,6 @@ from statistics_api.delivery.kinds import Columns, EventKind, row_response
 _REQUIRED = ("url_path", "method", "response_status_code", "response_time_ms")
 _METHODS = frozenset(get_args(Method))
 _NUMBERS = {int, float}
-# Nothing is cut from such a path.
-_WHOLE_PATH = re.compile(r"/(?:[^?#]*[^?#/\s])?")
-# How near to a half a product of floats may be for its rounding to be sure; its error is below 10^-6.
-_SURE = 1e-5
 
 
 def parse_columns(items: Sequence[Any]) -> Columns | None:
@@ -51,7 +47,7 @@ def parse_columns(items: Sequence[Any]) -> Columns | None:
             and all(STATUS_CODE_MIN <= code <= STATUS_CODE_MAX for code in codes)
             and all(0 <= time <= RESPONSE_US_MAX // MICROSECONDS for time in times)
             and all(all_stripped(each) and all_valid(each) for each in (paths, sent_agents, sent_consumers))
-            and all(map(_WHOLE_PATH.fullmatch, set(paths)))
+            and all(map(WHOLE_PATH.fullmatch, set(paths)))
             and max(map(len, sent_consumers), default=0) <= CONSUMER_CHARACTERS_MAX
         )
     except (AttributeError, KeyError, TypeError):  # a missing field, not an object, or not a string
@@ -59,14 +55,7 @@ def parse_columns(items: Sequence[Any]) -> Columns | None:
     if not is_plain:
         return None
     ips = [None] * len(items)  # an address has many spellings, so the model reads an item with one
-    return paths, methods, codes, list(map(_microseconds, times)), user_agents, consumers, ips
-
-
-def _microseconds(milliseconds: float) -> int:
-    """Return the same as the model does, but where that is sure, without the decimal text of the number."""
-    product = milliseconds * MICROSECONDS
-    rounded = round(product)
-    return rounded if abs(abs(product - rounded) - 0.5) > _SURE else microseconds(milliseconds)
+    return paths, methods, codes, list(map(rounded_microseconds, times)), user_agents, consumers, ips
 
 
 API_REQUESTS = EventKind(

@@ -1,5 +1,6 @@
 """The direct route of the statistics; see servicekit.protocol.direct."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class DirectStatistics:
     path = b"/Log/auth/statistics"
 
     def read(
-        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any], _: str = ""
     ) -> StatisticsQuestion | None:
         """Return the question, or None if the request is not ordinary, or its credential is not remembered."""
         if payload not in _QUERIES:
@@ -52,7 +53,7 @@ class DirectStatistics:
         return Pending(reader.totals.begin(ordinary.credential.project_id), partial(_respond, ordinary))
 
 
-def _respond(question: StatisticsQuestion, totals: Totals) -> DirectResponse:
-    answer = totals.answer(question.device_type)
+def _respond(question: StatisticsQuestion, totals: "asyncio.Future[Totals]") -> DirectResponse:
+    answer = totals.result().answer(question.device_type)
     has_it = question.if_none_match is not None and matches(question.if_none_match, answer.etag)
     return answer.direct_not_modified if has_it else answer.direct_found

@@ -22,8 +22,17 @@ class AcceptedKey(NamedTuple):
     fingerprint: str
 
 
+class ReadEvent(NamedTuple):
+    """One validated event, which has no id yet; it is not validated again before it is forwarded."""
+
+    received_at: datetime
+    values: tuple[Any, ...]
+    occurred_at: datetime | None
+    key: AcceptedKey | None
+
+
 class AcceptedEvent(NamedTuple):
-    """One validated event; it is not validated again before it is forwarded."""
+    """One validated event with its id, in its project."""
 
     project_id: int
     event_id: str
@@ -44,47 +53,26 @@ def accept(
         Invalid: anything else is wrong.
     """
     # The parser checks the JSON, and the model checks its fields: a field that no model reads may have any JSON value.
-    value = decode(body)
-    values = _plain_values(kind, value)
-    if values is not None:
-        return accept_plain(kind, values, key, project_id=project_id, request_id=request_id)
-    received_at = clock.now()
-    event = kind.read(value, "body")
-    occurred_at = valid_occurred_at(event, received_at, "body")
-    try:
-        key = event.key_beside(key)
-    except ValueError as error:
-        raise Invalid.single(str(error), "body", "eventId") from None
-    return AcceptedEvent(
-        project_id,
-        str(uuid7()),
-        received_at,
-        request_id,
-        kind.values(event),
-        occurred_at,
-        accepted_key_of(event, key),
-    )
+    event = kind.read(decode(body), "body")
+    return accept_read(_read(kind, event, key), project_id=project_id, request_id=request_id)
 
 
-def read_plain(kind: EventKind[EventModel], body: bytes) -> tuple[Any, ...] | None:
-    """Return the values of a plain event (see EventKind), or None for any other body, which `accept` handles.
+def read_valid(kind: EventKind[EventModel], body: bytes, key: str | None) -> ReadEvent | None:
+    """Return the event in the body of a request, or None for whatever `accept` refuses.
 
     It never raises and never waits, so the callback of the HTTP parser can call it. It uses only the fast JSON parser:
-    a body that this parser refuses is not plain.
+    None is also returned for the rare JSON that this parser refuses.
     """
     try:
-        value = from_json(body, allow_inf_nan=False, cache_strings="keys")
-    except ValueError:
+        return _read(kind, kind.validate(from_json(body, allow_inf_nan=False, cache_strings="keys")), key)
+    except (ValueError, Invalid):  # also pydantic's ValidationError
         return None
-    return _plain_values(kind, value)
 
 
-def accept_plain(
-    kind: EventKind[EventModel], values: tuple[Any, ...], key: str | None, *, project_id: int, request_id: str
-) -> AcceptedEvent:
-    """Accept a plain event, which needs no further validation."""
-    accepted_key = None if key is None else AcceptedKey(key, _plain_fingerprint(kind, values))
-    return AcceptedEvent(project_id, str(uuid7()), clock.now(), request_id, values, None, accepted_key)
+def accept_read(read: ReadEvent, *, project_id: int, request_id: str) -> AcceptedEvent:
+    """Give an event its id."""
+    received_at, values, occurred_at, key = read
+    return AcceptedEvent(project_id, str(uuid7()), received_at, request_id, values, occurred_at, key)
 
 
 def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
@@ -124,11 +112,11 @@ def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent])
     )
 
 
-def _plain_values(kind: EventKind[EventModel], value: object) -> tuple[Any, ...] | None:
-    columns = kind.plain_columns((value,))
-    return None if columns is None else tuple([column[0] for column in columns])
-
-
-def _plain_fingerprint(kind: EventKind[EventModel], values: tuple[Any, ...]) -> str:
-    """Return the fingerprint of a plain event, over the same fields as `Event.idempotency_fields`."""
-    return fingerprint((kind.event.fingerprint_name, *kind.compared_columns(values), ""))
+def _read(kind: EventKind[EventModel], event: EventModel, key: str | None) -> ReadEvent:
+    received_at = clock.now()
+    occurred_at = valid_occurred_at(event, received_at, "body")
+    try:
+        key = event.key_beside(key)
+    except ValueError as error:
+        raise Invalid.single(str(error), "body", "eventId") from None
+    return ReadEvent(received_at, kind.values(event), occurred_at, accepted_key_of(event, key))

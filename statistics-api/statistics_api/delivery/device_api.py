@@ -10,6 +10,7 @@ from typing import NamedTuple
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from contract.delivery import LINES_TYPE
 from servicekit.errors import (
     BodyTooLarge,
     DomainError,
@@ -40,6 +41,8 @@ _KEEP_ALIVE_SECONDS = 20.0
 _CONNECTIONS_MAX = 32
 # If every item of a batch of 4 MiB was rejected, its response repeats each value, escaped twice: about 11 MiB.
 _RESPONSE_BYTES_MAX = 32 * 1024 * 1024
+
+_JSON_TYPES = {"application/json", LINES_TYPE}
 
 _NOT_DONE = "this cannot be done right now; nothing was stored"
 _MAYBE_DONE = "this may or may not have been stored"
@@ -194,4 +197,4 @@ def _lost(method: str) -> NotRecorded | OutcomeUnknown:
 
 
 def _is_json(response: httpx2.Response) -> bool:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON_TYPES

@@ -1,27 +1,28 @@
 """The direct route that records an ordinary single event, of any kind; see servicekit.protocol.direct."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple
 
 from contract.access import Scope
 from servicekit.http.bodies import is_idempotency_key
-from servicekit.protocol.direct_routes import DirectResponse, Pending
+from servicekit.protocol.direct_routes import DirectResponse, Pending, ResponseTemplate
 from statistics_api.access.credentials import Credential, count_use, remembered_credential
-from statistics_api.delivery.accepting import accept_plain, read_plain
+from statistics_api.delivery.accepting import ReadEvent, accept_read, read_valid
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
 
-class PlainEvent(NamedTuple):
-    """An event with only the fields of its kind, and the credential and the idempotency key of its request."""
+class ValidEvent(NamedTuple):
+    """A valid event, the credential of its request, and what stands in its path in place of the route's star."""
 
-    values: tuple[Any, ...]
+    read: ReadEvent
     credential: Credential
-    key: str | None
+    segment: str = ""
 
 
 class DirectRecording(Generic[EventModel]):
-    """Records a plain event; `delivery.endpoints.record_event` handles any other request."""
+    """Records a valid event; `delivery.endpoints.record_event` handles any other request."""
 
     method = b"POST"
 
@@ -29,11 +30,13 @@ class DirectRecording(Generic[EventModel]):
         self.path = path
         self._kind = kind
         self._needs_key = needs_key
-        # The two responses of a kind that returns no rows, each made once.
-        self._responses: dict[bool, DirectResponse] = {}
+        # To a new event and to a replay; each is made once, and gets another body for another row.
+        self._templates: dict[bool, ResponseTemplate] = {}
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> PlainEvent | None:
-        """Return the event, or None if it is not plain, or its credential is not one that is remembered."""
+    def read(
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any], segment: str = ""
+    ) -> ValidEvent | None:
+        """Return the event, or None if it is not valid, or its credential is not one that is remembered."""
         credential = remembered_credential(headers, state, Scope.INGEST)
         if credential is None or (self._needs_key and credential.key_id is None):
             return None
@@ -41,26 +44,25 @@ class DirectRecording(Generic[EventModel]):
         key = None if sent is None else sent.decode("latin-1")
         if key is not None and not is_idempotency_key(key):
             return None
-        values = read_plain(self._kind, payload)
-        return None if values is None else PlainEvent(values, credential, key)
+        kind = self.kind_at(credential.project_id, segment, state)
+        event = None if kind is None else read_valid(kind, payload, key)
+        return None if event is None else ValidEvent(event, credential, segment)
 
-    def answer(self, ordinary: PlainEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
+    def answer(self, ordinary: ValidEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
         """Forward the event; the response is made after the event is recorded."""
         count_use(state, ordinary.credential)
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
-        event = accept_plain(
-            self._kind,
-            ordinary.values,
-            ordinary.key,
-            project_id=ordinary.credential.project_id,
-            request_id=request_id,
-        )
-        return Pending(gateway.begin(event), self._respond)
+        event = accept_read(ordinary.read, project_id=ordinary.credential.project_id, request_id=request_id)
+        return Pending(gateway.begin(event), self.respond)
 
-    def _respond(self, recorded: Recorded) -> DirectResponse:
-        if recorded.row is not None:
-            return DirectResponse.of(self._kind.respond(recorded))
-        response = self._responses.get(recorded.is_replay)
-        if response is None:
-            response = self._responses[recorded.is_replay] = DirectResponse.of(self._kind.respond(recorded))
-        return response
+    def kind_at(self, project_id: int, segment: str, state: Mapping[str, Any]) -> EventKind[EventModel] | None:  # noqa: ARG002 - for a route whose path gives fields
+        """Return the kind for a path, or None if what the path names is not remembered."""
+        return self._kind
+
+    def respond(self, outcome: "asyncio.Future[Recorded]") -> DirectResponse:
+        """Return the response to a recorded event. Raises as `EventGateway.forward`."""
+        recorded = outcome.result()
+        template = self._templates.get(recorded.is_replay)
+        if template is None:
+            template = self._templates[recorded.is_replay] = ResponseTemplate.of(self._kind.respond(recorded))
+        return template.response if recorded.row is None else template.with_body(recorded.row)

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from contract.delivery import ForwardedBatchResponse, ForwardResponse, Outcome, OutcomeStatus
+from contract.delivery import NO_ROW, ForwardedBatchResponse, ForwardResponse, OutcomeStatus
 from servicekit.concurrency.coalescer import Coalescer
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
@@ -39,7 +39,8 @@ _FAILURES: dict[OutcomeStatus, Callable[[str], DomainError]] = {
     OutcomeStatus.NOT_RECORDED: NotRecorded,
     OutcomeStatus.OUTCOME_UNKNOWN: OutcomeUnknown,
 }
-_RECORDED = Recorded(is_replay=False)
+_RECORDED = Recorded()
+_NO_ROW = NO_ROW.encode()
 # How the private service writes a ForwardedBatchResponse.
 _BATCH_RESPONSE = b'{"response":'
 _ENDS_OF_BATCH_RESPONSE = {b',"replayed":false}': False, b',"replayed":true}': True}
@@ -133,17 +134,23 @@ class EventGateway(Generic[EventModel]):
 
 def _by_position(content: bytes, events: int) -> list[Recorded | DomainError]:
     """Return one outcome for each event, in order; an event that is not among the exceptions was recorded."""
-    response = ForwardResponse.model_validate_json(content)
+    head, *lines = content.split(b"\n")
+    response = ForwardResponse.model_validate_json(head)
+    rows: Sequence[bytes | None] = [None if line == _NO_ROW else line for line in lines] or [None] * events
     positions = {each.position for each in response.exceptions}
     if (
         response.recorded + len(response.exceptions) != events
         or len(positions) != len(response.exceptions)
         or max(positions, default=-1) >= events
+        or len(rows) != events
     ):
         raise OutcomeUnknown("the private service did not answer for each event once")
-    outcomes: list[Recorded | DomainError] = [_RECORDED] * events
+    outcomes: list[Recorded | DomainError] = [_RECORDED if row is None else Recorded(row) for row in rows]
     for each in response.exceptions:
-        outcomes[each.position] = _recorded_or_failure(each)
+        if each.status is OutcomeStatus.REPLAYED:
+            outcomes[each.position] = Recorded(rows[each.position], is_replay=True)
+        else:
+            outcomes[each.position] = _FAILURES[each.status](each.detail)
     return outcomes
 
 
@@ -157,11 +164,3 @@ def _recorded_batch(content: bytes) -> RecordedBatch:
             return RecordedBatch(content[len(_BATCH_RESPONSE) : -len(end)], is_replay)
     forwarded = ForwardedBatchResponse.model_validate_json(content)
     return RecordedBatch(forwarded.response.model_dump_json(by_alias=True).encode(), forwarded.replayed)
-
-
-def _recorded_or_failure(outcome: Outcome) -> Recorded | DomainError:
-    if outcome.status is OutcomeStatus.RECORDED:
-        return Recorded(is_replay=False, row=outcome.row)
-    if outcome.status is OutcomeStatus.REPLAYED:
-        return Recorded(is_replay=True, row=outcome.row)
-    return _FAILURES[outcome.status](outcome.detail)

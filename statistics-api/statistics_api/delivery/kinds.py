@@ -7,11 +7,10 @@ from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar, get_origin
 
 from fastapi import Response
-from pydantic import JsonValue, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import TypeAdapter, ValidationError
 
 from contract.delivery import Event, EventColumns
-from servicekit.errors import BadRequest, Invalid
+from servicekit.errors import BadRequest, Invalid, OutcomeUnknown
 from servicekit.http.bodies import validated
 from statistics_api.delivery.splitting import Malformed
 
@@ -23,10 +22,12 @@ _REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 class Recorded(NamedTuple):
-    """The event is stored, by this request or by an earlier one with the same key. `row` is the stored row."""
+    """The event is stored, by this request or by an earlier one with the same key; `row` is the stored row as JSON, if
+    the kind returns it.
+    """
 
-    is_replay: bool
-    row: JsonValue = None
+    row: bytes | None = None
+    is_replay: bool = False
 
 
 def _reads_no_columns(_: Sequence[Any]) -> Columns | None:
@@ -46,8 +47,8 @@ class EventKind(Generic[EventModel]):
 
     `parse_columns` is an optional fast reader of plain items. A plain item has only the kind's own fields (no
     `eventId`, no `occurredAt`, no unknown field), and the model would accept it without a change. If an item is not
-    plain, `parse_columns` returns None, and the model reads the items. The same rule holds for single events and
-    batches.
+    plain, `parse_columns` returns None, and the model reads the items. A single event is always read by the model,
+    which is faster for one.
     """
 
     name: str
@@ -80,6 +81,10 @@ class EventKind(Generic[EventModel]):
             Invalid: anything else is wrong.
         """
         return validated(self.event, self._at_path(value), *where, bad_value=self.bad_value)
+
+    def validate(self, value: object) -> EventModel:
+        """Return `value` as an event, without an explanation of what is wrong. Raises pydantic.ValidationError."""
+        return self.event.model_validate(self._at_path(value), by_alias=True, by_name=False)
 
     def read_all(self, values: Sequence[Any]) -> Iterable[EventModel | str]:
         """Return each value as an event, or as the reason why it is invalid."""
@@ -130,9 +135,11 @@ def fixed_response(body: bytes, status: int = HTTPStatus.OK) -> Callable[[Record
 
 
 def row_response(recorded: Recorded) -> Response:
-    """Return the response with the stored row, for a new event and for a replay."""
+    """Return the response with the stored row, for a new event and for a replay. Raises OutcomeUnknown without one."""
+    if recorded.row is None:
+        raise OutcomeUnknown("the private service did not return the stored row")
     headers = replayed_headers() if recorded.is_replay else None
-    return Response(to_json(recorded.row), HTTPStatus.CREATED, headers, media_type="application/json")
+    return Response(recorded.row, HTTPStatus.CREATED, headers, media_type="application/json")
 
 
 def replayed_headers() -> dict[str, str]:

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from contract.devices import DEVICE_NOT_FOUND
 from servicekit.database.pool import Database
-from servicekit.errors import NotFound
+from servicekit.errors import DomainError, NotFound, NotRecorded
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.devices import queries
 
@@ -42,6 +42,20 @@ class KnownDevices:
             self.forget(project_id, device_id)
             raise NotFound(DEVICE_NOT_FOUND)
         return found[0]
+
+    def remembered(self, project_id: int, device_id: str) -> int | None:
+        """Return the same without a read, or None if the device is not remembered."""
+        found = self._cache.remembered(f"{project_id}{_BETWEEN}{device_id}")
+        return found[0] if found else None
+
+    async def refusal(self, project_id: int, device_id: str, number: int, error: DomainError) -> DomainError:
+        """Return what to tell a client whose event for this device was refused: the device that this process remembers
+        may have been deleted a moment ago. Raises as `number`.
+        """
+        self.forget(project_id, device_id)
+        if await self.number(project_id, device_id) == number:
+            return error
+        return NotRecorded("the device was just replaced by another one with this id")
 
     def forget(self, project_id: int | str, device_id: str) -> None:
         """Ask the database for this device at its next use."""

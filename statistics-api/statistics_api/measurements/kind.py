@@ -1,6 +1,7 @@
 """The properties of measurements that `statistics_api.delivery` needs."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import isfinite
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from contract.measurements.events import AXES, Measurement, MeasurementColumns
 from statistics_api.delivery.kinds import Columns, EventKind, row_response
 
+DEVICES_REMEMBERED = 10_000
 _NUMBERS = {int, float}
 
 
@@ -33,3 +35,9 @@ MEASUREMENTS = EventKind(
     respond=row_response,
     parse_columns=parse_columns,
 )
+
+
+@lru_cache(DEVICES_REMEMBERED)
+def of_device(device_number: int) -> EventKind[Measurement]:
+    """Return the kind for a request whose path names this device."""
+    return MEASUREMENTS.at_path(device_number=device_number)

@@ -11,8 +11,8 @@ from pydantic_core import to_json
 from contract.access import Scope
 from contract.delivery import BatchResponse
 from contract.measurements.analysis import Analysis, PeriodDraft, Series, UserAnalysis
-from contract.measurements.events import Measurement, StoredMeasurement
-from servicekit.errors import Gone, NotFound, NotRecorded
+from contract.measurements.events import StoredMeasurement
+from servicekit.errors import NotFound
 from servicekit.http.bodies import read_bytes, validated
 from servicekit.http.openapi import Schema, json_body, refusals
 from servicekit.http.strict_json import decode
@@ -23,11 +23,11 @@ from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import VARY, required_key
 from statistics_api.cursors import LINK_HEADER
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.delivery.kinds import EventKind
 from statistics_api.devices.documentation import at_device
 from statistics_api.devices.known_devices import known_devices
 from statistics_api.measurements import answers
-from statistics_api.measurements.kind import MEASUREMENTS
+from statistics_api.measurements.direct import REFUSALS, DirectMeasurements
+from statistics_api.measurements.kind import MEASUREMENTS, of_device
 from statistics_api.measurements.pages import ROWS_PARAMETERS, rows_page
 from statistics_api.measurements.periods import Period
 from statistics_api.measurements.queries import Chosen
@@ -37,6 +37,7 @@ from statistics_api.time_series.ranges import RangeParameters
 
 DEVICE = "/devices/{device_id}"
 LARGE_BODIES = {f"/api/v1/stats{DEVICE}/batch": BATCH_BYTES_MAX}
+DIRECT_ROUTES = (DirectMeasurements(),)
 NOTHING_FOUND = "No statistics found for the specified period"
 _BATCH: list[dict[str, object]] = [
     {"x": 0.25, "y": -1.5, "z": 9.81},
@@ -85,15 +86,13 @@ async def record(request: Request) -> Response:
     must be equal if both are sent. Within 48 hours a repeat gets the same row with `Idempotent-Replayed: true`; the
     same key with other values, or for another device, is a 409. The body has at most 64 KiB.
     """
-    chosen = await chosen_device(request, Scope.INGEST)
+    credential = await required_credential_of(request, Scope.INGEST)
+    device = credential.project_id, request.path_params["device_id"]
+    number = await known_devices(request).number(*device)
     try:
-        return await record_event(request, _kind(chosen), chosen.project_id)
-    except (NotFound, Gone):
-        # The device that this process remembers may have been deleted a moment ago.
-        known_devices(request).forget(chosen.project_id, request.path_params["device_id"])
-        if await chosen_device(request, Scope.INGEST) == chosen:
-            raise
-        raise NotRecorded("the device was just replaced by another one with this id") from None
+        return await record_event(request, of_device(number), credential.project_id)
+    except REFUSALS as error:
+        raise await known_devices(request).refusal(*device, number, error) from None
 
 
 @router.post(
@@ -112,8 +111,9 @@ async def record_many(request: Request) -> Response:
     counted once, even if it is sent again in another batch or alone. With an `Idempotency-Key`, a repeat of the whole
     batch gets the first response; that key is not the key of any item.
     """
-    chosen = await chosen_device(request, Scope.INGEST)
-    return await record_batch(request, _kind(chosen), chosen.project_id)
+    credential = await required_credential_of(request, Scope.INGEST)
+    number = await known_devices(request).number(credential.project_id, request.path_params["device_id"])
+    return await record_batch(request, of_device(number), credential.project_id)
 
 
 @router.get(
@@ -128,7 +128,7 @@ async def read_rows(request: Request) -> Response:
 
     `Link: rel="next"` leads to the next page, and to no row twice, even while more are recorded.
     """
-    chosen = await chosen_device(request, Scope.READ)
+    chosen = await chosen_device(request)
     page = rows_page(request.query_params)
     # One row more than the page has: then there is a next page.
     found = await _reader(request).rows(chosen, page.period, page.before, limit=page.limit + 1, skip=page.skip)
@@ -159,7 +159,7 @@ async def analyze(request: Request) -> Response:
     Where retention has deleted rows of the period, the first and the last quarter of an hour may count as a whole, and
     `median` is null; `raw_since` says since when all rows are kept.
     """
-    chosen = await chosen_device(request, Scope.READ)
+    chosen = await chosen_device(request)
     asked = await read_period(request)
     analysed = await _reader(request).analysis(chosen, Period.inclusive(asked.start_time, asked.end_time))
     if not analysed.groups:
@@ -208,21 +208,21 @@ async def series(request: Request) -> Response:
 
     A series has at most 10,000 points: a longer range is refused and never cut.
     """
-    chosen = await chosen_device(request, Scope.READ)
+    chosen = await chosen_device(request)
     # In a thread: 10,000 points take 15 ms.
     asked = await asyncio.to_thread(RANGE.read, request.query_params, clock.now())
     found = await _reader(request).series(chosen, asked.edges)
     return await asyncio.to_thread(answers.series, asked, found, as_csv=wants_csv(request))
 
 
-async def chosen_device(request: Request, scope: Scope) -> Chosen:
-    """Return the device that the path names, in the project of the credential.
+async def chosen_device(request: Request) -> Chosen:
+    """Return the device that the path of a question names, in the project of the credential.
 
     Raises:
         NotFound: the project has no such device.
         NotAuthenticated, Forbidden, NotRecorded: as `required_credential_of`.
     """
-    credential = await required_credential_of(request, scope)
+    credential = await required_credential_of(request, Scope.READ)
     number = await known_devices(request).number(credential.project_id, request.path_params["device_id"])
     return Chosen(credential.project_id, number)
 
@@ -231,10 +231,6 @@ async def read_period(request: Request) -> PeriodDraft:
     """Return the period in the body of a request, which may be empty. Raises Invalid."""
     body = await read_bytes(request)
     return validated(PeriodDraft, decode(body) if body.strip() else {}, "body")
-
-
-def _kind(chosen: Chosen) -> EventKind[Measurement]:
-    return MEASUREMENTS.at_path(device_number=chosen.device_number)
 
 
 def _reader(request: Request) -> MeasurementReader:

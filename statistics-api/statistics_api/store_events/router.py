@@ -15,6 +15,7 @@ from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID, required_key
 from statistics_api.access.tokens import operator_of
+from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.pages import PAGE_PARAMETERS, read_page
 from statistics_api.store_events.kind import STORE_EVENTS
@@ -23,6 +24,7 @@ from statistics_api.stores.ids import read_store_id
 from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 
 LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
+DIRECT_ROUTES = (DirectRecording(STORE_EVENTS, b"/api/event", needs_key=True),)
 
 _USER_ID = "0190a6f2-7c1e-7d3a-9b7e-2f4c8d1e6a55"
 _BATCH = [

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from contract.delivery import Forward, ForwardResponse
-from device_registration_api.events.writer import EventWriter
+from device_registration_api.events.writer import EventWriter, ForwardRecorded
 
 _commit = EventWriter._flush
-_under_way: set["asyncio.Task[Sequence[ForwardResponse]]"] = set()
+_under_way: set["asyncio.Task[Sequence[ForwardRecorded]]"] = set()
 _LATE_SECONDS = 0.05
 
 
 async def _acknowledge(
     self: EventWriter[Any], forwards: Sequence[Forward[Any]], deadline: float
-) -> Sequence[ForwardResponse]:
-    async def later() -> Sequence[ForwardResponse]:
+) -> Sequence[ForwardRecorded]:
+    async def later() -> Sequence[ForwardRecorded]:
         await asyncio.sleep(_LATE_SECONDS)
         return await _commit(self, forwards, deadline)
 
     task = asyncio.create_task(later())
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
-    return [ForwardResponse(recorded=len(forward.event_ids)) for forward in forwards]
+    rows = [] if self.table.read is None else ["{}"]
+    counts = [len(forward.event_ids) for forward in forwards]
+    return [ForwardRecorded(ForwardResponse(recorded=count), rows * count) for count in counts]
 
 
 EventWriter._flush = _acknowledge  # type: ignore[method-assign]

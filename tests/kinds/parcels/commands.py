@@ -23,13 +23,6 @@ COUNT_DAY = """
         ON CONFLICT (project_id, way, bucket_start, slot)
         DO UPDATE SET event_count = d.event_count + excluded.event_count, grams_sum = d.grams_sum + excluded.grams_sum
 """
-READ_ROWS = """
-    SELECT event_id::text,
-           json_build_object('id', event_id, 'code', code, 'way', way, 'grams', grams, 'contents', contents)
-      FROM parcel
-      JOIN json_to_recordset({keys}::json) AS key(project_id int, received_at timestamptz, event_id uuid)
-     USING (project_id, received_at, event_id)
-"""
 
 
 def count(rows: Rows[ParcelColumns]) -> list[Counted]:
@@ -54,5 +47,5 @@ PARCELS = EventTable(
     ),
     rollups=(Rollup("parcel_total", COUNT_TOTAL), Rollup("parcel_day", COUNT_DAY)),
     count=count,
-    read_rows=READ_ROWS,
+    returned="event_id AS id, code, way, grams, contents",
 )

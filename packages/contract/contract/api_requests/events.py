@@ -17,6 +17,10 @@ CONSUMER_CHARACTERS_MAX = 128
 STATUS_CODE_MIN = 100
 STATUS_CODE_MAX = 599
 MICROSECONDS = 1_000  # in a millisecond
+# How near to a half a product of floats may be for its rounding to be sure; its error is below 10^-6.
+_SURE = 1e-5
+# Nothing is cut from such a path.
+WHOLE_PATH = re.compile(r"/(?:[^?#]*[^?#/\s])?")
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 StatusCode: TypeAlias = Annotated[int, Field(ge=STATUS_CODE_MIN, le=STATUS_CODE_MAX, strict=True)]
@@ -24,8 +28,11 @@ StatusCode: TypeAlias = Annotated[int, Field(ge=STATUS_CODE_MIN, le=STATUS_CODE_
 
 def _path_alone(value: str) -> str:
     """Cut the query string, the fragment and slashes at the end: what is left names an endpoint."""
-    path = re.split(r"[?#]", value, maxsplit=1)[0].rstrip()
-    path = path.rstrip("/") or path[:1]
+    if WHOLE_PATH.fullmatch(value):
+        path = value
+    else:
+        path = re.split(r"[?#]", value, maxsplit=1)[0].rstrip()
+        path = path.rstrip("/") or path[:1]
     if not path.startswith("/"):
         message = "must begin with /"
         raise ValueError(message)
@@ -43,7 +50,16 @@ def microseconds(value: Any) -> int:  # noqa: ANN401 - pydantic hands over whate
     if not 0 <= value <= RESPONSE_US_MAX // MICROSECONDS:
         message = f"must be from 0 to {RESPONSE_US_MAX // MICROSECONDS} milliseconds"
         raise ValueError(message)
-    return int((Decimal(repr(value)) * MICROSECONDS).to_integral_value(ROUND_HALF_EVEN))
+    return rounded_microseconds(value)
+
+
+def rounded_microseconds(milliseconds: float) -> int:
+    """Return a valid number of milliseconds as whole microseconds, without the decimal text where it is not needed."""
+    product = milliseconds * MICROSECONDS
+    rounded = round(product)
+    if abs(abs(product - rounded) - 0.5) > _SURE:
+        return rounded
+    return int((Decimal(repr(milliseconds)) * MICROSECONDS).to_integral_value(ROUND_HALF_EVEN))
 
 
 UrlPath: TypeAlias = Annotated[

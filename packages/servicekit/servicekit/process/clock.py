@@ -14,3 +14,8 @@ _read: Callable[[], float] = time.time
 def now() -> datetime:
     """The time, with its zone: UTC."""
     return datetime.fromtimestamp(_read(), UTC)
+
+
+def seconds() -> float:
+    """The same as seconds since the epoch."""
+    return _read()

@@ -17,6 +17,9 @@ Admission: TypeAlias = Callable[[tuple[str, int] | None, HeaderLines], HeaderLin
 # It tells caches that another origin may get other headers.
 _VARY = (b"vary", b"Origin")
 
+# The end of the path of a direct route that any one segment may follow.
+_ANY = b"/*"
+
 
 class CorsHeaders:
     """The headers with which a browser lets a page read an answer that the protocol class writes.
@@ -60,7 +63,15 @@ class ServedApplication:
         self.log = log
         self.cors = answers.cors
         self.admit = answers.admit
-        self.direct_routes = {(route.method, route.path): route for route in answers.direct_routes}
+        self.direct_routes = {
+            (route.method, route.path): route for route in answers.direct_routes if not route.path.endswith(_ANY)
+        }
+        # By the path without its last segment.
+        self.direct_parents = {
+            (route.method, route.path.removesuffix(_ANY)): route
+            for route in answers.direct_routes
+            if route.path.endswith(_ANY)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""

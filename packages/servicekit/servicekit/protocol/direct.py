@@ -53,15 +53,21 @@ class _DirectCycle:
     uvicorn reads it for a pipelined request, at shutdown, and when the connection is lost.
     """
 
-    __slots__ = ("begun", "disconnected", "keep_alive", "request_id", "respond", "response_complete", "route")
+    __slots__ = ("begun", "disconnected", "keep_alive", "path", "request_id", "respond", "response_complete", "route")
     more_body = False
     response_started = False
     message_event = _NoEvent()
 
     def __init__(
-        self, route: DirectRoute[Any], request_id: str, begun: float, respond: Callable[[Any], DirectResponse]
+        self,
+        route: DirectRoute[Any],
+        path: str,
+        request_id: str,
+        begun: float,
+        respond: "Callable[[asyncio.Future[Any]], DirectResponse | Pending]",
     ) -> None:
         self.route = route
+        self.path = path
         self.request_id = request_id
         self.begun = begun
         self.respond = respond
@@ -77,6 +83,9 @@ class DirectProtocol(LoadSheddingProtocol):
     _route: DirectRoute[Any] | None = None
     _direct_cycle: _DirectCycle
     _payload = _NO_BYTES
+    # The path, and what stands in it in place of the route's star.
+    _path = ""
+    _segment = ""
     _begun = 0.0
     _default_headers: list[tuple[bytes, bytes]] | None = None
     _default_lines = _NO_BYTES
@@ -117,7 +126,7 @@ class DirectProtocol(LoadSheddingProtocol):
             super().on_message_complete()
             return
         try:
-            ordinary = route.read(self._header_map, self._payload, self.app_state)
+            ordinary = route.read(self._header_map, self._payload, self.app_state, self._segment)
         except Exception:  # noqa: BLE001 - the long way is the answer to every question here
             _log.exception("a direct route failed to read a request")
             ordinary = None
@@ -140,7 +149,7 @@ class DirectProtocol(LoadSheddingProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._route is not None:
             request_id = str(self.scope.get("request_id") or self._request_id())
-            self._log_request(self._route, request_id, 0, self._begun)
+            self._log_request(self._route, self._path, request_id, 0, self._begun)
             self._route = None
         super().connection_lost(exc)
 
@@ -158,8 +167,13 @@ class DirectProtocol(LoadSheddingProtocol):
         path, mark, query = self.url.partition(b"?")
         method = parser.get_method()
         route = self._served.direct_routes.get((method, path))
+        segment = _NO_BYTES
         if route is None:
-            return None
+            parent, _, segment = path.rpartition(b"/")
+            route = self._served.direct_parents.get((method, parent))
+            if route is None or not segment or b"%" in segment or not segment.isascii():
+                return None
+        self._path, self._segment = path.decode(), segment.decode()
         headers = self._header_map
         length = headers.get(b"content-length")
         if method == b"GET":
@@ -198,27 +212,31 @@ class DirectProtocol(LoadSheddingProtocol):
         except Exception as error:  # noqa: BLE001 - as in RequestContextMiddleware: a bug becomes a plain 500
             answer = _error_response(route, error, request_id)
         if isinstance(answer, Pending):
-            self._direct_cycle = _DirectCycle(route, request_id, self._begun, answer.respond)
+            self._direct_cycle = _DirectCycle(route, self._path, request_id, self._begun, answer.respond)
             self.cycle = cast("RequestResponseCycle", self._direct_cycle)
             concurrency_limit.started += 1
             answer.outcome.add_done_callback(self._on_outcome)
         else:
             self._write_response(answer, request_id, closes=drain.is_draining())
-            self._log_request(route, request_id, answer.status, self._begun)
+            self._log_request(route, self._path, request_id, answer.status, self._begun)
             self.on_response_complete()
 
     def _on_outcome(self, outcome: "asyncio.Future[Any]") -> None:
-        concurrency_limit.started -= 1
         cycle = self._direct_cycle
         try:
-            response = cycle.respond(outcome.result())
+            response = cycle.respond(outcome)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
             response = _error_response(cycle.route, error, cycle.request_id)
+        if isinstance(response, Pending):
+            cycle.respond = response.respond
+            response.outcome.add_done_callback(self._on_outcome)
+            return
+        concurrency_limit.started -= 1
         cycle.response_complete = True
         if not cycle.disconnected:
             closes = not cycle.keep_alive or drain.is_draining()
             self._write_response(response, cycle.request_id, closes=closes)
-        self._log_request(cycle.route, cycle.request_id, response.status, cycle.begun)
+        self._log_request(cycle.route, cycle.path, cycle.request_id, response.status, cycle.begun)
         self.on_response_complete()
 
     def _write_response(self, response: DirectResponse, request_id: str, *, closes: bool) -> None:
@@ -245,9 +263,9 @@ class DirectProtocol(LoadSheddingProtocol):
         sent = self._header_map.get(b"x-request-id")
         return str(uuid7()) if sent is None else request_id_of({"headers": [(b"x-request-id", sent)]})
 
-    def _log_request(self, route: DirectRoute[Any], request_id: str, status: int, begun: float) -> None:
+    def _log_request(self, route: DirectRoute[Any], path: str, request_id: str, status: int, begun: float) -> None:
         seconds = time.perf_counter() - begun
-        self._served.log.write(route.method.decode(), route.path.decode(), status, seconds, request_id, {})
+        self._served.log.write(route.method.decode(), path, status, seconds, request_id, {})
 
 
 def _error_response(route: DirectRoute[Any], error: BaseException, request_id: str) -> DirectResponse:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from starlette.responses import Response
@@ -11,8 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 Ordinary = TypeVar("Ordinary")
 
 
-@dataclass(slots=True, frozen=True)
-class DirectResponse:
+class DirectResponse(NamedTuple):
     """A finished response, without the header lines that differ between requests."""
 
     status: int
@@ -27,12 +25,32 @@ class DirectResponse:
         return cls(response.status_code, STATUS_LINE[response.status_code] + lines, bytes(response.body))
 
 
+class ResponseTemplate(NamedTuple):
+    """A response whose body is replaced, with its length, for other requests."""
+
+    response: DirectResponse
+    # The parts of its head around the length.
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, response: Response) -> "ResponseTemplate":
+        """Return the template that is made from one of the responses."""
+        found = DirectResponse.of(response)
+        before, name, rest = found.head.partition(b"content-length: ")
+        return cls(found, before + name, rest.removeprefix(b"%d" % len(found.body)))
+
+    def with_body(self, body: bytes) -> DirectResponse:
+        """Return the response with this body."""
+        return DirectResponse(self.response.status, b"%b%d%b" % (self.before, len(body), self.after), body)
+
+
 class Pending(NamedTuple):
     """A response that is made from an outcome when the outcome is known."""
 
     outcome: "asyncio.Future[Any]"
-    # Called with the outcome; may raise a DomainError.
-    respond: Callable[[Any], DirectResponse]
+    # Called with the outcome, which is done; may raise its DomainError, or another one, or wait for another outcome.
+    respond: "Callable[[asyncio.Future[Any]], DirectResponse | Pending]"
 
 
 class DirectRoute(Protocol[Ordinary]):
@@ -44,14 +62,16 @@ class DirectRoute(Protocol[Ordinary]):
     """
 
     method: bytes
-    # The raw path, without a trailing slash and without parameters.
+    # The raw path, without a trailing slash. A path that ends in `/*` is that of any one segment in place of the star.
     path: bytes
 
-    def read(self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any]) -> Ordinary | None:
+    def read(
+        self, headers: Mapping[bytes, bytes], payload: bytes, state: Mapping[str, Any], segment: str = ""
+    ) -> Ordinary | None:
         """Return the content of an ordinary request; None leaves the request to the framework, which explains errors.
 
         It must change nothing, because the request may be read again, or refused by a rate limit. `state` is the value
-        that the lifespan yielded.
+        that the lifespan yielded. `segment` stands in place of the star; it is in ASCII, and has nothing to decode.
         """
 
     def answer(self, ordinary: Ordinary, request_id: str, state: Mapping[str, Any]) -> DirectResponse | Pending:
