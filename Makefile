@@ -4,8 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Each test process starts a PostgreSQL server of its own.
-TEST_PROCESSES ?= 2
+# Each test process starts a PostgreSQL server of its own. One more than the two cores of a small machine, because tests
+# of faults wait much.
+TEST_PROCESSES ?= 3
+# Each file runs in one process, in the order of tests/conftest.py: the longest first.
+DISTRIBUTED := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 SOAK_MINUTES ?= 20
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -30,7 +33,7 @@ run: $(VENV)/.run-ready  ## Start PostgreSQL and both services; Ctrl-C stops eve
 	@exec $(BIN)/python -m local.run
 
 test: $(VENV)/.test-ready lint  ## Run every test that needs no Docker, on real PostgreSQL
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest $(DISTRIBUTED)
 
 soak: $(VENV)/.soak-ready  ## Test under every fault, mixed, for SOAK_MINUTES (20); report: build/soak/report.md
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
@@ -43,7 +46,7 @@ lint: $(VENV)/.test-ready  ## Check style, formatting, types and imports
 
 coverage: $(VENV)/.test-ready  ## Run the tests and report branch coverage, child processes included (build/coverage/html)
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS); status=$$?; \
+	@$(BIN)/coverage run -m pytest $(DISTRIBUTED) $(PYTEST_ARGS); status=$$?; \
 		$(BIN)/coverage combine --quiet && $(BIN)/coverage report --sort=cover && $(BIN)/coverage html --quiet; exit $$status
 
 bench: $(VENV)/.test-ready  ## Measure every figure of docs/performance.md (needs wrk and an otherwise idle machine)

@@ -153,8 +153,8 @@ CREATE TABLE auth_event (
     PRIMARY KEY (project_id, received_at, event_id)
 ) PARTITION BY RANGE (received_at);
 COMMENT ON COLUMN auth_event.user_key IS
-    'Personal data: a pseudonym chosen by the client. Kept so that one person''s events can be found and erased; '
-    'never counted by, never in a rollup, a view or a log. Dropped with its week after RETENTION_DAYS.';
+    'Personal data: a pseudonym chosen by the client. Kept so that one person''s events can be found and erased; never '
+    'in a view or a log. Different ones are counted by a digest. Dropped with its week after RETENTION_DAYS.';
 COMMENT ON COLUMN auth_event.commit_xid IS
     'The transaction that stored the row; 0 for rows from before this column. A reader that stops at '
     'pg_snapshot_xmin(pg_current_snapshot()) and goes on from there never skips a row that was committed late.';
@@ -381,6 +381,12 @@ COMMENT ON COLUMN idempotency.answer IS 'What a batch was answered; NULL for a s
 -- Serves the deletion of rows older than 48 hours, oldest first.
 CREATE INDEX idempotency_created_at ON idempotency (created_at);
 
+-- As maintenance.create_partition has it for the weeks.
+ALTER INDEX auth_event_default_commit_xid_idx SET (autosummarize = on);
+ALTER INDEX api_request_default_commit_xid_idx SET (autosummarize = on);
+ALTER INDEX measurement_default_commit_xid_idx SET (autosummarize = on);
+ALTER INDEX store_event_default_commit_xid_idx SET (autosummarize = on);
+
 -- 3. Rollups: counted in the transaction that stores the fact
 
 -- Sixteen slots, so that processes do not wait for each other's commit on one hot row; a reader sums them.
@@ -525,6 +531,31 @@ CREATE TABLE api_request_distinct (
     present_count bigint   NOT NULL,
     PRIMARY KEY (project_id, segment, day, previous_day, slot)
 ) WITH (fillfactor = 70);
+-- As those of API requests, but a few seconds after the facts: a follower (events/following.py) writes them, so that
+-- they cost nothing when an event is recorded. The segment of an event, besides 0, is its device type.
+CREATE TABLE auth_event_presence (
+    project_id   int   NOT NULL,
+    segment      int   NOT NULL CHECK (segment >= 0),
+    digest       bytea NOT NULL CHECK (octet_length(digest) = 16),
+    day          date  NOT NULL,
+    previous_day date  NOT NULL CHECK (previous_day < day),
+    PRIMARY KEY (project_id, segment, digest, day)
+);
+COMMENT ON COLUMN auth_event_presence.digest IS
+    'Personal data: SHA-256 of the project''s presence_key and the user_key, cut to 16 bytes. Whoever has both tables '
+    'and guesses the user_key finds it. In no view, and kept as long as the project: the next day counts from it.';
+CREATE TABLE auth_event_distinct (
+    project_id    int      NOT NULL,
+    segment       int      NOT NULL,
+    day           date     NOT NULL,
+    previous_day  date     NOT NULL,
+    slot          smallint NOT NULL CHECK (slot BETWEEN 0 AND 15),
+    present_count bigint   NOT NULL,
+    PRIMARY KEY (project_id, segment, day, previous_day, slot)
+) WITH (fillfactor = 70);
+CREATE FUNCTION auth_event_segment(device_type) RETURNS int
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE $1 WHEN 'Android' THEN 1 WHEN 'TV' THEN 2 WHEN 'Watch' THEN 3 WHEN 'iOS' THEN 4 END;
 
 -- A sum is that of the decimal texts of the floats, so it does not depend on the order of the rows.
 CREATE TABLE measurement_quarter_hour (
@@ -561,7 +592,8 @@ CREATE TABLE measurement_retired (
     PRIMARY KEY (project_id, device_number)
 );
 
--- The measurement of each device that was measured last, whenever it arrived. It outlives its fact.
+-- The measurement of each device that was measured last, whenever it arrived. It outlives its fact, unless that is
+-- deleted because it was sent by mistake.
 CREATE TABLE device_latest (
     project_id    int         NOT NULL,
     device_number bigint      NOT NULL,
@@ -797,10 +829,21 @@ CREATE TABLE maintenance.fact_table (
     person_column        text,
     -- A table with the same column, project_id and person_id: the facts name something of a person. NULL: the person.
     person_table         text,
-    CONSTRAINT fact_table_person_table CHECK (person_table IS NULL OR person_column IS NOT NULL)
+    -- Presences are not written with the facts, but by a follower: see maintenance.follower. There is a function
+    -- <fact>_segment.
+    presence_follows     boolean NOT NULL DEFAULT false,
+    -- The group column that is the type of an event; NULL: events have no type.
+    type_column          text,
+    -- A table with the same column, project_id and type, which has the name of a type. NULL: the column has it.
+    type_table           text,
+    CONSTRAINT fact_table_person_table CHECK (person_table IS NULL OR person_column IS NOT NULL),
+    CONSTRAINT fact_table_presence_follows CHECK (NOT presence_follows OR presence_column IS NOT NULL),
+    CONSTRAINT fact_table_type_column CHECK (type_column = ANY (group_columns)),
+    CONSTRAINT fact_table_type_table CHECK (type_table IS NULL OR type_column IS NOT NULL)
 );
-INSERT INTO maintenance.fact_table (fact, group_columns, rollups) VALUES
-    ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}');
+INSERT INTO maintenance.fact_table
+    (fact, group_columns, rollups, presence_column, presence_follows, type_column) VALUES
+    ('auth_event', '{project_id,device_type}', '{total,quarter_hour,minute}', 'user_key', true, 'device_type');
 INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, cell_column, presence_column, rollup_group_columns) VALUES
     ('api_request', '{project_id,endpoint_id,latency_band}', '{client_error,server_error,response_us}',
@@ -813,8 +856,20 @@ INSERT INTO maintenance.fact_table
     (fact, group_columns, sum_columns, rollups, extreme_columns, person_column, person_table) VALUES
     ('measurement', '{project_id,device_number}', '{x,y,z}', '{quarter_hour}', '{x,y,z}', 'device_number', 'device');
 INSERT INTO maintenance.fact_table
-    (fact, group_columns, rollups, presence_column, person_column, rollup_group_columns) VALUES
-    ('store_event', '{project_id,type_id}', '{day,all_day}', 'person_id', 'person_id', '{"all_day": ["project_id"]}');
+    (fact, group_columns, rollups, presence_column, person_column, type_column, type_table, rollup_group_columns) VALUES
+    ('store_event', '{project_id,type_id}', '{day,all_day}', 'person_id', 'person_id', 'type_id', 'event_type',
+     '{"all_day": ["project_id"]}');
+
+-- How far a follower has come: the facts of transactions before followed_xid are in <fact>_presence. Such ids are those
+-- of one cluster. After a restore into another one, as after the upgrade to this schema, they say nothing; `maintain`
+-- then follows all facts once. A fact that is followed twice is counted once.
+CREATE TABLE maintenance.follower (
+    fact              text   PRIMARY KEY,
+    system_identifier bigint,
+    followed_xid      bigint NOT NULL DEFAULT 0
+);
+COMMENT ON COLUMN maintenance.follower.system_identifier IS 'The cluster of followed_xid. NULL: nothing is followed.';
+INSERT INTO maintenance.follower (fact) VALUES ('auth_event');
 
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
@@ -832,6 +887,18 @@ BEGIN
     RETURN known;
 END
 $$;
+
+-- The facts f that a follower has not reached, as a condition, for the snapshot that reads the facts. A snapshot sees
+-- no transaction of this cluster from its xmax on: a fact with such an id was restored, and followed afterwards.
+CREATE FUNCTION maintenance.not_followed(fact text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    RETURN coalesce((
+        SELECT CASE WHEN f.system_identifier = (pg_control_system()).system_identifier
+                    THEN format('(f.commit_xid >= %s AND f.commit_xid < '
+                                '(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint))', f.followed_xid)
+                    ELSE 'true' END
+          FROM maintenance.follower AS f WHERE f.fact = not_followed.fact), 'false');
 
 CREATE FUNCTION maintenance.partition_name(fact text, week date) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -880,6 +947,7 @@ DECLARE
     partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
     starts       CONSTANT timestamptz := maintenance.week_start(week);
     ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
+    summary      regclass;
     -- Generated columns are computed again.
     stored       CONSTANT text        := (
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
@@ -912,6 +980,15 @@ BEGIN
     GET DIAGNOSTICS moved_late = ROW_COUNT;
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, partition, starts, ends);
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT whole_week', partition);
+    -- Or each reader that goes on where it stopped would read the newest fifth of a week. A partitioned index has no
+    -- settings that its parts could inherit.
+    FOR summary IN
+        SELECT i.indexrelid::regclass
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
+         WHERE i.indrelid = partition::regclass AND a.amname = 'brin'
+    LOOP
+        EXECUTE format('ALTER INDEX %s SET (autosummarize = on)', summary);
+    END LOOP;
     RETURN moved + moved_late;
 END
 $$;
@@ -973,7 +1050,8 @@ DECLARE
     parent       CONSTANT text := format('public.%I', known.fact);
     default_rows CONSTANT text := format('public.%I', known.fact || '_default');
     partition    CONSTANT text := format('public.%I', maintenance.partition_name(known.fact, week));
-    retired bigint;
+    is_ahead boolean;
+    retired  bigint;
 BEGIN
     -- By the server's own clock: the login cannot drop what is still being counted, whatever time it claims.
     IF maintenance.week_start(week + 7) > now() - interval '1 day' THEN
@@ -986,6 +1064,12 @@ BEGIN
     END IF;
     -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
     PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS f WHERE %s)', partition, maintenance.not_followed(known.fact))
+       INTO is_ahead;
+    IF is_ahead THEN
+        RAISE EXCEPTION 'the follower of % has not reached all of the week of %', known.fact, week
+            USING ERRCODE = 'lock_not_available';
+    END IF;
     retired := maintenance.add_to_retired(known, format('SELECT * FROM %s', partition));
     PERFORM maintenance.lock_with_retry(format(
         'LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; '
@@ -997,7 +1081,7 @@ $$;
 
 -- Deletes the oldest facts of a project that are older than its retention_days, at most rows_max of them, and adds
 -- their sums to <fact>_retired. Returns how many they were, or NULL when the project keeps its facts. Three days are
--- kept at least: a repeat within 48 hours gets the stored row of its first request.
+-- kept at least: a repeat within 48 hours gets the stored row of its first request. A fact that is not followed stays.
 CREATE FUNCTION maintenance.retire_rows(fact text, project_id int, rows_max int) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -1015,11 +1099,12 @@ BEGIN
     END IF;
     RETURN maintenance.add_to_retired(known, format(
         'DELETE FROM public.%1$I AS f USING ('
-        '    SELECT received_at, event_id FROM public.%1$I '
-        '     WHERE project_id = %2$L AND received_at < %3$L ORDER BY received_at, event_id LIMIT %4$L) AS oldest '
+        '    SELECT f.received_at, f.event_id FROM public.%1$I AS f '
+        '     WHERE f.project_id = %2$L AND f.received_at < %3$L AND NOT %5$s '
+        '     ORDER BY f.received_at, f.event_id LIMIT %4$L) AS oldest '
         ' WHERE f.project_id = %2$L AND f.received_at < %3$L '
         '   AND f.received_at = oldest.received_at AND f.event_id = oldest.event_id RETURNING f.*',
-        known.fact, project_id, bound, rows_max));
+        known.fact, project_id, bound, rows_max, maintenance.not_followed(known.fact)));
 END
 $$;
 
@@ -1157,9 +1242,28 @@ BEGIN ATOMIC
     SELECT count(*) FROM gone;
 END;
 
+-- Finds the latest measurement of devices among the facts that are left; without one, they have none.
+CREATE FUNCTION maintenance.renew_latest(project int, devices bigint[]) RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH renewed AS (
+        UPDATE public.device_latest AS l
+           SET occurred_at = f.occurred_at, event_id = f.event_id, x = f.x, y = f.y, z = f.z
+          FROM unnest(devices) AS device(number), LATERAL (
+               SELECT m.occurred_at, m.event_id, m.x, m.y, m.z FROM public.measurement AS m
+                WHERE m.project_id = project AND m.device_number = device.number
+                ORDER BY m.occurred_at DESC, m.event_id DESC LIMIT 1) AS f
+         WHERE l.project_id = project AND l.device_number = device.number
+     RETURNING l.device_number)
+    DELETE FROM public.device_latest AS l
+     WHERE l.project_id = project AND l.device_number = ANY (devices)
+       AND l.device_number NOT IN (SELECT device_number FROM renewed);
+END;
+
 -- Deletes at most rows_max facts of a project that happened in [starts, ends) and belong to a group: `groups` has the
--- values of some of the group columns, as JSON. Adds their sums to <fact>_retired. Returns how many they were, or NULL
--- when there is none.
+-- values of some of the group columns, as JSON. Adds their sums to <fact>_retired. A fact that is not followed stays.
+-- Returns how many they were, or NULL when there is none.
 CREATE FUNCTION maintenance.retire_group_rows(
     fact text, project_id int, groups jsonb, starts timestamptz, ends timestamptz, rows_max int) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1168,10 +1272,12 @@ CREATE FUNCTION maintenance.retire_group_rows(
 AS $$
 DECLARE
     known     CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
-    condition text := format('f.project_id = %L AND f.occurred_at >= %L AND f.occurred_at < %L',
-                             project_id, starts, ends);
+    condition text := format('f.project_id = %L AND f.occurred_at >= %L AND f.occurred_at < %L AND NOT %s',
+                             project_id, starts, ends, maintenance.not_followed(fact));
     chosen    record;
     is_there  boolean;
+    devices   bigint[];  -- those whose latest measurement is among the facts, until the commit
+    retired   bigint;
 BEGIN
     FOR chosen IN SELECT key, value FROM jsonb_each_text(groups) LOOP
         IF chosen.key <> ALL (known.group_columns) THEN
@@ -1183,13 +1289,67 @@ BEGIN
     IF NOT is_there THEN
         RETURN NULL;
     END IF;
-    RETURN maintenance.add_to_retired(known, format(
+    IF known.fact = 'measurement' THEN
+        EXECUTE format(
+            'SELECT array_agg(device_number) FROM ('
+            '    SELECT l.device_number FROM public.device_latest AS l '
+            '      JOIN public.measurement AS f USING (project_id, device_number, occurred_at, event_id) '
+            '     WHERE %s ORDER BY l.device_number FOR UPDATE OF l) AS latest', condition) INTO devices;
+    END IF;
+    retired := maintenance.add_to_retired(known, format(
         'DELETE FROM public.%1$I AS f USING ('
         '    SELECT f.received_at, f.event_id FROM public.%1$I AS f WHERE %2$s LIMIT %3$L) AS chosen '
         ' WHERE %2$s AND f.received_at = chosen.received_at AND f.event_id = chosen.event_id RETURNING f.*',
         known.fact, condition, rows_max));
+    PERFORM maintenance.renew_latest(project_id, devices);
+    RETURN retired;
 END
 $$;
+
+-- How many different users a project had from the first day to the last one, and how many of them were never there
+-- before; of one device type, or of all (NULL). Facts that the follower has not reached are added here, by their time:
+-- the days are [starts, ends). A function, because the public service may read neither user_key nor a digest.
+CREATE FUNCTION stats.auth_event_users(
+    project_id int, device_type device_type, first_day date, last_day date, starts timestamptz, ends timestamptz,
+    OUT distinct_count bigint, OUT new_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Planned with the values: a plan for any values would read all facts.
+    EXECUTE format(
+        'WITH late AS ('
+        '    SELECT substr(sha256(p.presence_key || convert_to(f.user_key, ''UTF8'')), 1, 16) AS digest, '
+        '           min(f.occurred_at) AS earliest, '
+        '           bool_or(f.occurred_at >= $5 AND f.occurred_at < $6) AS is_present '
+        '      FROM public.auth_event AS f JOIN public.project AS p USING (project_id) '
+        '     WHERE f.project_id = $1 AND %1$s AND ($7 IS NULL OR f.device_type = $7) '
+        '     GROUP BY p.presence_key, f.user_key), '
+        'placed AS ('
+        '    SELECT is_present, earliest, '
+        '           (SELECT min(p.day) FROM public.auth_event_presence AS p '
+        '             WHERE p.project_id = $1 AND p.segment = $2 AND p.digest = late.digest) AS earliest_day, '
+        '           EXISTS (SELECT FROM public.auth_event_presence AS p '
+        '                    WHERE p.project_id = $1 AND p.segment = $2 AND p.digest = late.digest '
+        '                      AND p.day BETWEEN $3 AND $4) AS is_counted '
+        '      FROM late), '
+        'added(distinct_count, new_count) AS ('
+        '    SELECT count(*) FILTER (WHERE is_present AND NOT is_counted), '
+        '           count(*) FILTER (WHERE (is_present OR is_counted) '
+        '                              AND earliest >= $5 AND coalesce(earliest_day >= $3, true)) '
+        '           - count(*) FILTER (WHERE earliest_day BETWEEN $3 AND $4) '
+        '      FROM placed UNION ALL '
+        '    SELECT sum(d.present_count), sum(d.present_count) FILTER (WHERE d.previous_day = ''-infinity'') '
+        '      FROM public.auth_event_distinct AS d '
+        '     WHERE d.project_id = $1 AND d.segment = $2 AND d.day BETWEEN $3 AND $4 AND d.previous_day < $3) '
+        'SELECT coalesce(sum(distinct_count), 0), coalesce(sum(new_count), 0) FROM added',
+        maintenance.not_followed('auth_event'))
+       INTO distinct_count, new_count
+      USING project_id, coalesce(public.auth_event_segment(device_type), 0), first_day, last_day, starts, ends,
+            device_type;
+END
+$$;
+
 
 -- Tells the public service, which listens, that a key or a project has changed: then it asks for them again at once.
 CREATE FUNCTION maintenance.notify_access_changed() RETURNS trigger
@@ -1303,6 +1463,8 @@ GRANT USAGE ON SCHEMA stats TO stats_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA stats TO stats_reader;
 REVOKE EXECUTE ON FUNCTION stats.total(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION stats.total(bigint) TO stats_reader;
+REVOKE EXECUTE ON FUNCTION stats.auth_event_users(int, device_type, date, date, timestamptz, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION stats.auth_event_users(int, device_type, date, date, timestamptz, timestamptz) TO stats_reader;
 
 -- The private service: facts are inserted, never changed; a week is dropped by retire_partition alone.
 GRANT USAGE ON SCHEMA stats, maintenance TO registration_writer;
@@ -1311,6 +1473,9 @@ GRANT SELECT, INSERT ON auth_event TO registration_writer;
 GRANT SELECT ON auth_event_default, auth_event_retired TO registration_writer;
 GRANT SELECT, INSERT, UPDATE ON auth_event_total, auth_event_quarter_hour TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON auth_event_minute TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON auth_event_presence, auth_event_distinct TO registration_writer;
+REVOKE EXECUTE ON FUNCTION auth_event_segment(device_type) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION auth_event_segment(device_type) TO registration_writer;
 GRANT SELECT, INSERT ON api_request, api_endpoint TO registration_writer;
 REVOKE EXECUTE ON FUNCTION latency_bounds() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION latency_bounds() TO registration_writer;
@@ -1344,7 +1509,9 @@ GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO reg
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
+GRANT SELECT, UPDATE (system_identifier, followed_xid) ON maintenance.follower TO registration_writer;
 GRANT EXECUTE ON FUNCTION
+    maintenance.not_followed(text),
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),
     maintenance.retire_rows(text, int, int),
     maintenance.retire_device_rows(int, bigint, int),

@@ -7,13 +7,13 @@ twenty minutes and five gigabytes; run it on a machine that does nothing else. A
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from load import api_requests, footprint, measurements, reads, writes
+from load import api_requests, footprint, measurements, reads, store_events, writes
 from load.alternatives import comparison
 from load.environment import BenchEnvironment
-from load.figures import Figure, plot, table
+from load.figures import Figure, plot, row, table
 from load.instructions import instructions
 from load.neighbours import neighbours
 from load.wrk import WrkMissingError
@@ -33,7 +33,7 @@ def main() -> int:
         server.start()
         try:
             environment = BenchEnvironment(server, folder)
-            steps: list[tuple[str, Callable[[], list[Figure]]]] = [
+            steps: list[tuple[str, Callable[[], Iterable[Figure]]]] = [
                 ("single events", lambda: writes.single_events(environment, seconds)),
                 ("other kinds", lambda: writes.other_kinds(environment, seconds)),
                 ("keyed events", lambda: writes.keyed_events(environment, seconds)),
@@ -43,6 +43,7 @@ def main() -> int:
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
                 ("neighbours", lambda: neighbours(environment, seconds)),
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
+                ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
@@ -56,18 +57,26 @@ def main() -> int:
             for title, step in steps:
                 if not chosen or title in chosen:
                     print(f"measuring {title} ...", file=sys.stderr, flush=True)
-                    figures += step()
+                    for figure in step():
+                        figures.append(figure)
+                        # At once: a run that is cut short keeps what it had.
+                        print(row(figure), file=sys.stderr, flush=True)
+                        _write_table(figures)
         except WrkMissingError as error:
             print(error, file=sys.stderr)
             return 2
         finally:
             server.stop()
-    _REPORT.mkdir(parents=True, exist_ok=True)
-    (_REPORT / "figures.md").write_text(table(figures) + "\n")
+    _write_table(figures)
     plot(figures, _REPORT / "figures.svg")
     print(table(figures))
     print(f"\nwritten to {_REPORT}/figures.md and {_REPORT}/figures.svg", file=sys.stderr)
     return 0 if all(figure.met for figure in figures) else 1
+
+
+def _write_table(figures: Sequence[Figure]) -> None:
+    _REPORT.mkdir(parents=True, exist_ok=True)
+    (_REPORT / "figures.md").write_text(table(figures) + "\n")
 
 
 def alternatives(environment: BenchEnvironment, seconds: int) -> list[Figure]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg2
 
 from contract.access import new_key
+from load.fills import execute
 from load.write_loads import DEVICE, DEVICE_NUMBER, STORE_USER
 from local.database import Login, base_environment, migrate
 from local.ports import free_port
@@ -101,12 +102,7 @@ class BenchEnvironment:
 
     def execute(self, database: str, *statements: str) -> list[tuple[object, ...]]:
         """Run an administrator's statements; the rows of the last one, if it returns any."""
-        with closing(psycopg2.connect(self.server.url(database))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
+        return execute(self.server.url(database), *statements)
 
     def settle(self) -> None:
         """Write the data of the last measurement to disk, so that it does not slow down the next measurement."""

@@ -51,16 +51,24 @@ def ratio(
     return Figure(name, median(a / b for a, b in pairs), floor, better, detail, target=target)
 
 
+def milliseconds(name: str, rounds: Sequence[float], floor: float) -> Figure:
+    """The median of the rounds' times."""
+    return Figure(name, median(rounds), floor, "lower", "rounds " + ", ".join(f"{each:.1f}" for each in rounds), " ms")
+
+
 def table(figures: Sequence[Figure]) -> str:
     """The figures as a Markdown table."""
     lines = ["| figure | measured | floor | target | made of |", "|---|---|---|---|---|"]
-    for figure in figures:
-        sign = "≥" if figure.better == "higher" else "≤"
-        floor = "" if figure.floor is None else f"{sign} {figure.floor:g}{figure.unit}"
-        target = "" if figure.target is None else f"{figure.target:g}{figure.unit}"
-        measured = f"**{figure.value:.2f}{figure.unit}**" + ("" if figure.met else " (missed)")
-        lines.append(f"| {figure.name} | {measured} | {floor} | {target} | {figure.detail} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(row, figures)])
+
+
+def row(figure: Figure) -> str:
+    """The row of a figure in the table."""
+    sign = "≥" if figure.better == "higher" else "≤"
+    floor = "" if figure.floor is None else f"{sign} {figure.floor:g}{figure.unit}"
+    target = "" if figure.target is None else f"{figure.target:g}{figure.unit}"
+    measured = f"**{figure.value:.2f}{figure.unit}**" + ("" if figure.met else " (missed)")
+    return f"| {figure.name} | {measured} | {floor} | {target} | {figure.detail} |"
 
 
 def plot(figures: Sequence[Figure], file: Path) -> None:

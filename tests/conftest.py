@@ -4,8 +4,11 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
+import httpcore2
 import httpx2
 import psycopg2
 import pytest
@@ -23,9 +26,45 @@ from tests.servers import DELIVERED, READER, WRITER, Cluster, MigratedDatabase, 
 ANSWER_SECONDS_MAX = 20.0
 
 
+# What takes longest is begun first, so that no process is left with it while the others have nothing more to do.
+LONGEST_FIRST = (
+    "tests/auth_events/test_openapi.py",
+    "tests/local/test_run.py",
+    "tests/faults/test_rolling_restart.py",
+    "tests/faults/test_mixes.py",
+    "tests/faults/test_checker_catches.py",
+    "tests/faults/test_process_faults.py",
+    "tests/faults/test_database_faults.py",
+    "tests/faults/test_network_faults.py",
+    "tests/local/test_personal_data.py",
+    "tests/faults/",
+    "tests/local/",
+    "tests/schema/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; each file stays in one piece, and in its order."""
+
+    def place(item: pytest.Item) -> int:
+        found = (place for place, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+        return next(found, len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Each client would read those of all authorities anew, which takes longer than most tests; none is asked for."""
+    with patch.object(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context)):
+        yield
+
+
 def _cluster(folder: Path, package: str) -> Iterator[Cluster]:
-    # Tests run many products beside each other; everything else, durability above all, is as delivered.
-    settings = {"max_connections": "300"}
+    # Tests run many products beside each other, and make and drop as many databases. The machine stays on, so nothing
+    # that a test could see depends on `fsync`; the servers that tests of faults kill have it. Few iterations make a
+    # password weak and a log-in quick. Everything else is as delivered.
+    settings = {"max_connections": "300", "fsync": "off", "scram_iterations": "1"}
     server = Postgres(folder, wheel_binaries(package), settings=settings)
     server.start()
     yield Cluster(server)

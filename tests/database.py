@@ -1,11 +1,14 @@
 """What the database itself says, read as its administrator and past every service."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from select import select
 from typing import Any
 
 import psycopg2
+from psycopg2.sql import Composed
 
 from servicekit.database import Connection
 from tests.servers import MigratedDatabase, Product, run_command
@@ -19,11 +22,60 @@ def administrator(database: MigratedDatabase) -> Iterator[Connection]:
         yield connection
 
 
-def rows(database: MigratedDatabase, statement: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
+def rows(
+    database: MigratedDatabase, statement: str | Composed, parameters: Mapping[str, object] | None = None
+) -> list[Any]:
     """Run one statement; its rows, or none if it returns none."""
-    with administrator(database) as connection, connection.cursor() as cursor:
+    with _KEPT.administrator(database, statement) as connection, connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def leave() -> None:
+    """Be connected nowhere: only a database that nobody is connected to can be copied."""
+    _KEPT.close()
+
+
+class _KeptConnection:
+    """The connection to the database that was last asked: to make one takes longer than most statements."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._url = ""
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def administrator(self, database: MigratedDatabase, statement: str | Composed) -> Iterator[Connection]:
+        """As `administrator`; one that nobody used before, if the kept one is in use or might be changed."""
+        changes_session = isinstance(statement, str) and statement.lstrip().startswith("SET ")
+        if changes_session or not self._lock.acquire(blocking=False):
+            with administrator(database) as connection:
+                yield connection
+            return
+        try:
+            yield self._to(database)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _to(self, database: MigratedDatabase) -> Connection:
+        kept = self._connection
+        # The server has said something unasked: that it has stopped, or dropped the database.
+        if kept is not None and (self._url != database.admin_url or kept.closed or select([kept], [], [], 0)[0]):
+            kept.close()
+            kept = None
+        if kept is None:
+            kept = psycopg2.connect(database.admin_url)
+            kept.autocommit = True
+            self._url, self._connection = database.admin_url, kept
+        return kept
+
+
+_KEPT = _KeptConnection()
 
 
 def facts_by_user(database: MigratedDatabase) -> Counter[str]:

@@ -6,6 +6,7 @@ its own, so that none finds a module loaded that it has not imported itself.
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -174,6 +175,9 @@ def main() -> None:
     service, descriptor = sys.argv[1:]
     for module in (*_SERVER, *_PROGRAMS[service]):
         importlib.import_module(module)
+    # Each start collects what is no longer used; in a fork that would visit, and so copy, all that was imported.
+    gc.collect()
+    gc.freeze()
     program = _next_program(socket.socket(fileno=int(descriptor)))
     if program is not None:
         _become(program)

@@ -25,9 +25,11 @@ from device_registration_api.devices import router as devices_router
 from device_registration_api.erasure import router as erasure_router
 from device_registration_api.erasure.job import Erasures
 from device_registration_api.events import idempotency
+from device_registration_api.events.following import follow_forever
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.people import router as people_router
@@ -87,6 +89,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
         writers = {table.kind: EventWriter(database, table, slot, peppers) for table in kinds}
+        following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
         try:
             yield {
                 "writers": writers,
@@ -97,6 +100,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "api_keys_max": settings.api_keys_max,
             }
         finally:
+            for task in following:
+                task.cancel()
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
             peppers.close()

@@ -24,7 +24,7 @@ from servicekit.service.health import ReadinessCheck, health_routes
 from statistics_api import __version__, welcome
 from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
-from statistics_api.access.documentation import add_security_schemes
+from statistics_api.access.documentation import SECURITY_SCHEMES
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.notifications import new_listener
 from statistics_api.access.projects import new_project_caches
@@ -173,6 +173,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         description="Records events from devices and answers how many and when: at once, exactly, at any size.",
         lifespan=lifespan,
         error_shapes=ERROR_SHAPES,
+        security_schemes=SECURITY_SCHEMES,
     )
     needs: dict[str, ReadinessCheck] = {
         "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
@@ -182,7 +183,6 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
         app.include_router(family.router)
-    add_security_schemes(app.openapi())
     return add_middleware(
         app,
         routers=[family.router for family in families],

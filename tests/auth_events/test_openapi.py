@@ -86,11 +86,13 @@ def assert_no_server_error(product: Product, service: Service) -> None:
     assert len([line for line in lines_of(service) if line["event"] == "request"]) > REQUESTS_MIN
 
 
+@pytest.mark.timeout(ENDS + 60)
 def test_random_requests_to_the_public_service(product: Product, with_key: dict[str, str], tmp_path: Path) -> None:
     fuzz(product.public, tmp_path, "-H", f"X-API-Key: {with_key['X-API-Key']}")
     assert_no_server_error(product, product.public)
 
 
+@pytest.mark.timeout(ENDS + 60)
 def test_random_requests_of_an_account(product: Product, public: httpx2.Client, tmp_path: Path) -> None:
     """To what only accounts may do, and to the figures; the project of the account stays."""
     account = Account(public)
@@ -100,6 +102,7 @@ def test_random_requests_of_an_account(product: Product, public: httpx2.Client, 
     assert_no_server_error(product, product.public)
 
 
+@pytest.mark.timeout(ENDS + 60)
 def test_random_requests_to_the_private_service(product: Product, tmp_path: Path) -> None:
     fuzz(product.private, tmp_path, "-H", f"Authorization: Bearer {product.service_token}")
     assert_no_server_error(product, product.private)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -195,6 +196,33 @@ def test_the_bracket_finds_the_same_median_as_a_sort(fleet: Fleet, spread: str) 
     expected = figures(texts(fleet, number, None, None))
     assert [nearest(Fraction(axis.median or 0)) for axis in group.axes] == [expected[axis]["median"] for axis in AXES]
     assert (group.kept, group.event_count) == (2_000, 2_000)
+
+
+def test_the_bracket_holds_whatever_share_of_the_rows_has_one_value(fleet: Fleet) -> None:
+    count = 18_000
+    random = Random(count)  # noqa: S311 - of a test
+
+    def values(constant: float, share: float, *others: tuple[float, float]) -> list[float]:
+        """So large a share has one value, the rest is spread over the others."""
+        drawn = [random.uniform(*random.choice(others)) for _ in range(count - round(share * count))]
+        return [*drawn, *[constant] * (count - len(drawn))]
+
+    at = [(NOW - timedelta(hours=2) + timedelta(seconds=0.3 * place)).isoformat() for place in range(count)]
+    for device_id, columns in {
+        "one value": (values(-0.0, 1), values(2, 0.6, (1, 1), (3, 3)), values(1, 0.58, (0, 0))),
+        "a large share": (values(0, 0.47, (1, 2)), values(5, 0.47, (1, 2)), values(7, 0.2, (0, 1), (8, 9))),
+    }.items():
+        for column in columns:
+            random.shuffle(column)
+        number = fleet.create(device_id)["id"]
+        points = [{"x": x, "y": y, "z": z, "timestamp": each} for x, y, z, each in zip(*columns, at, strict=True)]
+        for begun in (0, 9_000):
+            fleet.measure_all(device_id, points[begun : begun + 9_000])
+        [group] = large(fleet, number, Period(None, None))
+        expected = figures(texts(fleet, number, None, None))
+        for axis, found in zip(AXES, group.axes, strict=True):
+            assert nearest(Fraction(found.median or 0)) == expected[axis]["median"]
+        assert group.is_bracketed
 
 
 def test_a_user_has_the_figures_of_all_devices_together_and_of_each(fleet: Fleet) -> None:

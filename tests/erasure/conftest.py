@@ -20,6 +20,7 @@ from device_registration_api.erasure.job import Erasures
 from device_registration_api.personal.blind_index import IndexedField
 from device_registration_api.personal.erasing import PersonEraser
 from servicekit.database.pool import Database
+from tests.database import leave
 from tests.erasure.people import apart_dsns, people_of
 from tests.events.test_presences import Writer, dsn_of, rows_of
 from tests.maintenance.rounds import as_administrator, verify
@@ -154,6 +155,7 @@ class World:
 
     def close_connections(self) -> None:
         """Leave the databases alone, so that they can be copied."""
+        leave()
         self.close_pools()
         self.writer.database.close_idle()
 

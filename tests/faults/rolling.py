@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 
+from local.child_process import spawn
 from local.database import base_environment, migrate
 from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
-from local.services import Service, registration_service, statistics_service
+from local.services import Service, Spawn, registration_service, statistics_service
 from tests.faults.balancer import Balancer
 from tests.faults.event_kinds import EventKind
 from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs
@@ -56,8 +58,13 @@ class Restarts:
 
 
 @asynccontextmanager
-async def running_fleet(folder: Path, programs: Programs = DELIVERED) -> AsyncIterator[Fleet]:
-    """Two of each, with a database server of their own below `folder`; everything is stopped at the end."""
+async def running_fleet(
+    folder: Path, programs: Programs = DELIVERED, spawns: Mapping[str, Spawn] = MappingProxyType({})
+) -> AsyncIterator[Fleet]:
+    """Two of each, with a database server of their own below `folder`; everything is stopped at the end.
+
+    `spawns`: by the name of a service, what starts its processes.
+    """
     postgres = Postgres(folder / "postgres", wheel_binaries(), tcp_port=free_port())
     async with AsyncExitStack() as undo:
         undo.callback(postgres.stop)
@@ -77,7 +84,7 @@ async def running_fleet(folder: Path, programs: Programs = DELIVERED) -> AsyncIt
             )
             for index in range(INSTANCES)
         ]
-        await _start(privates, programs, undo)
+        await _start(privates, programs, spawns, undo)
         private_balancer = await undo.enter_async_context(Balancer([each.port for each in privates]))
         publics = [
             statistics_service(
@@ -90,7 +97,7 @@ async def running_fleet(folder: Path, programs: Programs = DELIVERED) -> AsyncIt
             )
             for index in range(INSTANCES)
         ]
-        await _start(publics, programs, undo)
+        await _start(publics, programs, spawns, undo)
         public_balancer = await undo.enter_async_context(Balancer([each.port for each in publics]))
         fleet = Fleet(admin_url, publics, privates, public_balancer, private_balancer)
         for service in (*publics, *privates):
@@ -133,9 +140,11 @@ def unlike_acknowledged(fleet: Fleet, kinds: Sequence[EventKind], seen: Restarts
     ]
 
 
-async def _start(services: Sequence[Service], programs: Programs, undo: AsyncExitStack) -> None:
+async def _start(
+    services: Sequence[Service], programs: Programs, spawns: Mapping[str, Spawn], undo: AsyncExitStack
+) -> None:
     for service in services:
-        programs.choose(service)
+        programs.choose(service).start_by(spawns.get(service.name, spawn))
         undo.callback(service.kill)
         service.start()
     for service in services:

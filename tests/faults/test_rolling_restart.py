@@ -7,14 +7,18 @@ import pytest
 from tests.faults.event_kinds import KINDS
 from tests.faults.rolling import CLIENTS, INSTANCES, rolling_restarts, running_fleet, unlike_acknowledged
 from tests.kinds.served_kinds import WITH_SAMPLE
+from tests.prepared_process import Preparation
 
 ROUNDS = 5
 REQUESTS_MIN = 5_000
 
 
 @pytest.mark.timeout(180)
-async def test_five_rolling_restarts_of_both_services_fail_no_request(tmp_path: Path) -> None:
-    async with running_fleet(tmp_path, WITH_SAMPLE) as fleet:
+async def test_five_rolling_restarts_of_both_services_fail_no_request(
+    tmp_path: Path, preparations: dict[str, Preparation]
+) -> None:
+    spawns = {name: preparation.spawn for name, preparation in preparations.items()}
+    async with running_fleet(tmp_path, WITH_SAMPLE, spawns) as fleet:
         seen = await rolling_restarts(fleet, KINDS, ROUNDS, REQUESTS_MIN)
         unlike = unlike_acknowledged(fleet, KINDS, seen)
     print(f"{seen.requests} requests, {seen.restarts} restarts in {seen.ended - seen.begun:.1f} s")

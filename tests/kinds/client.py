@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx2
 from psycopg2 import sql
 
-from tests.database import administrator
+from tests.database import rows
 from tests.kinds.served_kinds import ServedKind
 from tests.servers import Product
 
@@ -110,19 +110,16 @@ class KindClient:
             "id": sql.Identifier(self.kind.id_column),
             **{f"fact_{part}": sql.Identifier(f"{self.kind.fact}_{part}") for part in ("total", "retired", "default")},
         }
-        with administrator(self.product.database) as connection, connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(**names), parameters)
-            return cursor.fetchall() if cursor.description else []
+        return rows(self.product.database, sql.SQL(statement).format(**names), parameters)
 
     def _post_privately(self, what: str, envelope: dict[str, Any], instance: int) -> dict[str, Any]:
         url = f"{self.product.privates[instance].url}/events/{self.kind.name}/{what}"
-        response = self._private.post(url, json=envelope).raise_for_status()
-        return answer_of(response)
+        return answer_of(self._private.post(url, json=envelope))
 
 
 def answer_of(response: httpx2.Response) -> dict[str, Any]:
     """The private service's answer, with the rows that follow it under `rows`."""
-    first, *rows = map(json.loads, response.text.split("\n"))
+    first, *rows = map(json.loads, response.raise_for_status().text.split("\n"))
     return {**first, "rows": rows}
 
 

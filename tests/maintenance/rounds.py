@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from device_registration_api.followers import FOLLOWERS
+from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.verify_counts import Verdict, verify_counts
+from tests.database import rows
 
 if TYPE_CHECKING:
     from tests.servers import MigratedDatabase
@@ -64,9 +67,7 @@ def as_writer(database: MigratedDatabase, statement: str, **parameters: object) 
 
 
 def as_administrator(database: MigratedDatabase, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(database.admin_url)) as conn, conn, conn.cursor() as cur:
-        cur.execute(statement, parameters)
-        return cur.fetchall() if cur.description else []
+    return rows(database, statement, parameters)
 
 
 def record(
@@ -83,6 +84,12 @@ def run_round(
     lines: list[str] = []
     ok = maintain(settings(database), retention_days, lines.append, now=now)
     return ok, lines
+
+
+def follow(database: MigratedDatabase) -> None:
+    """Count the users of all events that are stored."""
+    with closing(connect(settings(database), statement_seconds_max=60)) as conn:
+        FOLLOWERS["auth_event"].catch_up(conn)
 
 
 def create_partition(database: MigratedDatabase, week: date, fact: str = "auth_event") -> None:

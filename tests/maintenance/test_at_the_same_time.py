@@ -18,6 +18,7 @@ from tests.maintenance.rounds import (
     as_administrator,
     as_writer,
     create_partition,
+    follow,
     places,
     record,
     run_round,
@@ -157,6 +158,7 @@ def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(
         *["partitions of auth_event"] * 3,
         "partitions of measurement",
         "partitions of store_event",
+        "presences of auth_event",
         "retention of api_request",
         "retention of auth_event",
         "retention of measurement",
@@ -228,6 +230,7 @@ def test_the_functions_are_safe_even_without_the_command(database: MigratedDatab
     if function == "retire_partition":
         create_partition(database, week)
     record(database, OLD)
+    follow(database)
     answers: list[list[tuple[object, ...]]] = []
     call = f"SELECT maintenance.{function}('auth_event', %(week)s)::int"
     threads = [threading.Thread(target=lambda: answers.append(as_writer(database, call, week=week))) for _ in range(4)]

@@ -155,6 +155,7 @@ def test_every_table_is_maintained_and_every_line_names_its_table(two: MigratedD
         "partitions of measurement",
         *["partitions of reading"] * 2,
         "partitions of store_event",
+        "presences of auth_event",
         "retention of api_request",
         "retention of auth_event",
         "retention of measurement",

@@ -41,6 +41,7 @@ def test_each_step_is_one_line(database: MigratedDatabase) -> None:
             "partitions of auth_event: created none",
             "partitions of measurement: created none",
             "partitions of store_event: created none",
+            "presences of auth_event: followed",
             "retention of api_request: no week is wholly older than 400 days",
             "retention of auth_event: no week is wholly older than 400 days",
             "retention of measurement: no week is wholly older than 400 days",

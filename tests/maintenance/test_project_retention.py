@@ -16,7 +16,7 @@ from device_registration_api.maintenance import project_retention, verify_counts
 from device_registration_api.maintenance.catalogue import read_fact_tables
 from device_registration_api.maintenance.project_retention import retain_projects
 from tests.events.test_presences import Writer, distinct, rows_of
-from tests.maintenance.rounds import RECORD, as_administrator, as_writer, run_round, verify
+from tests.maintenance.rounds import RECORD, as_administrator, as_writer, follow, run_round, verify
 from tests.servers import MigratedDatabase
 
 NOW = datetime.now(UTC)
@@ -81,6 +81,7 @@ def test_runs_add_up_and_what_is_left_is_what_is_there(two: MigratedDatabase) ->
 def test_a_run_that_is_stopped_leaves_exact_counts(two: MigratedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project_retention, "BATCH_ROWS", 2)
     calls = count()
+    follow(two)
     with closing(psycopg2.connect(two.admin_url)) as conn:
         [table] = [each for each in read_fact_tables(conn) if each.fact == "auth_event"]
         list(retain_projects(conn, table, NOW, 400, lambda: next(calls) > 1))
@@ -96,6 +97,7 @@ def test_the_login_retires_only_what_a_project_does_not_keep(two: MigratedDataba
         as_writer(two, retire, fact="project", project_id=FIRST)
     as_administrator(two, "UPDATE project SET retention_days = 1 WHERE project_id = 1")
     record(two, FIRST, 2.9)
+    follow(two)
     assert as_writer(two, retire, fact="auth_event", project_id=FIRST) == [(6,)]  # three days are kept
 
 

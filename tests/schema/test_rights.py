@@ -51,7 +51,11 @@ def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(databa
     assert len(views) == 26
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
-    assert as_login(database, reader, FUNCTION_RIGHTS) == [("stats.total(bigint)",)]
+    assert set(as_login(database, reader, FUNCTION_RIGHTS)) == {
+        ("stats.total(bigint)",),
+        # It returns two numbers, and nothing of a user.
+        (f"stats.auth_event_users(integer,device_type,date,date,{INSTANT},{INSTANT})",),
+    }
     for _, view, _ in views:
         as_login(database, reader, f"TABLE stats.{view}")
 
@@ -72,6 +76,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT * FROM auth_event_total",
         "SELECT * FROM idempotency",
         "SELECT * FROM api_request_presence",
+        "SELECT * FROM auth_event_presence",
         "SELECT * FROM project",
         "SELECT * FROM api_key",
         "UPDATE stats.api_key SET is_active = true",
@@ -130,6 +135,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.auth_event_total": counting,
         "public.auth_event_quarter_hour": counting,
         "public.auth_event_minute": {*counting, "DELETE"},
+        "public.auth_event_presence": counting,
+        "public.auth_event_distinct": counting,
         "public.idempotency": {*counting, "DELETE"},
         "public.project": counting,
         "public.api_key": {*counting, "DELETE"},
@@ -144,11 +151,14 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.project_person": counting,
         "public.erasure": counting,
         "maintenance.fact_table": {"SELECT"},
+        "maintenance.follower": {"SELECT", "UPDATE"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }
     assert set(as_login(database, database.writer_env, FUNCTION_RIGHTS)) == {
         ("latency_bounds()",),
         ("existing_device(integer,bigint)",),
+        ("auth_event_segment(device_type)",),
+        ("maintenance.not_followed(text)",),
         ("maintenance.create_partition(text,date)",),
         ("maintenance.retire_partition(text,date)",),
         ("maintenance.retire_rows(text,integer,integer)",),
@@ -168,6 +178,8 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
     [
         "DELETE FROM auth_event",
         "DELETE FROM api_request_presence",
+        "DELETE FROM maintenance.follower",
+        "SELECT maintenance.renew_latest(1, '{1}')",
         "SELECT maintenance.add_to_retired(f, 'DELETE FROM public.project') FROM maintenance.fact_table AS f",
         "UPDATE auth_event SET user_key = 'other'",
         "TRUNCATE auth_event",

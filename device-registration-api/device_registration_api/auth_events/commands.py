@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from contract.auth_events.columns import AuthEventColumns
 from device_registration_api.events.counting import per_minute
+from device_registration_api.events.following import Follower
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from servicekit.database.copy_encoding import TEXT, enumeration
@@ -60,6 +61,9 @@ ROLLUPS = (
     Rollup("auth_event_quarter_hour", COUNT_QUARTER_HOUR),
     Rollup("auth_event_minute", COUNT_MINUTE),
 )
+
+# Users are counted by day after the events, because it would be half as much again for the transaction of an event.
+FOLLOWER = Follower("auth_event", who="user_key", segment="auth_event_segment(f.device_type)")
 
 AUTH_EVENTS = EventTable(
     "auth_events",

@@ -1,6 +1,6 @@
 """The days of one time zone."""
 
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 
 class LocalDays:
@@ -22,6 +22,12 @@ class LocalDays:
         day = at.astimezone(self._zone).date()
         self._last = (self._start(day), self._start(day + timedelta(days=1)), day)
         return day
+
+    def starts(self, earliest: datetime, latest: datetime) -> tuple[date, list[datetime]]:
+        """Return the day of the first instant, and when it and each day up to that of the last instant begin."""
+        first, last = self.day_of(earliest), self.day_of(latest)
+        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        return first, [datetime.fromtimestamp(self._start(day), UTC) for day in days]
 
     def _start(self, day: date) -> float:
         return datetime.combine(day, time(), self._zone).timestamp()

@@ -24,9 +24,12 @@ ALL_EVENTS = 0  # the segment that has all events of a project
 PRESENCES_REMEMBERED = 50_000
 
 _SENT: LiteralString = """
-      FROM (SELECT DISTINCT project_id, segment, decode(digest, 'hex') AS digest, day
-              FROM json_to_recordset({sent}::json) AS each(project_id int, segment int, digest text, day date)) AS sent
-     WHERE NOT EXISTS (SELECT FROM %s AS p
+    SELECT project_id, segment, decode(digest, 'hex') AS digest, day
+      FROM json_to_recordset({sent}::json) AS each(project_id int, segment int, digest text, day date)
+"""
+_FRESH: LiteralString = """
+      FROM (SELECT DISTINCT project_id, segment, digest, day FROM (%s) AS each) AS sent
+     WHERE NOT EXISTS (SELECT FROM %s_presence AS p
                         WHERE p.project_id = sent.project_id AND p.segment = sent.segment
                           AND p.digest = sent.digest AND p.day = sent.day)
 """
@@ -62,7 +65,7 @@ class Presences:
         # In two statements, because the second must see what the holders of the locks before have committed. A lock is
         # for a sixteenth of a project; a transaction that stores a new presence holds it until its commit.
         self._lock = Prepared(f"lock_{fact}_presence", _lock_statement(fact), {"sent": "json"})
-        self._count = Prepared(f"count_{fact}_presence", _count_statement(fact), {"sent": "json", "slot": "int2"})
+        self._count = Prepared(f"count_{fact}_presence", count_statement(fact, _SENT), {"sent": "json", "slot": "int2"})
 
     def prepared(self) -> list[Prepared]:
         """Return the statements that a connection prepares."""
@@ -130,15 +133,19 @@ def _lock_statement(fact: LiteralString) -> LiteralString:
     return f"""
     SELECT pg_advisory_xact_lock('public.{fact}_presence'::regclass::oid::int, part)
       FROM (SELECT DISTINCT hashint8(project_id::bigint * 16 + (get_byte(digest, 0) & 15)) AS part
-            {_SENT % f"{fact}_presence"}
+            {_FRESH % (_SENT, fact)}
              ORDER BY part) AS parts
     """  # noqa: S608 - of constants of this package
 
 
-def _count_statement(fact: LiteralString) -> LiteralString:
-    """A fresh day that is the last one before a stored day moves that day's previous day."""
+def count_statement(fact: LiteralString, seen: LiteralString) -> LiteralString:
+    """Return the statement that stores and counts the presences that are not stored yet, in the slot {slot}.
+
+    `seen` is a SELECT of project_id, segment, digest, day. A fresh day that is the last one before a stored day moves
+    that day's previous day.
+    """
     return f"""
-    WITH fresh AS (SELECT project_id, segment, digest, day {_SENT % f"{fact}_presence"}),
+    WITH fresh AS (SELECT project_id, segment, digest, day {_FRESH % (seen, fact)}),
     placed AS (
         SELECT fresh.project_id, fresh.segment, fresh.digest, fresh.day,
                coalesce(greatest(earlier.day, lag(fresh.day) OVER of_one), '-infinity') AS previous_day,

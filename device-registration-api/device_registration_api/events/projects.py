@@ -66,10 +66,11 @@ def _read(lease: Lease, project_ids: list[int]) -> Mapping[int, ProjectSettings]
 
 
 def _stored(project_id: int, timezone: str, presence_key: memoryview) -> tuple[int, ProjectSettings]:
-    return project_id, ProjectSettings(LocalDays(_zone(timezone)), bytes(presence_key))
+    return project_id, ProjectSettings(LocalDays(zone_of(timezone)), bytes(presence_key))
 
 
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; one that this process does not know is UTC."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError):  # no event is refused for a setting of its project

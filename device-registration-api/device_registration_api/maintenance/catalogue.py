@@ -11,7 +11,7 @@ from servicekit.database.sql import fetch_all
 
 FACT_TABLES = """
     SELECT fact, group_columns, sum_columns, rollups, extreme_columns, rollup_group_columns, presence_column,
-           cell_column, person_column, person_table
+           cell_column, person_column, person_table, presence_follows, type_column, type_table
       FROM maintenance.fact_table
      ORDER BY fact
 """
@@ -56,6 +56,9 @@ class FactTable(NamedTuple):
     cell_column: str | None
     person_column: str | None
     person_table: str | None
+    presence_follows: bool
+    type_column: str | None
+    type_table: str | None
 
     @property
     def has_presences_of_persons(self) -> bool:

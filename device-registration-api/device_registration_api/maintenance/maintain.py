@@ -8,6 +8,7 @@ from functools import partial
 from psycopg2 import errors
 
 from contract.time_series import MINUTES_KEPT
+from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
@@ -75,6 +76,10 @@ def _steps(
     # The partitions of every table first: a missing one is the most urgent.
     for table in tables:
         yield f"partitions of {table.fact}", partial(_partitions, conn, table, now)
+    # Before the retention: no week leaves before its users are counted.
+    for table in tables:
+        if table.presence_follows:
+            yield f"presences of {table.fact}", partial(_presences, conn, table, stopping)
     for table in tables:
         yield f"retention of {table.fact}", partial(_retention, conn, table, now, retention_days, stopping)
     for table in tables:
@@ -115,6 +120,12 @@ def _partitions(conn: Connection, table: FactTable, now: datetime, report: Repor
         report(f"ALARM: {left} rows are in the default partition and could not be moved")
         ok = False
     return ok
+
+
+def _presences(conn: Connection, table: FactTable, stopping: Callable[[], bool], report: Report) -> bool:
+    before = FOLLOWERS[table.fact].catch_up(conn, stopping)
+    report(f"followed, and {before} facts of before a restore or an upgrade" if before else "followed")
+    return True
 
 
 def _retention(

@@ -8,12 +8,14 @@ from device_registration_api.maintenance.catalogue import FactTable
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 
+# The facts that a follower will reach later, as a condition.
+NOT_FOLLOWED = "SELECT maintenance.not_followed(%(fact)s)"
 # A day of any zone begins and ends within a day of the day (UTC) of the same name. The zone may have changed since.
 FACTS_OF_NOBODY = sql.SQL("""
     SELECT project_id, count(*)
       FROM (SELECT DISTINCT project_id, {who} AS who, (occurred_at AT TIME ZONE 'UTC')::date AS day
-              FROM {facts}
-             WHERE {who} IS NOT NULL) AS seen
+              FROM {facts} AS f
+             WHERE {who} IS NOT NULL AND NOT {not_followed}) AS seen
       LEFT JOIN project USING (project_id)
      WHERE deleted_at IS NULL AND NOT EXISTS (
            SELECT FROM {presence} AS p
@@ -57,6 +59,7 @@ def presence_drifts(conn: Connection, table: FactTable) -> Iterator[str]:
         "who": sql.Identifier(table.presence_column),
         "presence": table.table("presence"),
         "distinct": table.table("distinct"),
+        "not_followed": sql.SQL(fetch_all(conn, NOT_FOLLOWED, {"fact": table.fact}, str)[0]),
         "is_there": IS_THERE,
         "retired": RETIRED.format(distinct_retired=table.table("distinct_retired"))
         if table.has_presences_of_persons

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from psycopg2 import sql
 
 from device_registration_api.events.json_parameter import as_json
+from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
@@ -19,7 +20,7 @@ from servicekit.database.sql import fetch_all
 BATCH_ROWS = 5_000
 
 PROJECT = "SELECT project_id FROM project WHERE project_key = %(project_key)s AND deleted_at IS NULL"
-STORE_TYPE = "SELECT type_id FROM event_type WHERE project_id = %(project_id)s AND type = %(type)s"
+NAMED_TYPE = sql.SQL("SELECT {column}::text FROM {types} WHERE project_id = %(project_id)s AND type = %(type)s")
 COUNT = sql.SQL("""
     SELECT count(*) FROM {fact}
      WHERE project_id = %(project_id)s AND occurred_at >= %(starts)s AND occurred_at < %(ends)s
@@ -29,8 +30,6 @@ RETIRE = """
     SELECT maintenance.retire_group_rows(
            %(fact)s, %(project_id)s, %(groups)s::jsonb, %(starts)s, %(ends)s, %(rows)s)
 """
-# The group column that a type of event is, by fact table.
-TYPES = {"auth_event": "device_type", "store_event": "type_id"}
 
 
 class WrongEvents(NamedTuple):
@@ -74,6 +73,9 @@ def delete_wrong_events(conn: Connection, wrong: WrongEvents, stopping: Callable
     groups = {} if chosen.value is None else {chosen.column: chosen.value}
     batch = chosen.parameters | {"fact": chosen.table.fact, "groups": as_json(groups), "rows": BATCH_ROWS}
     deleted = 0
+    if chosen.table.presence_follows:
+        # Or they would stay: the number of users counts them, too.
+        FOLLOWERS[chosen.table.fact].catch_up(conn)
     while not stopping():
         with conn:
             [rows] = fetch_all(conn, RETIRE, batch, lambda count: count)
@@ -100,19 +102,22 @@ def _choose(conn: Connection, wrong: WrongEvents) -> _Chosen:
         "starts": wrong.starts or "-infinity",
         "ends": wrong.ends or "infinity",
     }
-    return _Chosen(table, parameters, TYPES.get(table.fact, "project_id"), _value(conn, table, projects[0], wrong.type))
+    value = None if wrong.type is None else _value(conn, table, projects[0], wrong.type)
+    return _Chosen(table, parameters, table.type_column or "project_id", value)
 
 
-def _value(conn: Connection, table: FactTable, project_id: int, type_: str | None) -> str | None:
-    if type_ is None:
-        return None
-    if table.fact not in TYPES:
+def _value(conn: Connection, table: FactTable, project_id: int, type_: str) -> str:
+    """Return the value of the type's column in the facts."""
+    if table.type_column is None:
         message = f"events of the kind {table.fact}s have no type"
         raise CommandError(message)
-    if table.fact != "store_event":
+    if table.type_table is None:
         return type_
-    found: list[int] = fetch_all(conn, STORE_TYPE, {"project_id": project_id, "type": type_}, int)
+    statement = NAMED_TYPE.format(
+        column=sql.Identifier(table.type_column), types=sql.Identifier("public", table.type_table)
+    )
+    found: list[str] = fetch_all(conn, statement, {"project_id": project_id, "type": type_}, str)
     if not found:
         message = f"the project has no event of the type {type_}"
         raise CommandError(message)
-    return str(found[0])
+    return found[0]

@@ -1,5 +1,7 @@
 """What responses and their documentation say about API keys and tokens."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from contract.access import KEY_PATTERN, Scope
@@ -28,6 +30,8 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
         "description": "An account's token, from `POST /api/v1/auth/login`.",
     },
 }
+# The ways to send a credential, as an OpenAPI document describes them.
+SECURITY_SCHEMES: Mapping[str, Schema] = MappingProxyType(_KEY_SCHEMES | _TOKEN_SCHEMES)
 # A response depends on the key: a cache must not give it to a client with another one.
 VARY = {"Vary": "Authorization, X-API-Key"}
 # The `openapi_extra` of a route for accounts.
@@ -69,8 +73,3 @@ def optional_key(scope: Scope) -> dict[str, Any]:
 def project_reader() -> dict[str, Any]:
     """Return that of a route that shows a project to its API keys with the scope to read, and to its members."""
     return {"security": required_key(Scope.READ)["security"] + ACCOUNT_TOKEN["security"]}
-
-
-def add_security_schemes(document: dict[str, Any]) -> None:
-    """Describe the ways to send a credential in an OpenAPI document."""
-    document.setdefault("components", {})["securitySchemes"] = _KEY_SCHEMES | _TOKEN_SCHEMES

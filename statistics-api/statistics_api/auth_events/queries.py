@@ -8,6 +8,7 @@ from contract.auth_events.events import DeviceType
 from contract.time_series import Interval
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
+from statistics_api.time_series.users import Days, Users
 
 TOTALS = """
     SELECT device_type::text, sum(event_count)::bigint
@@ -36,6 +37,14 @@ PER_MINUTE = """
        AND bucket_start >= %(start)s
        AND bucket_start < %(end)s
      GROUP BY 1, 2
+"""
+
+
+# init.sql says why it is a function.
+USERS = """
+    SELECT distinct_count, new_count
+      FROM stats.auth_event_users(
+           %(project_id)s, %(device_type)s, %(first)s::date, %(last)s::date, %(start)s, %(end)s)
 """
 
 
@@ -79,3 +88,18 @@ def series(
     for row in rows:
         counts[DeviceType(row.device_type)][row.number - 1] = row.events
     return counts
+
+
+def users(lease: Lease, project_id: int, device_type: DeviceType | None, days: Days) -> Users:
+    """Return the numbers of users on these days, of one device type or of all."""
+    parameters = {
+        "project_id": project_id,
+        "device_type": device_type,
+        "first": days.first,
+        "last": days.last,
+        "start": days.start,
+        "end": days.end,
+    }
+    with lease.transaction() as conn:
+        [found] = fetch_all(conn, USERS, parameters, Users)
+    return found

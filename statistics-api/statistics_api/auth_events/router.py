@@ -19,7 +19,9 @@ from contract.auth_events.events import (
     invalid_device_type,
 )
 from contract.delivery import BatchResponse
+from contract.users import UserNumbers
 from servicekit.concurrency.request_collapsing import CollapsedReads
+from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
 from servicekit.http.openapi import query, refusals
@@ -34,7 +36,7 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
+from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, TaggedAnswer
 from statistics_api.time_series.formats import (
     CSV_RESPONSE,
     FORMAT_PARAMETER,
@@ -44,6 +46,7 @@ from statistics_api.time_series.formats import (
     wants_csv,
 )
 from statistics_api.time_series.ranges import Range, RangeParameters
+from statistics_api.time_series.users import RANGE, AskedDays
 
 LARGE_BODIES = {"/Log/auth/batch": BATCH_BYTES_MAX}
 # The direct routes, which answer the ordinary requests of two of the routes below.
@@ -74,8 +77,16 @@ class SeriesKey(NamedTuple):
     range: Range
 
 
+class UsersKey(NamedTuple):
+    """The parameters of a question for the number of users."""
+
+    project_id: int
+    device_type: DeviceType | None
+    days: AskedDays
+
+
 class StatisticsReader:
-    """Reads the totals and the series; one for each process, so that its requests share queries."""
+    """Reads totals, series and numbers of users; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
         async def read_totals(project_id: int) -> Totals:
@@ -93,7 +104,12 @@ class StatisticsReader:
             return await database.run(work, READ_SECONDS_MAX)
 
         self.totals = CollapsedReads(read_totals)
+
+        async def read_users(key: UsersKey) -> TaggedAnswer:
+            return await database.run(partial(_users, key=key), READ_SECONDS_MAX)
+
         self.series = CollapsedReads(read_series)
+        self.users = CollapsedReads(read_users)
 
 
 @router.post(
@@ -189,6 +205,41 @@ async def timeseries(request: Request) -> Response:
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
     counts = await reader.series.get(SeriesKey(credential.project_id, device_types, requested))
     return await asyncio.to_thread(_series_as_csv if as_csv else _series_as_json, requested, counts)
+
+
+@router.get(
+    "/users",
+    response_model=UserNumbers,
+    summary="How many different users a range of days had",
+    responses=refusals(400, 401, 403, 404, 422, 429, 503) | {200: {"headers": ETAG_HEADER}} | NOT_MODIFIED,
+    openapi_extra=optional_key(Scope.READ)
+    | {
+        "parameters": [
+            *RANGE.documented(),
+            query("deviceType", DeviceType, "Only those with an event of this type. Default: any.", example="iOS"),
+            IF_NONE_MATCH,
+        ]
+    },
+)
+@hot
+async def users(request: Request) -> Response:
+    """Exact for any range of days, in the time zone of the project (UTC without a key): each `userKey` is counted once,
+    at the `occurredAt` of its events. A new user had no event before `from`, of that type if one is asked for; the
+    others are returning. An event that was answered with 200 is in the next number.
+
+    Users are counted since the oldest event that was stored when this release was installed, and stay counted when
+    their events are deleted.
+    """
+    credential = await credential_of(request, Scope.READ)
+    key = UsersKey(credential.project_id, _device_type(request), AskedDays.of(request))
+    reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
+    return (await reader.users.get(key)).respond(request)
+
+
+def _users(lease: Lease, key: UsersKey) -> TaggedAnswer:
+    days = key.days.read(lease, key.project_id)
+    answer = days.answer(queries.users(lease, key.project_id, key.device_type, days))
+    return TaggedAnswer(to_json(answer), key.project_id)
 
 
 def _series_as_json(requested: Range, counts: Mapping[DeviceType, list[int]]) -> Response:

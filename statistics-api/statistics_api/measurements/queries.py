@@ -14,11 +14,8 @@ from statistics_api.measurements.periods import Period
 
 # More rows than these are not sorted: see docs/decisions/0032-median-by-bracket.md.
 SORTED_ROWS_MAX = 50_000
-# Where a sample is taken, and how many rows at each place.
-_PLACES = 1_024
+# How many rows of a sample are neighbours.
 _ROWS_AT_A_PLACE = 4
-# The quantiles of the sample between which the median is expected: its own error is about 0.016.
-_BRACKET = [0.44, 0.56]
 
 _ROWS: LiteralString = """
     SELECT m.event_id::text, d.device_id, m.x, m.y, m.z, to_json(m.occurred_at) #>> '{}', m.occurred_at
@@ -36,21 +33,20 @@ _ROWS: LiteralString = """
 """
 
 
-def _for_each_axis(template: LiteralString) -> LiteralString:
+def _for_each_axis(template: LiteralString, separator: LiteralString = ", ") -> LiteralString:
     """Return the template once for each axis; `@` stands for its name."""
-    repeated: LiteralString = ", ".join([template.replace("@", axis) for axis in AXES])
+    repeated: LiteralString = separator.join([template.replace("@", axis) for axis in AXES])
     return repeated
 
 
 _STORED: LiteralString = _for_each_axis("@_sum, @_min, @_max")
 _TOGETHER: LiteralString = _for_each_axis("sum(@_sum) AS @_sum, min(@_min) AS @_min, max(@_max) AS @_max")
-# The facts of a group of devices in the period.
+# The facts of a project in the period.
 _FACTS: LiteralString = """
-      FROM stats.measurement AS m
-     WHERE m.project_id = %(project_id)s
-       AND m.device_number = ANY (grouped.devices)
-       AND (%(start)s::timestamptz IS NULL OR m.occurred_at >= %(start)s AND m.received_at >= %(received_start)s)
-       AND (%(end)s::timestamptz IS NULL OR m.occurred_at < %(end)s AND m.received_at < %(received_end)s)
+          FROM stats.measurement AS m
+         WHERE m.project_id = %(project_id)s
+           AND (%(start)s::timestamptz IS NULL OR m.occurred_at >= %(start)s AND m.received_at >= %(received_start)s)
+           AND (%(end)s::timestamptz IS NULL OR m.occurred_at < %(end)s AND m.received_at < %(received_end)s)
 """
 
 # Figures of whole quarters of an hour are sums of what is stored; only the two edges are read row by row. Where
@@ -106,22 +102,27 @@ _FIGURES: LiteralString = f"""
           FROM part
          GROUP BY device_number),
     grouped AS MATERIALIZED (
-        SELECT device_number, ARRAY[device_number] AS devices, event_count, {_STORED} FROM of_device
-         UNION ALL
-        SELECT NULL, array_agg(device_number), sum(event_count)::bigint, {_TOGETHER}
-          FROM of_device
-        HAVING count(*) > 1)
+        SELECT device_number, devices, event_count,
+               (event_count + 1) / 2 AS lower_rank, event_count / 2 + 1 AS upper_rank, {_STORED}
+          FROM (SELECT device_number, ARRAY[device_number] AS devices, event_count, {_STORED} FROM of_device
+                 UNION ALL
+                SELECT NULL, array_agg(device_number), sum(event_count)::bigint, {_TOGETHER}
+                  FROM of_device
+                HAVING count(*) > 1) AS summed)
 """  # noqa: S608 - of constants of this file
 # A sample of the rows of a large group: each quarter of an hour has its share of the places.
 _SAMPLE: LiteralString = f"""
-        SELECT {_for_each_axis("percentile_disc(%(bracket)s::float8[]) WITHIN GROUP (ORDER BY @) AS @")}
+        SELECT {
+    _for_each_axis(
+        "percentile_disc(ARRAY[greatest(0.5 - 3 * width, 0), greatest(0.5 - width, 0), 0.5,"
+        " least(0.5 + width, 1), least(0.5 + 3 * width, 1)]) WITHIN GROUP (ORDER BY @) AS @"
+    )
+}
           FROM (SELECT quarter.device_number, quarter.bucket_start + random() * interval '15 minutes' AS at
                   FROM (SELECT q.device_number, q.bucket_start,
-                               floor(%(places)s::float8 * q.event_count / grouped.event_count + random())::int AS places
+                               floor(all_places * q.event_count / grouped.event_count + random())::int AS places
                           FROM stats.measurement_quarter_hour AS q
-                         WHERE grouped.event_count > %(sorted_rows_max)s
-                           AND grouped.event_count <= %(rows_max)s
-                           AND q.project_id = %(project_id)s
+                         WHERE q.project_id = %(project_id)s
                            AND q.device_number = ANY (grouped.devices)
                            AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
                            AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
@@ -141,53 +142,117 @@ _SAMPLE: LiteralString = f"""
                 ORDER BY m.occurred_at
                 LIMIT %(rows_at_a_place)s) AS sampled
 """  # noqa: S608 - of constants of this file
-# The counts prove whether the two middle ranks are within the bracket.
-_COUNTED: LiteralString = f"""
-        SELECT count(*) AS kept,
-               {_for_each_axis("count(*) FILTER (WHERE m.@ < bracket.@_low) AS @_below")},
-               {_for_each_axis("count(*) FILTER (WHERE m.@ BETWEEN bracket.@_low AND bracket.@_high) AS @_within")}
-        {_FACTS}
-           AND grouped.event_count > %(sorted_rows_max)s
-           AND grouped.event_count <= %(rows_max)s
-"""
-_IS_PROVEN: LiteralString = """
-    counted.@_below < lower_rank AND upper_rank <= counted.@_below + counted.@_within
-"""
-# Of a bracket that is not proven, and for few rows: all rows.
-_RANKED: LiteralString = _for_each_axis(f"""
-               CASE WHEN {_IS_PROVEN} THEN bracket.@_low ELSE '-Infinity' END AS @_from,
-               CASE WHEN {_IS_PROVEN} THEN bracket.@_high ELSE 'Infinity' END AS @_to,
-               CASE WHEN {_IS_PROVEN} THEN counted.@_below ELSE 0 END AS @_below,
-               CASE WHEN {_IS_PROVEN} THEN counted.@_within ELSE grouped.event_count END AS @_within
+# The median is expected between low and high. A value that reaches far across an end of this bracket is its tie: the
+# rows with it may be any number, so they are counted and not collected. One that reaches across both is expected alone.
+_ALONE = "(@[2] = @[4] OR @[1] = @[2] AND @[4] = @[5])"
+_BRACKET: LiteralString = _for_each_axis(f"""
+               CASE WHEN {_ALONE} THEN @[3] ELSE @[2] END AS @_low,
+               CASE WHEN {_ALONE} THEN @[3] ELSE @[4] END AS @_high,
+               CASE WHEN {_ALONE} THEN @[3] WHEN @[1] = @[2] THEN @[2] WHEN @[4] = @[5] THEN @[4] END AS @_tie
+""")
+_BRACKETS: LiteralString = f"""
+    bracket AS MATERIALIZED (
+        SELECT device_number, devices, lower_rank, upper_rank, {_BRACKET}
+          FROM grouped
+         -- With so many places, the sample takes about as long as it then takes to collect what is in the bracket.
+         CROSS JOIN LATERAL (SELECT ceil(event_count ^ (2 / 3.0) / 8)::float8 AS all_places) AS chosen_places
+         -- Three times the standard error of a median of so many places.
+         CROSS JOIN LATERAL (SELECT 1.5 / sqrt(all_places) AS width) AS of_places
+         CROSS JOIN LATERAL ({_SAMPLE}) AS quantile
+         WHERE event_count > %(sorted_rows_max)s
+           AND event_count <= %(rows_max)s),
+    -- It has the rows of all others.
+    first AS MATERIALIZED (SELECT * FROM bracket ORDER BY device_number NULLS FIRST LIMIT 1)
+"""  # noqa: S608 - of constants of this file
+
+
+def _scan(place: LiteralString, rows: LiteralString) -> LiteralString:
+    """Return the scan of a large group: it counts the rows below the bracket, and collects those within.
+
+    `place` is how a column of the bracket is read, with `*` for its name; `rows` is the condition for the group.
+    """
+    low, high, tie = (place.replace("*", name) for name in ("@_low", "@_high", "@_tie"))
+    columns = _for_each_axis(f"""
+               count(*) FILTER (WHERE m.@ < {low}) AS @_below,
+               count(*) FILTER (WHERE m.@ = {tie}) AS @_tied,
+               array_agg(m.@) FILTER (WHERE m.@ >= {low} AND m.@ <= {high} AND m.@ IS DISTINCT FROM {tie}) AS @_within
+    """)
+    return f"SELECT count(*) AS kept, {columns} {_FACTS} AND {rows}"
+
+
+# The first group's bracket is one for its whole scan, so several processes may share the rows. What is known before
+# the statement is planned is a constant there, so that it costs nothing for a row.
+_SCAN_OF_FIRST = _scan(
+    "(SELECT * FROM first)",
+    """%(rows_max)s::bigint > %(sorted_rows_max)s::bigint
+           AND (%(device_number)s::bigint IS NULL OR m.device_number = %(device_number)s)
+           AND (%(device_number)s::bigint IS NOT NULL OR m.device_number = ANY ((SELECT devices FROM first)::bigint[]))
+    """,
+)
+_SCAN_OF_DEVICE = _scan("bracket.*", "m.device_number = bracket.device_number")
+# A bracket is proven if both middle ranks are among its rows.
+_PROVEN: LiteralString = _for_each_axis(
+    "coalesce(@_below < lower_rank AND upper_rank <= @_below + @_tied + coalesce(cardinality(@_within), 0), false)",
+    " AND ",
+)
+# Ranks within the bracket. If the tie is its low end, the rows with it are before those that are collected.
+_RANKS: LiteralString = _for_each_axis("""
+               CASE WHEN @_tie = @_low THEN @_tied ELSE 0 END AS @_first,
+               lower_rank - @_below AS @_lower, upper_rank - @_below AS @_upper
 """)
 # A half below a rank, so that no rounding of the quotient reaches the next rank.
-_MIDDLE: LiteralString = _for_each_axis("""
-               percentile_disc(ARRAY[(lower_rank - ranked.@_below - 0.5)::float8 / ranked.@_within,
-                                     (upper_rank - ranked.@_below - 0.5)::float8 / ranked.@_within])
-                   WITHIN GROUP (ORDER BY m.@) FILTER (WHERE m.@ BETWEEN ranked.@_from AND ranked.@_to) AS @
+_QUANTILES: LiteralString = _for_each_axis("""
+               ARRAY[least(greatest((@_lower - @_first - 0.5)::float8 / cardinality(@_within), 0), 1),
+                     least(greatest((@_upper - @_first - 0.5)::float8 / cardinality(@_within), 0), 1)] AS @_quantiles
+""")
+_COLLECTED: LiteralString = _for_each_axis("""
+               (SELECT percentile_disc(@_quantiles) WITHIN GROUP (ORDER BY each) FROM unnest(@_within) AS each)
+                   AS @_collected
+""")
+_MIDDLE_WITHIN: LiteralString = _for_each_axis("""
+               ARRAY[CASE WHEN @_lower > @_first AND @_lower <= @_first + cardinality(@_within)
+                          THEN @_collected[1] ELSE @_tie END,
+                     CASE WHEN @_upper > @_first AND @_upper <= @_first + cardinality(@_within)
+                          THEN @_collected[2] ELSE @_tie END] AS @
+""")
+# The same for a group without a bracket.
+_MIDDLE_OF_ALL: LiteralString = _for_each_axis("""
+               percentile_disc(ARRAY[(lower_rank - 0.5)::float8 / grouped.event_count,
+                                     (upper_rank - 0.5)::float8 / grouped.event_count]) WITHIN GROUP (ORDER BY m.@) AS @
+""")
+_MIDDLE: LiteralString = _for_each_axis("CASE WHEN is_proven THEN bracketed.@ ELSE sorted.@ END AS @")
+_OF_GROUP: LiteralString = _for_each_axis("""
+           grouped.@_sum, grouped.@_min, grouped.@_max, (middle.@[1]::text::numeric + middle.@[2]::text::numeric) * 0.5
 """)
 ANALYSIS: LiteralString = f"""
-    {_FIGURES}
+    {_FIGURES},
+    {_BRACKETS},
+    counted AS MATERIALIZED (
+        SELECT first.*, scan.* FROM first CROSS JOIN ({_SCAN_OF_FIRST}) AS scan
+         UNION ALL
+        SELECT bracket.*, scan.*
+          FROM bracket
+         CROSS JOIN LATERAL ({_SCAN_OF_DEVICE}) AS scan
+         WHERE bracket.device_number IS DISTINCT FROM (SELECT device_number FROM first)),
+    bracketed AS MATERIALIZED (
+        SELECT device_number, kept, {_PROVEN} AS is_proven, {_MIDDLE_WITHIN}
+          FROM counted
+         CROSS JOIN LATERAL (SELECT {_RANKS}) AS ranks
+         CROSS JOIN LATERAL (SELECT {_QUANTILES} OFFSET 0) AS quantiles
+         CROSS JOIN LATERAL (SELECT {_COLLECTED} OFFSET 0) AS collected)
     SELECT chosen.device_id, grouped.device_number, grouped.event_count,
-           grouped.event_count <= %(rows_max)s AS is_complete, middle.kept,
-           {
-    _for_each_axis(
-        "grouped.@_sum, grouped.@_min, grouped.@_max, (middle.@[1]::text::numeric + middle.@[2]::text::numeric) * 0.5"
-    )
-}
+           grouped.event_count <= %(rows_max)s AS is_complete, coalesce(bracketed.kept, sorted.kept) AS kept,
+           coalesce(is_proven, false) AS is_bracketed, {_OF_GROUP}
       FROM grouped
       LEFT JOIN chosen USING (device_number)
+      LEFT JOIN bracketed ON bracketed.device_number IS NOT DISTINCT FROM grouped.device_number
      CROSS JOIN LATERAL (
-        SELECT (grouped.event_count + 1) / 2 AS lower_rank, grouped.event_count / 2 + 1 AS upper_rank) AS rank
-     CROSS JOIN LATERAL (
-        SELECT {_for_each_axis("@[1] AS @_low, @[2] AS @_high")} FROM ({_SAMPLE}) AS quantile OFFSET 0) AS bracket
-     CROSS JOIN LATERAL ({_COUNTED}) AS counted
-     CROSS JOIN LATERAL (SELECT {_RANKED}) AS ranked
-     CROSS JOIN LATERAL (
-        SELECT count(*) AS kept, {_MIDDLE}
+        SELECT count(*) AS kept, {_MIDDLE_OF_ALL}
         {_FACTS}
-           AND grouped.event_count <= %(rows_max)s
-           AND (grouped.event_count <= %(sorted_rows_max)s OR counted.kept = grouped.event_count)) AS middle
+           AND m.device_number = ANY (grouped.devices)
+           AND CASE WHEN grouped.event_count <= %(sorted_rows_max)s THEN grouped.event_count <= %(rows_max)s
+                    ELSE bracketed.kept = grouped.event_count AND NOT is_proven END) AS sorted
+     CROSS JOIN LATERAL (SELECT {_MIDDLE}) AS middle
      ORDER BY grouped.device_number NULLS FIRST
 """  # noqa: S608 - of constants of this file
 # The end of the last quarter of an hour of which facts have left, for each device.
@@ -254,6 +319,8 @@ class Group(NamedTuple):
     # Whether the median was asked for, and how many rows it was made of: fewer where facts have left.
     is_complete: bool
     kept: int
+    # Whether the median was found in a bracket, without a sort of all rows.
+    is_bracketed: bool
     axes: tuple[Axis, ...]
 
 
@@ -305,9 +372,7 @@ def analysis(
         **period.parameters(),
         "rows_max": rows_max,
         "sorted_rows_max": sorted_rows_max,
-        "places": _PLACES,
         "rows_at_a_place": _ROWS_AT_A_PLACE,
-        "bracket": _BRACKET,
     }
     with lease.transaction() as conn, _statements_within(conn, seconds_max):
         return fetch_all(conn, ANALYSIS, parameters, _group)
@@ -350,7 +415,8 @@ def _group(
     count: int,
     is_complete: bool,
     kept: int,
+    is_bracketed: bool,
     *values: Decimal | float,
 ) -> Group:
     axes = tuple(Axis(*values[place : place + 4]) for place in range(0, len(values), 4))  # type: ignore[arg-type] # as they are selected
-    return Group(device_id, device_number, count, is_complete, kept, axes)
+    return Group(device_id, device_number, count, is_complete, kept, is_bracketed, axes)

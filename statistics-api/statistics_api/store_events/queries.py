@@ -1,11 +1,11 @@
 """Reads of store events: SELECT from the `stats` schema and nothing else."""
 
 from datetime import date
-from typing import NamedTuple
 
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 from statistics_api.pages import Page
+from statistics_api.time_series.users import Users
 
 # By the primary key, from its end: the slots of a day follow each other, so a page costs its days and those before it.
 AMOUNTS = """
@@ -55,14 +55,6 @@ USERS = """
        AND day BETWEEN %(first)s AND %(last)s
        AND previous_day < %(first)s
 """
-ZONE = "SELECT timezone FROM stats.project WHERE project_id = %(project_id)s"
-
-
-class Users(NamedTuple):
-    """How many different users there were, and how many of them had no event before."""
-
-    distinct: int
-    new: int
 
 
 def amounts(lease: Lease, project_id: int, type_: str | None, page: Page) -> list[tuple[date, int]]:
@@ -86,9 +78,3 @@ def users(lease: Lease, project_id: int, type_: str | None, first: date, last: d
     with lease.transaction() as conn:
         [found] = fetch_all(conn, USERS, parameters, Users)
     return found
-
-
-def zone(lease: Lease, project_id: int) -> str | None:
-    """Return the time zone of a project; None if there is no such project."""
-    with lease.transaction() as conn:
-        return next(iter(fetch_all(conn, ZONE, {"project_id": project_id}, str)), None)

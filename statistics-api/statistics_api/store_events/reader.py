@@ -1,10 +1,9 @@
 """Answers questions about store events; equal questions at the same time share one query."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from typing import NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
@@ -15,10 +14,9 @@ from servicekit.errors import NotFound
 from statistics_api.pages import Page
 from statistics_api.store_events import queries
 from statistics_api.tagged_answers import TaggedAnswer
-from statistics_api.time_series.days import DayRangeParameters
+from statistics_api.time_series.users import AskedDays, zone_of
 
 READ_SECONDS_MAX = 3.0
-RANGE = DayRangeParameters()
 
 
 class Amounts(NamedTuple):
@@ -38,12 +36,11 @@ class Averages(NamedTuple):
 
 
 class Users(NamedTuple):
-    """How many different users there were on these days, which are parameters of the request."""
+    """How many different users there were on these days."""
 
     project_id: int
     type: str | None
-    days: frozenset[tuple[str, str]]
-    now: datetime
+    days: AskedDays
 
 
 Question: TypeAlias = Amounts | Averages | Users
@@ -69,23 +66,12 @@ def _days(lease: Lease, question: Amounts | Averages) -> list[dict[str, object]]
     if isinstance(question, Averages):
         name, found = "event_avg_time", queries.averages(lease, question.project_id, question.type, question.page)
     else:
-        if question.type is None and queries.zone(lease, question.project_id) is None:
+        if question.type is None and zone_of(lease, question.project_id) is None:
             raise NotFound("Store not found")
         name, found = "event_amount", queries.amounts(lease, question.project_id, question.type, question.page)
     return [{"date": day, name: value} for day, value in found]
 
 
 def _users(lease: Lease, question: Users) -> dict[str, object]:
-    zone = queries.zone(lease, question.project_id)
-    if zone is None:
-        raise NotFound("the store was deleted")
-    first, last = RANGE.read(dict(question.days), question.now, ZoneInfo(zone))
-    users = queries.users(lease, question.project_id, question.type, first, last)
-    return {
-        "from": first,
-        "to": last,
-        "timezone": zone,
-        "distinct": users.distinct,
-        "new": users.new,
-        "returning": users.distinct - users.new,
-    }
+    days = question.days.read(lease, question.project_id)
+    return days.answer(queries.users(lease, question.project_id, question.type, days.first, days.last))

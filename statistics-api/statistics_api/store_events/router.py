@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request, Response
 
 from contract.access import Scope
 from contract.delivery import BatchResponse
-from contract.store_events.answers import DayAmount, DayAverage, StoredEvent, UserNumbers
+from contract.store_events.answers import DayAmount, DayAverage, StoredEvent
+from contract.users import UserNumbers
 from servicekit.errors import Invalid
 from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
-from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID, required_key
 from statistics_api.access.tokens import operator_of
@@ -19,9 +19,10 @@ from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.pages import PAGE_PARAMETERS, read_page
 from statistics_api.store_events.kind import STORE_EVENTS
-from statistics_api.store_events.reader import RANGE, Amounts, Averages, Question, StoreReader, Users
+from statistics_api.store_events.reader import Amounts, Averages, Question, StoreReader, Users
 from statistics_api.stores.ids import read_store_id
 from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
+from statistics_api.time_series.users import RANGE, AskedDays
 
 LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
 DIRECT_ROUTES = (DirectRecording(STORE_EVENTS, b"/api/event", needs_key=True),)
@@ -149,11 +150,7 @@ async def users(request: Request) -> Response:
     asked for; the others are returning. The numbers do not change when a user is erased.
     """
     credential = await required_credential_of(request, Scope.READ)
-    parameters = request.query_params
-    days = frozenset((name, parameters[name]) for name in (RANGE.start, RANGE.end) if name in parameters)
-    # The present minute, so that equal questions share a query.
-    now = clock.now().replace(second=0, microsecond=0)
-    return await _answer(request, Users(credential.project_id, _type(request), days, now))
+    return await _answer(request, Users(credential.project_id, _type(request), AskedDays.of(request)))
 
 
 @router.get(

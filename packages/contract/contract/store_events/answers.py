@@ -29,17 +29,3 @@ class DayAverage(BaseModel):
 
     date: date
     event_avg_time: float = Field(ge=1, examples=[2.4])
-
-
-class UserNumbers(BaseModel):
-    """How many different users there were on the days from `from` to `to`, both included.
-
-    A new one had no event before `from`; a returning one had.
-    """
-
-    from_: date = Field(alias="from", examples=["2026-11-01"])
-    to: date = Field(examples=["2026-11-30"])
-    timezone: str = Field(examples=["Europe/Berlin"])
-    distinct: int = Field(examples=[210])
-    new: int = Field(examples=[60])
-    returning: int = Field(examples=[150])

@@ -32,13 +32,13 @@ class Match(NamedTuple):
 
 
 class RouteTable:
-    """The paths of an OpenAPI document, so that behaviour and documentation cannot differ."""
+    """The paths of an OpenAPI document, or of what servicekit.service.documentation knows of it before it is made."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        declared = [DeclaredPath(template, dict(_operations(item))) for template, item in document["paths"].items()]
-        self._exact = {path.template: Match(path, {}) for path in declared if "{" not in path.template}
+        self.declared = [DeclaredPath(path, dict(_operations(item))) for path, item in document["paths"].items()]
+        self._exact = {path.template: Match(path, {}) for path in self.declared if "{" not in path.template}
         self._patterns: list[tuple[re.Pattern[str], DeclaredPath]] = [
-            (compile_path(path.template)[0], path) for path in declared if "{" in path.template
+            (compile_path(path.template)[0], path) for path in self.declared if "{" in path.template
         ]
 
     def find(self, path: str, method: str) -> Match | None:

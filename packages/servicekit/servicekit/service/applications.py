@@ -24,6 +24,7 @@ from servicekit.http.error_responses import (
     refusal_of,
     render,
 )
+from servicekit.http.openapi import Schema
 from servicekit.middleware.body_limits import BodyLimitMiddleware
 from servicekit.middleware.fast_path import FastPathMiddleware
 from servicekit.middleware.logged_paths import logged_path_of
@@ -33,6 +34,7 @@ from servicekit.middleware.route_table import RouteTable
 from servicekit.process.memory import return_large_blocks
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol.application import ProtocolAnswers, ServedApplication
+from servicekit.service.documentation import declared_paths, document_when_asked
 
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -49,10 +51,12 @@ def new_application(
     description: str,
     lifespan: Lifespan,
     error_shapes: Mapping[str, ErrorShape] = MappingProxyType({}),
+    security_schemes: Mapping[str, Schema] = MappingProxyType({}),
 ) -> FastAPI:
     """Make an application with documentation pages that need no internet, and with the product's own error responses.
 
     `error_shapes` maps prefixes of paths to the shapes of their errors; see servicekit.http.error_responses.
+    `security_schemes` are the ways to send a credential, for its OpenAPI document.
     """
     configure(error_shapes)
     app = FastAPIOffline(
@@ -69,6 +73,7 @@ def new_application(
         },
     )
     assert isinstance(app, FastAPI)  # noqa: S101 - the library annotates it so, and mypy cannot see it
+    document_when_asked(app, security_schemes)
     return app
 
 
@@ -88,7 +93,7 @@ def add_middleware(
     inside to the outside. `answers` are given by the protocol class, without any layer. `personal_paths` are the
     prefixes of the paths that have personal data in them.
     """
-    routes = RouteTable(app.openapi())
+    routes = RouteTable(declared_paths(app))
     wrapped: ASGIApp = FastPathMiddleware(app, routers=routers, render=render)
     wrapped = BodyLimitMiddleware(wrapped, large=large_bodies, render=render)
     wrapped = NormalizationMiddleware(wrapped, routes=routes, render=render)
