@@ -72,11 +72,12 @@ class KindClient:
 
     def forward(self, envelope: dict[str, Any], *, instance: int = 0) -> dict[str, Any]:
         """What the private service answers to a forward."""
-        return self._post_privately("forward", envelope, instance)
+        return answer_of(self._post_privately("forward", envelope, instance))
 
     def forward_batch(self, envelope: dict[str, Any], *, instance: int = 0) -> dict[str, Any]:
         """What the private service answers to a batch."""
-        return self._post_privately("batch", envelope, instance)
+        answer: dict[str, Any] = self._post_privately("batch", envelope, instance).raise_for_status().json()
+        return answer
 
     def counts(self) -> dict[str, int]:
         """How many events of each group the product says that there are."""
@@ -112,13 +113,13 @@ class KindClient:
         }
         return rows(self.product.database, sql.SQL(statement).format(**names), parameters)
 
-    def _post_privately(self, what: str, envelope: dict[str, Any], instance: int) -> dict[str, Any]:
+    def _post_privately(self, what: str, envelope: dict[str, Any], instance: int) -> httpx2.Response:
         url = f"{self.product.privates[instance].url}/events/{self.kind.name}/{what}"
-        return answer_of(self._private.post(url, json=envelope))
+        return self._private.post(url, json=envelope)
 
 
 def answer_of(response: httpx2.Response) -> dict[str, Any]:
-    """The private service's answer, with the rows that follow it under `rows`."""
+    """The private service's answer to a forward, with the rows that follow it under `rows`."""
     first, *rows = map(json.loads, response.raise_for_status().text.split("\n"))
     return {**first, "rows": rows}
 
