@@ -381,12 +381,6 @@ COMMENT ON COLUMN idempotency.answer IS 'What a batch was answered; NULL for a s
 -- Serves the deletion of rows older than 48 hours, oldest first.
 CREATE INDEX idempotency_created_at ON idempotency (created_at);
 
--- As maintenance.create_partition has it for the weeks.
-ALTER INDEX auth_event_default_commit_xid_idx SET (autosummarize = on);
-ALTER INDEX api_request_default_commit_xid_idx SET (autosummarize = on);
-ALTER INDEX measurement_default_commit_xid_idx SET (autosummarize = on);
-ALTER INDEX store_event_default_commit_xid_idx SET (autosummarize = on);
-
 -- 3. Rollups: counted in the transaction that stores the fact
 
 -- Sixteen slots, so that processes do not wait for each other's commit on one hot row; a reader sums them.
@@ -947,7 +941,6 @@ DECLARE
     partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
     starts       CONSTANT timestamptz := maintenance.week_start(week);
     ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
-    summary      regclass;
     -- Generated columns are computed again.
     stored       CONSTANT text        := (
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
@@ -966,9 +959,12 @@ BEGIN
                 WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
         RETURN NULL;
     END IF;
-    -- The check lets ATTACH skip its scan, which would run under the strong lock.
+    -- The check lets ATTACH skip its scan, which would run under the strong lock. A reader that goes on where it
+    -- stopped reads what autovacuum has not summarised yet: by default, up to a fifth of the week.
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL, CONSTRAINT whole_week '
-                   'CHECK (received_at >= %L AND received_at < %L))', partition, parent, starts, ends);
+                   'CHECK (received_at >= %L AND received_at < %L)) WITH '
+                   '(autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000)',
+                   partition, parent, starts, ends);
     -- Most rows move while writers go on; what they add meanwhile moves under the lock.
     EXECUTE move_rows;
     GET DIAGNOSTICS moved = ROW_COUNT;
@@ -980,15 +976,6 @@ BEGIN
     GET DIAGNOSTICS moved_late = ROW_COUNT;
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, partition, starts, ends);
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT whole_week', partition);
-    -- Or each reader that goes on where it stopped would read the newest fifth of a week. A partitioned index has no
-    -- settings that its parts could inherit.
-    FOR summary IN
-        SELECT i.indexrelid::regclass
-          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
-         WHERE i.indrelid = partition::regclass AND a.amname = 'brin'
-    LOOP
-        EXECUTE format('ALTER INDEX %s SET (autosummarize = on)', summary);
-    END LOOP;
     RETURN moved + moved_late;
 END
 $$;

@@ -27,7 +27,7 @@ from servicekit.database.prepared import Prepared
 from servicekit.database.sql import execute, fetch_all
 from servicekit.errors import DomainError
 
-FOLLOW_SECONDS = 5.0
+FOLLOW_SECONDS = 2.0
 STEP_SECONDS_MAX = 10.0
 # The facts that one transaction follows: it takes some hundred milliseconds.
 FACTS_MAX = 20_000

@@ -13,25 +13,6 @@ from device_registration_api.schema.revisions.r0011_erasure import FUNCTIONS as 
 revision = "0012"
 down_revision = "0011"
 
-# Settings of an index alone: no lock is in the way of a writer.
-SUMMARIZE = r"""
-DO $$
-DECLARE
-    summary regclass;
-BEGIN
-    FOR summary IN
-        SELECT i.indexrelid::regclass
-          FROM pg_index AS i
-          JOIN pg_class AS c ON c.oid = i.indexrelid
-          JOIN pg_am AS a ON a.oid = c.relam
-         WHERE a.amname = 'brin' AND c.relkind = 'i' AND c.relnamespace = 'public'::regnamespace
-    LOOP
-        EXECUTE format('ALTER INDEX %s {change}', summary);
-    END LOOP;
-END
-$$;
-"""
-
 NEW_FUNCTIONS = r"""
 -- The facts f that a follower has not reached, as a condition, for the snapshot that reads the facts. A snapshot sees
 -- no transaction of this cluster from its xmax on: a fact with such an id was restored, and followed afterwards.
@@ -124,7 +105,6 @@ DECLARE
     partition    CONSTANT text        := format('public.%I', maintenance.partition_name(known.fact, week));
     starts       CONSTANT timestamptz := maintenance.week_start(week);
     ends         CONSTANT timestamptz := maintenance.week_start(week + 7);
-    summary      regclass;
     -- Generated columns are computed again.
     stored       CONSTANT text        := (
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
@@ -143,9 +123,12 @@ BEGIN
                 WHERE inhparent = parent::regclass AND inhrelid = to_regclass(partition)) THEN
         RETURN NULL;
     END IF;
-    -- The check lets ATTACH skip its scan, which would run under the strong lock.
+    -- The check lets ATTACH skip its scan, which would run under the strong lock. A reader that goes on where it
+    -- stopped reads what autovacuum has not summarised yet: by default, up to a fifth of the week.
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL, CONSTRAINT whole_week '
-                   'CHECK (received_at >= %L AND received_at < %L))', partition, parent, starts, ends);
+                   'CHECK (received_at >= %L AND received_at < %L)) WITH '
+                   '(autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000)',
+                   partition, parent, starts, ends);
     -- Most rows move while writers go on; what they add meanwhile moves under the lock.
     EXECUTE move_rows;
     GET DIAGNOSTICS moved = ROW_COUNT;
@@ -157,15 +140,6 @@ BEGIN
     GET DIAGNOSTICS moved_late = ROW_COUNT;
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', parent, partition, starts, ends);
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT whole_week', partition);
-    -- Or each reader that goes on where it stopped would read the newest fifth of a week. A partitioned index has no
-    -- settings that its parts could inherit.
-    FOR summary IN
-        SELECT i.indexrelid::regclass
-          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
-         WHERE i.indrelid = partition::regclass AND a.amname = 'brin'
-    LOOP
-        EXECUTE format('ALTER INDEX %s SET (autosummarize = on)', summary);
-    END LOOP;
     RETURN moved + moved_late;
 END
 $$;
@@ -344,7 +318,6 @@ INSERT INTO maintenance.follower (fact) VALUES ('auth_event');
     """)
     op.execute(NEW_FUNCTIONS)
     op.execute(CHANGED_FUNCTIONS)
-    op.execute(SUMMARIZE.replace("{change}", "SET (autosummarize = on)"))
     op.execute("""
 REVOKE EXECUTE ON FUNCTION
     stats.auth_event_users(int, device_type, date, date, timestamptz, timestamptz),
@@ -362,7 +335,6 @@ def downgrade() -> None:
     """Who was present when is lost; events and their counts stay."""
     for functions in (PARTITION_FUNCTIONS, RETIRING_FUNCTIONS, ERASING_FUNCTIONS):
         op.execute(functions.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
-    op.execute(SUMMARIZE.replace("{change}", "RESET (autosummarize)"))
     op.execute("""
 DROP FUNCTION
     stats.auth_event_users(int, device_type, date, date, timestamptz, timestamptz),
