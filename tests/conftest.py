@@ -1,5 +1,6 @@
 """Real servers and real processes for every test: nothing of the database is ever imitated."""
 
+import gc
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(found, len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what the imports of all tests have made: it stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

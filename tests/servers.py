@@ -167,7 +167,10 @@ def finished_process(env: Mapping[str, str], *arguments: str) -> Finished:
 
 
 def finished_command(env: Mapping[str, str], *arguments: str) -> Finished:
-    """The same without the second of imports that a process of its own begins with; not from a running event loop."""
+    """The same without the second of imports that a process of its own begins with.
+
+    Not from a thread with a running event loop.
+    """
     output, errors = io.StringIO(), io.StringIO()
     with (
         patch.dict(os.environ, base_environment() | dict(env), clear=True),

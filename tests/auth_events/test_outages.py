@@ -19,6 +19,10 @@ from tests.servers import Cluster, Product
 BACK_SECONDS_MAX = 10.0
 EVENT_SECONDS_MAX = 6.0
 TRY_LATER_CODES = {"not-recorded", "outcome-unknown"}
+# Of the writer in this database; a test that waits for its end in vain is ended by pytest.
+UNDER_WAY = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = %(writer)s AND state <> 'idle'
+"""
 
 
 def wait_until(true: Callable[[], bool], seconds_max: float) -> float:
@@ -155,6 +159,8 @@ def test_what_cannot_be_counted_in_time_is_not_recorded_and_leaves_no_row(
         assert_try_later(answer, *TRY_LATER_CODES)
 
     # What is still under way in the private service has its own deadline; then nothing may come after it.
+    while rows(product.database, UNDER_WAY, {"writer": product.database.writer_env["DB_USER"]}):
+        time.sleep(0.01)
     settled = facts_by_user(product.database)
     for user_key, answer in answers.items():
         if answer.json()["code"] == "not-recorded":

@@ -7,8 +7,6 @@ clients ─► statistics-api ─► [link] ─► device-registration-api ─�
 import asyncio
 import secrets
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, Service, registration_service, statistics_service
 from tests.faults.processes import signal_tree, tree
 from tests.faults.proxy import TcpProxy
-from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs
+from tests.servers import DELIVERED, READER, WRITER, MigratedDatabase, Programs, finished_command
 
 DATABASE = "postgresql"
 SERVICES = (STATISTICS_API, REGISTRATION_API)
@@ -112,18 +110,8 @@ class Stack:
 
     async def operator_command(self, *arguments: str) -> tuple[bool, str]:
         """Run one of the private service's commands; whether it succeeded, and what it printed."""
-
-        def run() -> tuple[bool, str]:
-            finished = subprocess.run(
-                [sys.executable, "-m", "device_registration_api", *arguments],
-                env=base_environment() | self.writer_env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            return finished.returncode == 0, finished.stdout + finished.stderr
-
-        return await asyncio.to_thread(run)
+        finished = await asyncio.to_thread(finished_command, self.writer_env, *arguments)
+        return finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @asynccontextmanager

@@ -117,9 +117,9 @@ def test_the_tables_are_what_the_catalogue_promises(two: MigratedDatabase) -> No
         "('reading', '{project_id}', '{}', '{\"day; DROP\"}')",
     ],
 )
-def test_a_row_that_breaks_the_naming_rule_is_refused(database: MigratedDatabase, row: str) -> None:
+def test_a_row_that_breaks_the_naming_rule_is_refused(session_database: MigratedDatabase, row: str) -> None:
     with pytest.raises(errors.CheckViolation):
-        as_administrator(database, f"INSERT INTO maintenance.fact_table VALUES {row}")  # noqa: S608 - one of ours
+        as_administrator(session_database, f"INSERT INTO maintenance.fact_table VALUES {row}")  # noqa: S608 - one of ours
 
 
 @pytest.mark.parametrize("function", ["create_partition", "retire_partition"])
@@ -127,10 +127,10 @@ def test_a_row_that_breaks_the_naming_rule_is_refused(database: MigratedDatabase
     "fact", ["idempotency", "AUTH_EVENT", "public.auth_event", 'auth_event"; DROP TABLE project; --', "", None]
 )
 def test_the_login_can_name_no_table_but_those_of_the_catalogue(
-    database: MigratedDatabase, function: str, fact: str | None
+    session_database: MigratedDatabase, function: str, fact: str | None
 ) -> None:
     with pytest.raises(errors.InvalidParameterValue, match="not a fact table"):
-        as_writer(database, f"SELECT maintenance.{function}(%(fact)s, %(week)s)", fact=fact, week=OLD_WEEK)
+        as_writer(session_database, f"SELECT maintenance.{function}(%(fact)s, %(week)s)", fact=fact, week=OLD_WEEK)
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET fact = 'project'", "INSERT INTO {} TABLE {}"])

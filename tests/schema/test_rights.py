@@ -96,9 +96,9 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SET ROLE registration_writer",
     ],
 )
-def test_the_reader_is_refused(database: MigratedDatabase, statement: str) -> None:
+def test_the_reader_is_refused(session_database: MigratedDatabase, statement: str) -> None:
     with pytest.raises(psycopg2.Error, match=r"permission denied|cannot .* view"):
-        as_login(database, database.reader_env, statement)
+        as_login(session_database, session_database.reader_env, statement)
 
 
 def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None:
@@ -203,9 +203,9 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "SET ROLE stats_owner",
     ],
 )
-def test_the_writer_is_refused(database: MigratedDatabase, statement: str) -> None:
+def test_the_writer_is_refused(session_database: MigratedDatabase, statement: str) -> None:
     with pytest.raises((errors.InsufficientPrivilege, errors.WrongObjectType)):
-        as_login(database, database.writer_env, statement)
+        as_login(session_database, session_database.writer_env, statement)
 
 
 def test_the_writer_can_do_its_work(database: MigratedDatabase) -> None:

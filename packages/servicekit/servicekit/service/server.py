@@ -9,6 +9,9 @@ from servicekit.protocol.strict_http import StrictHttpProtocol
 
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
 GRACEFUL_SECONDS_MAX = 20
+# A worker that says nothing for so long is killed and replaced. On a loaded machine one may need more than the 5 s of
+# uvicorn until it can speak, and would be replaced by one that needs as long.
+WORKER_SILENCE_SECONDS_MAX = 20
 
 
 def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_flight_max: int, workers: int = 1) -> None:
@@ -35,4 +38,5 @@ def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_fli
         limit_concurrency=in_flight_max,  # LoadSheddingProtocol counts requests, not connections
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=GRACEFUL_SECONDS_MAX,
+        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS_MAX,
     )
