@@ -74,8 +74,9 @@ def _of_day(part: Part) -> str:
 def fill(url: str, rows: int) -> None:
     """Store `rows` requests of the last 60 days to 200 endpoints in the first project, which has none."""
     fills.execute(url, _ENDPOINTS)
-    fills.fill(url, fills.parts(rows, DAYS), _of_day)
-    fills.execute(url, fills.presences("api_request", "consumer"), "VACUUM (ANALYZE)")
+    fills.run(url, [_of_day(part) for part in fills.parts(rows, DAYS)])
+    fills.run(url, fills.presences("api_request", "consumer"))
+    fills.execute(url, "VACUUM (ANALYZE)")
 
 
 def figures(environment: BenchEnvironment, seconds: int) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ Each statement stores the events of one day, and counts them while they are in m
 indexes grow at their ends.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +18,26 @@ _DAY = timedelta(days=1)
 _SETTINGS = "SET synchronous_commit = off; SET work_mem = '256MB'; SET jit = off"
 # The id of event n: as a service's own, later ones are greater.
 EVENT_ID = "('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
+
+# Each counts a share of those who are present, in a slot of its own.
+_PRESENCES = """
+    WITH seen AS (
+        SELECT DISTINCT project_id, unnest(ARRAY[{segments}]) AS segment, {who} AS who,
+               (occurred_at AT TIME ZONE 'UTC')::date AS day
+          FROM {fact}
+         WHERE mod(abs(hashtext({who}::text)::bigint), {shares}) = {share}),
+    stored AS (
+        INSERT INTO {fact}_presence (project_id, segment, digest, day, previous_day)
+        SELECT project_id, segment, substr(sha256(presence_key || convert_to(who::text, 'UTF8')), 1, 16) AS digest, day,
+               lag(day, 1, '-infinity') OVER (PARTITION BY project_id, segment, who ORDER BY day)
+          FROM seen JOIN project USING (project_id)
+         ORDER BY 1, 2, 3, 4
+     RETURNING project_id, segment, day, previous_day)
+    INSERT INTO {fact}_distinct (project_id, segment, day, previous_day, slot, present_count)
+    SELECT project_id, segment, day, previous_day, {share}, count(*)
+      FROM stored
+     GROUP BY 1, 2, 3, 4
+"""
 
 
 class Part(NamedTuple):
@@ -56,9 +76,8 @@ def parts(rows: int, days: int) -> Iterator[Part]:
         first = following
 
 
-def fill(url: str, days: Iterable[Part], statement: Callable[[Part], str]) -> None:
-    """Run the statement of each part; two of them at the same time."""
-    statements = [statement(part) for part in days]
+def run(url: str, statements: Sequence[str]) -> None:
+    """Run an administrator's statements, each committed; two of them at the same time."""
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         list(
             threads.map(
@@ -78,25 +97,12 @@ def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
             return cursor.fetchall() if cursor.description else []
 
 
-def presences(fact: str, who: str, segment: str = "0") -> str:
-    """Return the statement that counts who was present on which day (UTC), of the facts of a table without presences.
+def presences(fact: str, who: str, segments: str = "0") -> list[str]:
+    """Return the statements that count who was present on which day (UTC), of facts without presences.
 
-    `who` is the column that says who; `segment` returns the segments of a fact, as a row each.
+    `who` is the column that says who; `segments` are those of a fact.
     """
-    return f"""
-    WITH seen AS (
-        SELECT DISTINCT project_id, unnest(ARRAY[{segment}]) AS segment, {who} AS who,
-               (occurred_at AT TIME ZONE 'UTC')::date AS day
-          FROM {fact}),
-    stored AS (
-        INSERT INTO {fact}_presence (project_id, segment, digest, day, previous_day)
-        SELECT project_id, segment, substr(sha256(presence_key || convert_to(who::text, 'UTF8')), 1, 16) AS digest, day,
-               lag(day, 1, '-infinity') OVER (PARTITION BY project_id, segment, who ORDER BY day)
-          FROM seen JOIN project USING (project_id)
-         ORDER BY 1, 2, 3, 4
-     RETURNING project_id, segment, day, previous_day)
-    INSERT INTO {fact}_distinct (project_id, segment, day, previous_day, slot, present_count)
-    SELECT project_id, segment, day, previous_day, 0, count(*)
-      FROM stored
-     GROUP BY 1, 2, 3, 4
-    """  # noqa: S608 - of constants of this package
+    return [
+        _PRESENCES.format(fact=fact, who=who, segments=segments, shares=CONNECTIONS, share=share)
+        for share in range(CONNECTIONS)
+    ]

@@ -44,8 +44,9 @@ _OF_DAY = """
 def fill(url: str, rows: int) -> None:
     """Store `rows` events of the last 365 days in the first project, which has none."""
     fills.execute(url, _TYPES)
-    fills.fill(url, fills.parts(rows, DAYS), _of_day)
-    fills.execute(url, fills.presences("store_event", "person_id", "0, type_id"), "VACUUM (ANALYZE)")
+    fills.run(url, [_of_day(part) for part in fills.parts(rows, DAYS)])
+    fills.run(url, fills.presences("store_event", "person_id", "0, type_id"))
+    fills.execute(url, "VACUUM (ANALYZE)")
 
 
 def figures(environment: BenchEnvironment, seconds: int) -> Iterator[Figure]:
