@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg2
 import pytest
 
+from device_registration_api.followers import FOLLOWERS
 from tests.database import assert_counts_are_exact, command, rows
 from tests.kinds.client import KindClient
 from tests.kinds.envelopes import forward_of
@@ -126,7 +127,8 @@ def test_a_kind_whose_table_is_busy_is_an_alarm_and_the_others_are_maintained(
             finished = finished_command(product.database.writer_env, "maintain")
     assert finished.returncode == 1
     alarms = {line.split(":")[0] for line in finished.stdout.splitlines() if "a long transaction is in the way" in line}
-    steps = ["partitions", "retention", *(["minutes"] if minutes else [])]
+    followed = ["presences"] if client.kind.fact in FOLLOWERS else []
+    steps = ["partitions", *followed, "retention", *(["minutes"] if minutes else [])]
     assert alarms == {f"{step} of {client.kind.fact}" for step in steps}
     for kind in others:
         assert f"retention of {kind.fact}: week 2024-02-05 dropped, its 1 facts stay counted" in finished.stdout

@@ -20,6 +20,7 @@ from local.database import base_environment
 from servicekit.errors import Conflict, NotFound
 from tests.access.key_commands import connected, create_key, create_project
 from tests.database import rows
+from tests.maintenance.rounds import follow
 from tests.servers import finished_command, run_command
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def rounds(conn: Connection, batches: int) -> list[deletion.Deletion]:
 def test_no_row_is_left_and_no_other_project_loses_one(database: MigratedDatabase) -> None:
     gone, kept = filled_project(database), filled_project(database)
     gone_id, kept_id = number_of(database, gone), number_of(database, kept)
+    follow(database)  # as `maintain` will: it stores presences
     before = left(database, kept_id)
     assert left(database, gone_id).keys() == before.keys()
     assert len(before) > 10
