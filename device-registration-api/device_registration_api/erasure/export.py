@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg2 import sql
+from pydantic_core import from_json
 
 from contract.export import ExportedDevice, ExportPage
-from device_registration_api.events.json_parameter import as_json
-from device_registration_api.events.table import EventTable
+from device_registration_api.events.rows import FactKey
+from device_registration_api.events.table import EventTable, key_arrays
 from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
@@ -98,12 +100,11 @@ def page(conn: Connection, table: EventTable[Any], project_id: int, person_id: U
         if fact.person_table is None
         else OF_THINGS.format(person=person, things=sql.Identifier("public", fact.person_table))
     )
-    keys = fetch_all(conn, KEYS.format(fact=fact.table(), of_person=of_person), named, _key)
-    wanted = [{"project_id": project_id, **key._asdict()} for key in keys]
-    stored = dict(fetch_all(conn, table.read.plain, {"keys": as_json(wanted)}, lambda *row: row)) if keys else {}
+    keys = fetch_all(conn, KEYS.format(fact=fact.table(), of_person=of_person), named, partial(FactKey, project_id))
+    stored = dict(fetch_all(conn, table.read.plain, key_arrays(keys), lambda *row: row)) if keys else {}
     return ExportPage(
-        events=[stored[key.event_id] for key in keys if key.event_id in stored],
-        next=_BETWEEN.join(keys[-1]) if len(keys) == PAGE_ROWS else None,
+        events=[from_json(stored[key.event_id]) for key in keys if key.event_id in stored],
+        next=_BETWEEN.join(_key(keys[-1])) if len(keys) == PAGE_ROWS else None,
     )
 
 
@@ -126,8 +127,8 @@ def _cursor(text: str) -> _Key:
         raise Invalid.single("is no cursor", "query", "after") from None
 
 
-def _key(received_at: datetime, event_id: str) -> _Key:
-    return _Key(received_at.isoformat(), event_id)
+def _key(key: FactKey) -> _Key:
+    return _Key(key.received_at.isoformat(), key.event_id)
 
 
 def _device(device_id: str, name: str | None, created_at: datetime) -> ExportedDevice:
