@@ -13,7 +13,7 @@ from contract.auth_events.columns import AuthEventColumns
 from contract.auth_events.events import DeviceType
 from contract.delivery import BATCH_ITEMS_MAX, Batch, BatchResult, Forward, IdempotencyKey
 from device_registration_api.auth_events.commands import AUTH_EVENTS
-from device_registration_api.events.counting import PerMinute, per_minute
+from device_registration_api.events.counting import PerMinute, minutes_of, per_minute
 from device_registration_api.events.rows import Rows
 
 START = datetime(2026, 11, 25, 12, 0, 30, tzinfo=UTC)
@@ -142,10 +142,12 @@ def test_events_are_counted_by_the_minute_in_which_they_happened(
         one_by_one[group] = one_by_one.get(group, 0) + 1
     assert {tuple(each[:3]): each.events for each in counted} == one_by_one
     assert len(counted) == len(one_by_one)
+    assert list(minutes_of(rows)) == [at.replace(second=0) for at in rows.happened_at()]
 
 
 def test_of_no_events_nothing_is_counted() -> None:
-    assert per_minute(Rows.of_batch(batch_of([])), []) == []
+    nothing = Rows.of_batch(batch_of([]))
+    assert per_minute(nothing, []) == list(minutes_of(nothing)) == []
 
 
 def test_a_batch_is_counted_at_its_own_time_but_for_events_that_say_another() -> None:
@@ -155,3 +157,4 @@ def test_a_batch_is_counted_at_its_own_time_but_for_events_that_say_another() ->
         PerMinute(1, DeviceType.TV, minute - 5 * MINUTE, 1),
         PerMinute(1, DeviceType.TV, minute, 2),
     ]
+    assert list(minutes_of(rows)) == [minute, minute - 5 * MINUTE, minute]

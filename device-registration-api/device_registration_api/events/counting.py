@@ -39,6 +39,17 @@ def per_minute(rows: Rows[Any], groups: Sequence[Hashable]) -> list[PerMinute]:
     return [PerMinute(*group, events) for group, events in counted.items() if events]
 
 
+def minutes_of(rows: Rows[Any]) -> Sequence[datetime]:
+    """Return the minute that each row counts in. In the common case all are one, and no Python code runs per row."""
+    if not rows:
+        return []
+    earliest, latest = _received_between(rows)
+    if minute_of(earliest) == minute_of(latest):
+        moved = {position: minute_of(at) for position, at in rows.occurred_at.items()}
+        return Repeated(minute_of(earliest), len(rows), moved)
+    return list(map(minute_of, rows.happened_at()))
+
+
 def _by_project(rows: Rows[Any], groups: Sequence[Hashable]) -> Counter[tuple[int, Any]]:
     if isinstance(rows.project_ids, Repeated):
         project_id = rows.project_ids.value

@@ -5,6 +5,7 @@ one of them is stored already or breaks a constraint. Then the exact way finds t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias
 
 import psycopg2
@@ -208,11 +209,13 @@ def _read_back(
     """Return the outcomes with the rows that are stored; of a replay, the row of its owner, if it was not erased."""
     if table.read is None:
         return Recorded(outcomes, {})
-    keys = {
-        position: owners.get(position) or rows.fact_key(position)
-        for position in range(len(rows))
-        if position not in outcomes or outcomes[position].status is OutcomeStatus.REPLAYED
-    }
+    keys: dict[int, tuple[int, datetime, str]] = dict(
+        enumerate(zip(rows.project_ids, rows.received_at, rows.event_ids, strict=True))
+    )
+    for position, outcome in outcomes.items():
+        if outcome.status is not OutcomeStatus.REPLAYED:
+            del keys[position]
+    keys |= owners
     stored: dict[str, str] = dict(run(table.read, key_arrays(keys.values()))) if keys else {}
-    found = {position: stored[key.event_id] for position, key in keys.items() if key.event_id in stored}
+    found = {position: stored[event_id] for position, (_, _, event_id) in keys.items() if event_id in stored}
     return Recorded(outcomes | {position: _ERASED for position in keys if position not in found}, found)

@@ -12,7 +12,7 @@ from device_registration_api.events.dropped import count_dropped
 from device_registration_api.events.idempotency import Run
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
-from device_registration_api.events.rows import FactKey, Rows
+from device_registration_api.events.rows import Rows
 from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
@@ -242,7 +242,7 @@ class EventTable(Generic[Columns]):
         return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
 
 
-def key_arrays(keys: Iterable[FactKey]) -> dict[str, object]:
+def key_arrays(keys: Iterable[tuple[int, datetime, str]]) -> dict[str, object]:
     """Return the keys as the parameters of `EventTable.read`."""
     project_ids, received_at, event_ids = zip(*keys, strict=True)
     # As PostgreSQL writes arrays: an array of psycopg2 is an expression for each element.
