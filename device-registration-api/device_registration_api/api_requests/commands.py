@@ -95,9 +95,8 @@ def count(rows: Rows[ApiRequestColumns]) -> Sequence[Counted]:
             sums.us_max = response_us
         sums.requests += 1
         sums.us_sum += response_us
-        if status_code >= 400:  # noqa: PLR2004 - as the columns of the fact are generated
-            sums.client_errors += status_code < 500  # noqa: PLR2004
-            sums.server_errors += 500 <= status_code < 600  # noqa: PLR2004
+        sums.client_errors += 400 <= status_code < 500  # noqa: PLR2004 - as the columns of the fact are generated
+        sums.server_errors += 500 <= status_code < 600  # noqa: PLR2004
     counted = [
         {
             "project_id": project_id,

@@ -26,9 +26,8 @@ def per_minute(rows: Rows[Any], groups: Sequence[Hashable]) -> list[PerMinute]:
     if not groups:
         return []
     counted: Counter[tuple[int, Any, datetime]] = Counter()
-    earliest, latest = _received_between(rows)
-    if minute_of(earliest) == minute_of(latest):
-        minute = minute_of(earliest)
+    minute = _only_minute(rows)
+    if minute is not None:
         for (project_id, group), events in _by_project(rows, groups).items():
             counted[project_id, group, minute] = events
     else:
@@ -43,11 +42,10 @@ def minutes_of(rows: Rows[Any]) -> Sequence[datetime]:
     """Return the minute that each row counts in. In the common case all are one, and no Python code runs per row."""
     if not rows:
         return []
-    earliest, latest = _received_between(rows)
-    if minute_of(earliest) == minute_of(latest):
-        moved = {position: minute_of(at) for position, at in rows.occurred_at.items()}
-        return Repeated(minute_of(earliest), len(rows), moved)
-    return list(map(minute_of, rows.happened_at()))
+    minute = _only_minute(rows)
+    if minute is None:
+        return list(map(minute_of, rows.happened_at()))
+    return Repeated(minute, len(rows), {position: minute_of(at) for position, at in rows.occurred_at.items()})
 
 
 def _by_project(rows: Rows[Any], groups: Sequence[Hashable]) -> Counter[tuple[int, Any]]:
@@ -57,10 +55,12 @@ def _by_project(rows: Rows[Any], groups: Sequence[Hashable]) -> Counter[tuple[in
     return Counter(zip(rows.project_ids, groups, strict=True))
 
 
-def _received_between(rows: Rows[Any]) -> tuple[datetime, datetime]:
+def _only_minute(rows: Rows[Any]) -> datetime | None:
+    """Return the minute in which all rows were received, or None if there are several."""
     if isinstance(rows.received_at, Repeated):
-        return rows.received_at.value, rows.received_at.value
-    return min(rows.received_at), max(rows.received_at)
+        return minute_of(rows.received_at.value)
+    earliest, latest = minute_of(min(rows.received_at)), minute_of(max(rows.received_at))
+    return earliest if earliest == latest else None
 
 
 def minute_of(at: datetime) -> datetime:

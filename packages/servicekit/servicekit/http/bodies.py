@@ -44,6 +44,12 @@ async def read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value
     return decode(await read_bytes(request))
 
 
+def validate(model: type[Model], value: object) -> Model:
+    """`value` as a `model`, without an explanation of what is wrong. Raises pydantic.ValidationError."""
+    # Python code may use either name of a field; a body must use the alias.
+    return model.model_validate(value, by_alias=True, by_name=False)
+
+
 def validated(
     model: type[Model],
     value: object,
@@ -57,8 +63,7 @@ def validated(
         Invalid: anything else is wrong.
     """
     try:
-        # Python code may use either name of a field; a body must use the alias.
-        return model.model_validate(value, by_alias=True, by_name=False)
+        return validate(model, value)
     except ValidationError as error:
         sentence = bad_value(error)
         if sentence is not None:
