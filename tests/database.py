@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.sql import Composed
 
 from servicekit.database import Connection
+from servicekit.database.connection_string import SERVICE_TIMEOUTS, SessionTimeouts, dsn
 from tests.servers import MigratedDatabase, Product, run_command
 
 
@@ -29,6 +30,19 @@ def rows(
     with _KEPT.administrator(database, statement) as connection, connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def dsn_of(env: Mapping[str, str], *, timeouts: SessionTimeouts = SERVICE_TIMEOUTS) -> str:
+    """The connection string of a login, of its environment variables."""
+    return dsn(
+        host=env["DB_HOST"],
+        port=int(env["DB_PORT"]),
+        name=env["DB_NAME"],
+        user=env["DB_USER"],
+        password=env["DB_PASSWORD"],
+        application="test",
+        timeouts=timeouts,
+    )
 
 
 def leave() -> None:

@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from contract.access import Scope, new_key
-from servicekit.database.connection_string import SessionTimeouts, dsn
+from servicekit.database.connection_string import SessionTimeouts
 from servicekit.database.pool import Database
 from servicekit.errors import NotAuthenticated, NotRecorded
 from servicekit.process import clock
@@ -23,7 +23,7 @@ from statistics_api.access.notifications import forget_changed
 from statistics_api.access.projects import ProjectCaches
 from tests.access.conftest import key_id
 from tests.access.key_commands import connected, create_key, create_project, revoke_key
-from tests.database import rows
+from tests.database import dsn_of, rows
 
 if TYPE_CHECKING:
     from statistics_api.access.queries import Project, StoredKey
@@ -63,15 +63,7 @@ class World:
 async def world(database: MigratedDatabase, **changes: str) -> AsyncIterator[World]:
     env = database.reader_env | changes
     pool = Database(
-        dsn(
-            host=env["DB_HOST"],
-            port=int(env["DB_PORT"]),
-            name=env["DB_NAME"],
-            user=env["DB_USER"],
-            password=env["DB_PASSWORD"],
-            application="test",
-            timeouts=SessionTimeouts(statement_seconds=3, lock_seconds=1, idle_in_transaction_seconds=3),
-        ),
+        dsn_of(env, timeouts=SessionTimeouts(statement_seconds=3, lock_seconds=1, idle_in_transaction_seconds=3)),
         connections_max=2,
         wait_seconds_max=1.0,
         read_only=True,

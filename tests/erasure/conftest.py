@@ -20,9 +20,9 @@ from device_registration_api.erasure.job import Erasures
 from device_registration_api.personal.blind_index import IndexedField
 from device_registration_api.personal.erasing import PersonEraser
 from servicekit.database.pool import Database
-from tests.database import leave
+from tests.database import dsn_of, leave
 from tests.erasure.people import apart_dsns, people_of
-from tests.events.test_presences import Writer, dsn_of, rows_of
+from tests.events.test_presences import Writer, rows_of
 from tests.maintenance.rounds import as_administrator, verify
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, MigratedDatabase

@@ -9,9 +9,9 @@ import pytest
 from psycopg2 import sql
 
 from device_registration_api.events import idempotency
-from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
+from tests.database import dsn_of
 from tests.events.kinds import KINDS, KindUnderTest
 from tests.servers import Cluster, MigratedDatabase
 
@@ -22,16 +22,8 @@ class Spine:
     """Runs work of the writer on its own connections, and reads what is stored as the administrator."""
 
     def __init__(self, migrated: MigratedDatabase, kinds: Sequence[KindUnderTest] = KINDS) -> None:
-        env = migrated.writer_env
         self.migrated = migrated
-        self.dsn = dsn(
-            host=env["DB_HOST"],
-            port=int(env["DB_PORT"]),
-            name=env["DB_NAME"],
-            user=env["DB_USER"],
-            password=env["DB_PASSWORD"],
-            application="spine",
-        )
+        self.dsn = dsn_of(migrated.writer_env)
         prepared = [statement for kind in kinds for statement in kind.table.prepared()]
         self.database = Database(
             self.dsn, connections_max=2, wait_seconds_max=1.0, prepare=[*idempotency.PREPARED, *prepared]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
@@ -29,11 +29,11 @@ from device_registration_api.maintenance.partitions import WEEK, week_of
 from device_registration_api.maintenance.wrong_events import WrongEvents, delete_wrong_events
 from servicekit.database import Connection
 from servicekit.database.commit import repeat_until_known
-from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from statistics_api.auth_events.queries import users
 from statistics_api.time_series.users import Days
+from tests.database import dsn_of
 from tests.maintenance.rounds import as_administrator, as_writer, create_partition, run_round, verify
 from tests.servers import Cluster, MigratedDatabase
 
@@ -63,17 +63,6 @@ INSERT = """
 """
 PRESENT = "SELECT count(DISTINCT digest)::int FROM auth_event_presence WHERE project_id = %(project_id)s"
 ELSEWHERE = "UPDATE maintenance.follower SET system_identifier = 1, followed_xid = 4000000000"
-
-
-def dsn_of(env: Mapping[str, str]) -> str:
-    return dsn(
-        host=env["DB_HOST"],
-        port=int(env["DB_PORT"]),
-        name=env["DB_NAME"],
-        user=env["DB_USER"],
-        password=env["DB_PASSWORD"],
-        application="following",
-    )
 
 
 class World(NamedTuple):

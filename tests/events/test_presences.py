@@ -1,6 +1,6 @@
 """Distinct numbers, from two writers at once with late and repeated days, against count(DISTINCT) over the facts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -21,11 +21,11 @@ from device_registration_api.events.recording import record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
 from servicekit.database.commit import repeat_until_known
-from servicekit.database.connection_string import dsn
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from statistics_api.api_requests.covers import Part, Period
 from statistics_api.api_requests.queries import whole
+from tests.database import dsn_of
 from tests.maintenance.rounds import as_administrator, verify
 from tests.servers import Cluster, MigratedDatabase
 
@@ -48,17 +48,6 @@ EXPECTED = """
                 WHERE consumer IN (SELECT consumer FROM seen WHERE day < %(first)s)))::int
       FROM seen WHERE day >= %(first)s AND day < %(end)s
 """
-
-
-def dsn_of(env: Mapping[str, str]) -> str:
-    return dsn(
-        host=env["DB_HOST"],
-        port=int(env["DB_PORT"]),
-        name=env["DB_NAME"],
-        user=env["DB_USER"],
-        password=env["DB_PASSWORD"],
-        application="presences",
-    )
 
 
 class Writer:
