@@ -10,6 +10,7 @@ from contract.api_requests.columns import ApiRequestColumns
 from device_registration_api.personal.peppers import DailyPeppers
 
 HASH_BYTES = 16
+HEX_PREFIX = "\\x"  # of bytes as PostgreSQL reads them
 
 
 class HashedColumns(ApiRequestColumns):
@@ -35,4 +36,4 @@ async def hash_addresses(
 def hash_of(address: str, project_id: int, pepper: bytes) -> str:
     """Return the hash of a canonical address. It is bound to the project, so two projects' clients cannot be linked."""
     message = project_id.to_bytes(8, "big") + address.encode()
-    return "\\x" + hmac.digest(pepper, message, hashlib.sha256)[:HASH_BYTES].hex()
+    return HEX_PREFIX + hmac.digest(pepper, message, hashlib.sha256)[:HASH_BYTES].hex()

@@ -7,10 +7,11 @@ from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import CELLS, latency_cell
-from device_registration_api.api_requests.addresses import hash_addresses
+from device_registration_api.api_requests.addresses import HEX_PREFIX, hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minutes_of
 from device_registration_api.events.presences import Presences
+from device_registration_api.events.row_texts import row_texts, time_text
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from servicekit.database.copy_encoding import BYTEA, INT2, INT4, INT8, TEXT
@@ -26,6 +27,37 @@ RETURNED: LiteralString = """
     (response_us / 1000.0)::float8 AS response_time_ms, user_agent, encode(ip_hash, 'hex') AS ip_hash, consumer,
     occurred_at AS timestamp
 """
+
+
+def write(rows: Rows[ApiRequestColumns]) -> list[bytes]:
+    """Return rows that were just stored as RETURNED has them."""
+    columns = rows.columns
+    assert isinstance(columns, StoredColumns)  # noqa: S101 - `complete` was called before
+    each = zip(
+        rows.event_ids,
+        columns.url_paths,
+        columns.methods,
+        columns.status_codes,
+        columns.response_us,
+        columns.user_agents,
+        columns.consumers,
+        rows.happened_at(),
+        strict=True,
+    )
+    return row_texts(
+        {
+            "id": event_id,
+            "url_path": url_path,
+            "method": method,
+            "response_status_code": status_code,
+            "response_time_ms": response_us / 1000,
+            "user_agent": user_agent,
+            "ip_hash": columns.ip_hashes[place].removeprefix(HEX_PREFIX) if place in columns.ip_hashes else None,
+            "consumer": consumer,
+            "timestamp": time_text(at),
+        }
+        for place, (event_id, url_path, method, status_code, response_us, user_agent, consumer, at) in enumerate(each)
+    )
 
 
 def _upsert(table: LiteralString, endpoint: LiteralString, bucket: LiteralString) -> LiteralString:
@@ -143,6 +175,8 @@ def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumn
         rollups=ROLLUPS,
         count=count,
         returned=RETURNED,
+        write=write,
+        spellings={"response_time_ms": float},
         arrive=hash_addresses,
         complete=Endpoints().complete,
         presences=presences or Presences("api_request", "consumers"),

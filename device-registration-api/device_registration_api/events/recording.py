@@ -5,7 +5,6 @@ one of them is stored already or breaks a constraint. Then the exact way finds t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias
 
 import psycopg2
@@ -49,7 +48,7 @@ class Recorded(NamedTuple):
     """The outcomes; and the stored rows as JSON, by position, of a kind that returns rows to its clients."""
 
     outcomes: Outcomes
-    rows: Mapping[int, str]
+    rows: Mapping[int, bytes]
 
 
 class Admitted(NamedTuple, Generic[Columns]):
@@ -88,9 +87,14 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
             admitted = admit(trips.run, table, rows)
             if admitted.rows.keys:
                 results = claim_keys(trips.run, table, admitted.rows)
-            store(trips, table, fresh(admitted.rows, results), slot)
+            new = fresh(admitted.rows, results)
+            store(trips, table, new, slot)
             is_stored = True
-            return _read_back(trips.run, table, rows, admitted.outcomes(results), admitted.owners(results))
+            written: dict[int, bytes] = {}
+            if table.write is not None:
+                places = _fresh_places(admitted.rows, results)
+                written = dict(zip([admitted.positions[place] for place in places], table.write(new), strict=True))
+            return _read_back(trips.run, table, rows, admitted.outcomes(results), admitted.owners(results), written)
     except NotRecorded as error:
         if is_stored:
             raise OutcomeUnknown("the stored rows could not be read") from error
@@ -105,7 +109,8 @@ def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Column
         if table.read is None:
             return Recorded(outcomes, {})
         run = run_plainly(conn)
-        return _read_back(run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes))
+        # All rows are read: an earlier attempt may have stored some of them, with other numbers.
+        return _read_back(run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes), {})
 
 
 def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
@@ -154,8 +159,8 @@ def claim_keys(
 
 def fresh(rows: Rows[Columns], results: Results) -> Rows[Columns]:
     """Return the rows to store: those without a key, and those that own their key."""
-    known = {position for position, result in results.items() if result.status is not ClaimStatus.NEW}
-    return rows.select([position for position in range(len(rows)) if position not in known]) if known else rows
+    places = _fresh_places(rows, results)
+    return rows if len(places) == len(rows) else rows.select(places)
 
 
 def store(
@@ -170,6 +175,12 @@ def store(
         table.remember(presences)
     elif more:
         trips.commit(more)
+
+
+def _fresh_places(rows: Rows[Columns], results: Results) -> Sequence[int]:
+    """Return the positions of the rows that `fresh` returns."""
+    known = {position for position, result in results.items() if result.status is not ClaimStatus.NEW}
+    return [position for position in range(len(rows)) if position not in known] if known else range(len(rows))
 
 
 def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
@@ -206,18 +217,27 @@ def _owners_of_replays(
 
 
 def _read_back(
-    run: Run, table: EventTable[Columns], rows: Rows[Columns], outcomes: Outcomes, owners: Mapping[int, FactKey]
+    run: Run,
+    table: EventTable[Columns],
+    rows: Rows[Columns],
+    outcomes: Outcomes,
+    owners: Mapping[int, FactKey],
+    written: Mapping[int, bytes],
 ) -> Recorded:
-    """Return the outcomes with the rows that are stored; of a replay, the row of its owner, if it was not erased."""
+    """Return the outcomes with the rows that are stored; of a replay, the row of its owner, if it was not erased.
+
+    The rows that are not `written` are read from the database.
+    """
     if table.read is None:
         return Recorded(outcomes, {})
-    keys: dict[int, tuple[int, datetime, str]] = dict(
-        enumerate(zip(rows.project_ids, rows.received_at, rows.event_ids, strict=True))
-    )
-    for position, outcome in outcomes.items():
-        if outcome.status is not OutcomeStatus.REPLAYED:
-            del keys[position]
-    keys |= owners
+    positions: Iterable[int] = () if len(written) == len(rows) else set(range(len(rows))) - written.keys()
+    keys = {
+        position: owners.get(position) or rows.fact_key(position)
+        for position in positions
+        if position not in outcomes or outcomes[position].status is OutcomeStatus.REPLAYED
+    }
     stored: dict[str, str] = dict(run(table.read, key_arrays(keys.values()))) if keys else {}
-    found = {position: stored[event_id] for position, (_, _, event_id) in keys.items() if event_id in stored}
-    return Recorded(outcomes | {position: _ERASED for position in keys if position not in found}, found)
+    found = {
+        position: table.row_text(stored[event_id]) for position, (_, _, event_id) in keys.items() if event_id in stored
+    }
+    return Recorded(outcomes | {position: _ERASED for position in keys if position not in found}, {**written, **found})

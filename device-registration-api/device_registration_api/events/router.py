@@ -58,7 +58,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         request.scope["log_fields"].update(events=len(forward.event_ids), request_ids=forward.request_ids)
         response, rows = await writer_of(request, table).record(forward, ends)
         if rows:
-            return Response("\n".join([to_json(response).decode(), *rows]), media_type=LINES_TYPE)
+            return Response(b"\n".join([to_json(response), *rows]), media_type=LINES_TYPE)
         return Response(to_json(response), media_type="application/json")
 
     @router.post(

@@ -31,6 +31,7 @@ SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
 QUEUE_ROWS_MAX = 10_000
 REMAINING_SECONDS_MIN = 0.05
+_NO_ROW = NO_ROW.encode()
 
 Result = TypeVar("Result")
 
@@ -39,7 +40,7 @@ class ForwardRecorded(NamedTuple):
     """The response to a forward, and the rows that follow it, for each event one or NO_ROW; none of most kinds."""
 
     response: ForwardResponse
-    rows: Sequence[str]
+    rows: Sequence[bytes]
 
 
 def slot_of(instance_id: str) -> int:
@@ -120,4 +121,4 @@ def _response(positions: range, recorded: Recorded) -> ForwardRecorded:
         if (outcome := outcomes.get(position)) is not None
     ]
     response = ForwardResponse.model_construct(recorded=len(positions) - len(exceptions), exceptions=exceptions)
-    return ForwardRecorded(response, [rows.get(position, NO_ROW) for position in positions] if rows else [])
+    return ForwardRecorded(response, [rows.get(position, _NO_ROW) for position in positions] if rows else [])

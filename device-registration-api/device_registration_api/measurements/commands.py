@@ -1,15 +1,19 @@
 """Writes for measurements: their columns, sums, and the latest of each device. Callers own the transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, LiteralString
 
 from contract.delivery import Outcome, OutcomeStatus
 from contract.devices import DEVICE_NOT_FOUND
-from contract.measurements.events import MeasurementColumns
+from contract.measurements.events import AXES, MeasurementColumns
+from device_registration_api.events.row_texts import row_texts, time_text
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
+from device_registration_api.measurements.device_names import DeviceNames
 from servicekit.database.copy_encoding import FLOAT8, INT8
+from servicekit.database.lease import Lease
 
 # The database adds up the decimal texts: the same as when the rows retire, and as the check of the counts does.
 COUNT_QUARTER_HOUR = """
@@ -50,6 +54,35 @@ KEEP_LATEST = """
          WHERE (excluded.occurred_at, excluded.event_id) > (l.occurred_at, l.event_id)
 """
 RETURNED: LiteralString = "event_id AS id, device_id, x, y, z, occurred_at AS timestamp"
+
+
+class StoredColumns(MeasurementColumns):
+    """The fields of measurements, and the id of each one's device; None where it is not there."""
+
+    device_ids: list[str | None]
+
+
+def complete() -> Callable[[Lease, Rows[MeasurementColumns]], Rows[MeasurementColumns]]:
+    """Return a `complete` of EventTable, with a memory of its own of devices."""
+    names = DeviceNames()
+
+    def complete_rows(lease: Lease, rows: Rows[MeasurementColumns]) -> Rows[MeasurementColumns]:
+        devices = list(zip(rows.project_ids, rows.columns.device_numbers, strict=True))
+        fields = {name: getattr(rows.columns, name) for name in MeasurementColumns.model_fields}
+        return replace(rows, columns=StoredColumns.model_construct(**fields, device_ids=names.of(lease, devices)))
+
+    return complete_rows
+
+
+def write(rows: Rows[MeasurementColumns]) -> list[bytes]:
+    """Return rows that were just stored as RETURNED has them."""
+    columns = rows.columns
+    assert isinstance(columns, StoredColumns)  # noqa: S101 - `complete` was called before
+    each = zip(rows.event_ids, columns.device_ids, columns.xs, columns.ys, columns.zs, rows.happened_at(), strict=True)
+    return row_texts(
+        {"id": event_id, "device_id": device_id, "x": x, "y": y, "z": z, "timestamp": time_text(at)}
+        for event_id, device_id, x, y, z, at in each
+    )
 
 
 def count(rows: Rows[MeasurementColumns]) -> Sequence[Counted]:
@@ -98,6 +131,9 @@ MEASUREMENTS = EventTable(
     count=count,
     returned=RETURNED,
     returned_from="JOIN device USING (project_id, device_number)",
+    write=write,
+    spellings=dict.fromkeys(AXES, float),
+    complete=complete(),
     # The function existing_device refuses with this name.
     refusals={"device_exists": Outcome(status=OutcomeStatus.NOT_FOUND, detail=DEVICE_NOT_FOUND)},
 )

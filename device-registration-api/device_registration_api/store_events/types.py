@@ -3,15 +3,11 @@
 A number is never changed or used again, so a process remembers it after the transaction that assigned it.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
-from contract.store_events.columns import StoreEventColumns
 from device_registration_api.events.json_parameter import as_json
-from device_registration_api.events.rows import Rows
+from device_registration_api.events.remembered import Remembered
 from servicekit.database.lease import Lease
 from servicekit.database.sql import execute, fetch_all
 
@@ -34,33 +30,19 @@ ASSIGN = """
 ASSIGNED = "SELECT type, type_id FROM event_type WHERE project_id = %(project_id)s AND type = ANY(%(types)s)"
 
 
-class StoredColumns(StoreEventColumns):
-    """The fields of store events, and the number of each one's type."""
-
-    type_ids: list[int]
-
-
 class Types:
-    """The types that this process knows. Used by several threads."""
+    """The numbers of types, which this process remembers. Used by several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # Those that were asked for last are at the end.
-        self._known: OrderedDict[ProjectType, int] = OrderedDict()
+        self._known = Remembered[ProjectType, int](TYPES_REMEMBERED)
 
-    def complete(self, lease: Lease, rows: Rows[StoreEventColumns]) -> Rows[StoreEventColumns]:
-        """Return the rows with the numbers of their types; those that have none yet get one."""
-        sent = list(zip(rows.project_ids, rows.columns.types, strict=True))
+    def numbers(self, lease: Lease, sent: Sequence[ProjectType]) -> list[int]:
+        """Return the number of each type; those that have none yet get one."""
         numbers = self._numbers(lease, list(dict.fromkeys(sent)))
-        fields = {name: getattr(rows.columns, name) for name in StoreEventColumns.model_fields}
-        columns = StoredColumns.model_construct(**fields, type_ids=[numbers[each] for each in sent])
-        return replace(rows, columns=columns)
+        return [numbers[each] for each in sent]
 
     def _numbers(self, lease: Lease, sent: Sequence[ProjectType]) -> dict[ProjectType, int]:
-        with self._lock:
-            numbers = {each: self._known[each] for each in sent if each in self._known}
-            for each in numbers:
-                self._known.move_to_end(each)
+        numbers = self._known.of(sent)
         unknown: dict[int, list[str]] = {}
         for project_id, type_ in sent:
             if (project_id, type_) not in numbers:
@@ -69,10 +51,7 @@ class Types:
         for project_id, types in unknown.items():
             assigned = {(project_id, type_): number for type_, number in _assign(lease, project_id, types).items()}
             numbers |= assigned
-            with self._lock:
-                self._known |= assigned
-                while len(self._known) > TYPES_REMEMBERED:
-                    self._known.popitem(last=False)
+            self._known.add(assigned)
         return numbers
 
 

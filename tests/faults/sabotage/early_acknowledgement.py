@@ -23,7 +23,7 @@ async def _acknowledge(
     task = asyncio.create_task(later())
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
-    rows = [] if self.table.read is None else ["{}"]
+    rows = [] if self.table.read is None else [b"{}"]
     counts = [len(forward.event_ids) for forward in forwards]
     return [ForwardRecorded(ForwardResponse(recorded=count), rows * count) for count in counts]
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -12,7 +13,7 @@ DATA_LEVELS_MAX = 20
 
 # JSON writes other numbers with an exponent, and PostgreSQL writes out all their digits.
 _WRITTEN_OUT_MAX = 1e15
-# A larger whole number is not the same as the float that is sent.
+# The exact value of a larger float has more digits than were sent.
 _WHOLE_MAX = 2**53
 # PostgreSQL accepts no U+0000 in a text; a backslash before it may itself be one that is escaped.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -41,11 +42,16 @@ def _storable(value: Any) -> Any:  # noqa: ANN401 - pydantic hands over whatever
     if rb"\u0000" in text and _NUL.search(text):
         message = "must not contain the character U+0000"
         raise ValueError(message)
-    canonical = _Canonical()
-    data = canonical.of(value, DATA_LEVELS_MAX)
-    if len(text) + canonical.digits > DATA_BYTES_MAX:
+    one_form = _Canonical()
+    data = one_form.of(value, DATA_LEVELS_MAX)
+    if len(text) + one_form.digits > DATA_BYTES_MAX:
         raise ValueError(_TOO_LARGE)
     return data
+
+
+def canonical(data: dict[str, Any]) -> Any:  # noqa: ANN401 - an object again
+    """Return stored data in the form in which it was validated: PostgreSQL has an order and a spelling of its own."""
+    return _Canonical().of(data, DATA_LEVELS_MAX)
 
 
 class _Canonical:
@@ -77,7 +83,10 @@ class _Canonical:
             raise ValueError(message)
         if value and not 1 / _WRITTEN_OUT_MAX < abs(value) < _WRITTEN_OUT_MAX:
             self.digits += abs(math.floor(math.log10(abs(value))))
-        return int(value) if value.is_integer() and abs(value) < _WHOLE_MAX else value
+        if not value.is_integer():
+            return value
+        # As PostgreSQL stores the number: with the digits that were sent, and zeros.
+        return int(value) if abs(value) < _WHOLE_MAX else int(Decimal(repr(value)))
 
 
 EventData: TypeAlias = Annotated[

@@ -1,0 +1,30 @@
+"""Writes stored rows as clients get them: those that were just stored, and those that PostgreSQL has written."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+
+def row_texts(rows: Iterable[Mapping[str, object]]) -> list[bytes]:
+    """Return each row as JSON in one line."""
+    return [to_json(row) for row in rows]
+
+
+def respelled(row: str, spellings: Mapping[str, Callable[[Any], object]]) -> bytes:
+    """Return a row that PostgreSQL wrote as `row_texts` writes it, so that a repeat gets the same bytes."""
+    values = from_json(row)
+    return to_json(values | {name: spell(values[name]) for name, spell in spellings.items()})
+
+
+def time_text(at: datetime) -> str:
+    """Return a time in UTC as PostgreSQL's to_json writes it: without the zeros at the end of its microseconds."""
+    text = at.isoformat()
+    return text if at.microsecond % 10 else _without_zeros(text)
+
+
+def _without_zeros(text: str) -> str:
+    seconds, point, rest = text.partition(".")
+    fraction = rest[:6].rstrip("0")
+    return f"{seconds}{point}{fraction}{rest[6:]}"
