@@ -29,14 +29,6 @@ NAMES = {
 }
 
 
-def new_key(stack: Stack) -> str:
-    """As the document says it."""
-    command = ("device-registration-api", "create-key", "default", "load", "--scopes", "ingest,read,manage")
-    printed = stack.compose("exec", "-T", "device-registration-api", *command).decode()
-    [key] = [word for word in printed.split() if word.startswith("ds_live_")]
-    return key
-
-
 def named(report: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """What the page says of each name, and of all together."""
     return {each["name"]: each for each in report["stats"]}
@@ -49,7 +41,7 @@ def is_enough(report: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def test_the_page_starts_a_load_of_all_four_families_that_the_stack_carries(stack: Stack, report: list[str]) -> None:
-    stack.compose("--profile", "load", "up", "--build", "--detach", "--wait", "load", LOAD_API_KEY=new_key(stack))
+    stack.compose("--profile", "load", "up", "--build", "--detach", "--wait", "load", LOAD_API_KEY=stack.new_key())
     try:
         with httpx2.Client(base_url=stack.load_url, trust_env=False) as page:
             assert "Locust" in page.get("/").text
