@@ -104,9 +104,9 @@ class Stack:
         """The operator's own check. Raises CommandFailed when a count has drifted."""
         return self.command("verify-counts")
 
-    def new_key(self) -> str:
+    def new_key(self, project_key: str = "default") -> str:
         """An API key for everything, as docs/compose.md makes it."""
-        printed = self.command("create-key", "default", "load", "--scopes", "ingest,read,manage")
+        printed = self.command("create-key", project_key, "load", "--scopes", "ingest,read,manage")
         [key] = [word for word in printed.split() if word.startswith("ds_live_")]
         return key
 

@@ -10,6 +10,7 @@ pytestmark = needs_curl
 def test_every_block_gives_the_printed_answers(stack: Stack) -> None:
     stack.command("create-operator", OPERATOR, "--password-file", "/dev/stdin", stdin=PASSWORD.encode())
     check(API_ANALYTICS, stack.url)
-    check(DEVICES, stack.url, {"KEY": stack.new_key()})
+    project_key = stack.command("create-project", "Devices").strip()
+    check(DEVICES, stack.url, {"KEY": stack.new_key(project_key)})
     check(STORES, stack.url)
     assert "no drift" in stack.verify_counts()
