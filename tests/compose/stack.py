@@ -95,11 +95,20 @@ class Stack:
         printed = self.compose("exec", "-T", "postgres", *psql, f"--dbname={database}", "--command", statement)
         return [line.split("|") for line in printed.decode().splitlines()]
 
+    def command(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """What an operator's command prints in the private service's container. Raises CommandFailed."""
+        service = "device-registration-api"
+        return self.compose("exec", "-T", service, service, *arguments, stdin=stdin).decode()
+
     def verify_counts(self) -> str:
         """The operator's own check. Raises CommandFailed when a count has drifted."""
-        return self.compose(
-            "exec", "-T", "device-registration-api", "device-registration-api", "verify-counts"
-        ).decode()
+        return self.command("verify-counts")
+
+    def new_key(self, project_key: str = "default") -> str:
+        """An API key for everything, as docs/compose.md makes it."""
+        printed = self.command("create-key", project_key, "load", "--scopes", "ingest,read,manage")
+        [key] = [word for word in printed.split() if word.startswith("ds_live_")]
+        return key
 
     def kill(self, service: str) -> None:
         """SIGKILL a container's first process from outside, as the kernel does when memory runs out.

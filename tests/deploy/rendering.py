@@ -1,5 +1,6 @@
 """What an operator would apply, as Python objects."""
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -89,3 +90,15 @@ def pods(documents: list[Document]) -> Iterator[Pod]:
 def environment(container: Document) -> dict[str, Document]:
     """The variables that a container names itself."""
     return {each["name"]: each for each in container.get("env", [])}
+
+
+def variables(container: Document, documents: list[Document]) -> dict[str, str | None]:
+    """Every variable that reaches a container; None for one that the cluster fills in."""
+    found: dict[str, str | None] = {}
+    for source in container.get("envFrom", []):
+        if "secretRef" in source:
+            data = named(documents, "Secret", source["secretRef"]["name"])["data"]
+            found |= {name: base64.b64decode(value).decode() for name, value in data.items()}
+        else:
+            found |= named(documents, "ConfigMap", source["configMapRef"]["name"])["data"]
+    return found | {name: each.get("value") for name, each in environment(container).items()}

@@ -12,7 +12,7 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
 from statistics_api.settings import Settings as PublicSettings
-from tests.deploy.rendering import INSTALLATIONS, Document, environment, of_kind, pods
+from tests.deploy.rendering import INSTALLATIONS, Document, environment, pods, variables
 
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
@@ -36,16 +36,6 @@ PERSONAL = {
 }
 
 
-def given(container: Document, documents: list[Document]) -> set[str]:
-    """Every variable that reaches a container."""
-    names = set(environment(container))
-    for source in container.get("envFrom", []):
-        kind, reference = ("Secret", "secretRef") if "secretRef" in source else ("ConfigMap", "configMapRef")
-        [found] = [each for each in of_kind(documents, kind) if each["metadata"]["name"] == source[reference]["name"]]
-        names |= set(found["data"])
-    return names
-
-
 def _fields(classes: list[type[BaseSettings]]) -> Iterator[tuple[str, Any]]:
     for each in classes:
         yield from ((name.upper(), field) for name, field in each.model_fields.items())
@@ -55,7 +45,8 @@ def _fields(classes: list[type[BaseSettings]]) -> Iterator[tuple[str, Any]]:
 def test_the_programs_read_every_variable_and_miss_none(installation: str, rendered: dict[str, list[Document]]) -> None:
     documents = rendered[installation]
     found = {
-        pod.labels["app.kubernetes.io/name"]: given(pod.spec["containers"][0], documents) for pod in pods(documents)
+        pod.labels["app.kubernetes.io/name"]: set(variables(pod.spec["containers"][0], documents))
+        for pod in pods(documents)
     }
     for name, classes in READ_BY.items():
         fields = dict(_fields(classes))
@@ -71,7 +62,7 @@ def test_a_pod_gets_nothing_of_personal_data_that_it_does_not_need(
     documents = rendered[installation]
     for pod in pods(documents):
         name = pod.labels["app.kubernetes.io/name"]
-        names = {each for container in pod.containers for each in given(container, documents)}
+        names = {each for container in pod.containers for each in variables(container, documents)}
         got = {each for each in names if each.startswith(("PERSONAL_", "KEYRING_", "TOKEN_SIGNING_"))}
         assert got == PERSONAL[name], name
 

@@ -29,7 +29,7 @@ def test_every_block_gives_the_printed_answers(empty_product: Product) -> None:
     assert [block.language for block in found] == ["bash", "json"] * (len(found) // 2)
     assert len(found) >= 8  # recording, batches, counts, a series
     for typed, printed in with_answers(found):
-        output = output_of(typed, empty_product)
+        output = output_of(typed, empty_product.public_url)
         answers, expected = ([json.loads(each) for each in text.splitlines()] for text in (output, printed))
         if "/timeseries" in typed:
             answers, expected = [without_counts(each) for each in answers], [without_counts(each) for each in expected]

@@ -110,27 +110,26 @@ _FIGURES: LiteralString = f"""
                   FROM of_device
                 HAVING count(*) > 1) AS summed)
 """  # noqa: S608 - of constants of this file
-# A sample of the rows of a large group: each quarter of an hour has its share of the places.
-_SAMPLE: LiteralString = f"""
-        SELECT {
-    _for_each_axis(
-        "percentile_disc(ARRAY[greatest(0.5 - 3 * width, 0), greatest(0.5 - width, 0), 0.5,"
-        " least(0.5 + width, 1), least(0.5 + 3 * width, 1)]) WITHIN GROUP (ORDER BY @) AS @"
-    )
-}
-          FROM (SELECT quarter.device_number, quarter.bucket_start + random() * interval '15 minutes' AS at
+# A sample of the rows of a large group. Every so many rows there is a place, counted through all quarters of an hour in
+# the order in which they are read; that is by time, unless PostgreSQL reads without an index.
+_SAMPLED: LiteralString = """
+        SELECT place.number, m.x, m.y, m.z
+          FROM (SELECT row_number() OVER () AS number, quarter.device_number,
+                       quarter.bucket_start + random() * interval '15 minutes' AS at
                   FROM (SELECT q.device_number, q.bucket_start,
-                               floor(all_places * q.event_count / grouped.event_count + random())::int AS places
+                               sum(q.event_count) OVER so_far * (all_places / grouped.event_count) + begin AS upto,
+                               q.event_count * (all_places / grouped.event_count) AS share
                           FROM stats.measurement_quarter_hour AS q
+                         CROSS JOIN (SELECT random() AS begin) AS drawn
                          WHERE q.project_id = %(project_id)s
                            AND q.device_number = ANY (grouped.devices)
                            AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
                            AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
-                         -- Else one number could be drawn for all quarters of an hour with one count.
-                        OFFSET 0) AS quarter
-                 CROSS JOIN LATERAL generate_series(1, quarter.places)
+                        WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+                       ) AS quarter
+                 CROSS JOIN LATERAL generate_series(1, (floor(upto) - floor(upto - share))::int)
                  -- Most have none when there are many devices.
-                 WHERE quarter.places > 0
+                 WHERE floor(upto) > floor(upto - share)
                  -- Else random() would be called for each row of an index, and no index would be used.
                 OFFSET 0) AS place
          CROSS JOIN LATERAL (
@@ -142,7 +141,37 @@ _SAMPLE: LiteralString = f"""
                   AND m.received_at >= place.at - interval '6 minutes'
                   AND m.received_at < place.at + interval '31 days'
                 ORDER BY m.occurred_at
-                LIMIT %(rows_at_a_place)s) AS sampled
+                LIMIT %(rows_at_a_place)s) AS m
+"""
+_SAMPLE_MEDIANS: LiteralString = _for_each_axis("percentile_disc(0.5) WITHIN GROUP (ORDER BY @) AS @")
+# How many more rows of a place are below the median of the sample than above it, halved.
+_SKEW: LiteralString = _for_each_axis("""
+               (count(*) FILTER (WHERE sampled.@ < middle.@)
+                - count(*) FILTER (WHERE sampled.@ > middle.@)) / 2.0::float8 AS @
+""")
+# How far the median of the sample may be from that of all rows, as a share of the rows: 3.5 standard errors. They are
+# estimated from the differences between each place and the next, so they are small where the rows of a place differ
+# as those of the whole do, and where a signal changes slowly. For one so slow that no two places differ, there is the
+# share of a place.
+_WIDTHS: LiteralString = _for_each_axis(
+    "3.5 * sqrt(sum((@ - next_@) ^ 2) / 2) / sum(row_count) + 1 / nullif(count(*), 0)::float8 AS @_width"
+)
+_SAMPLE_QUANTILES: LiteralString = _for_each_axis("""
+               (SELECT percentile_disc(ARRAY[greatest(0.5 - 3 * @_width, 0), greatest(0.5 - @_width, 0), 0.5,
+                                             least(0.5 + @_width, 1), least(0.5 + 3 * @_width, 1)])
+                       WITHIN GROUP (ORDER BY @) FROM sampled) AS @
+""")
+_SAMPLE: LiteralString = f"""
+          WITH sampled AS MATERIALIZED ({_SAMPLED}),
+               of_place AS (
+               SELECT number, count(*) AS row_count, {_SKEW}
+                 FROM sampled
+                CROSS JOIN (SELECT {_SAMPLE_MEDIANS} FROM sampled) AS middle
+                GROUP BY number),
+               beside AS (
+               SELECT row_count, {_for_each_axis("@, lead(@, 1, @) OVER (ORDER BY number) AS next_@")} FROM of_place),
+               widths AS MATERIALIZED (SELECT {_WIDTHS} FROM beside)
+        SELECT {_SAMPLE_QUANTILES} FROM widths
 """  # noqa: S608 - of constants of this file
 # The median is expected between low and high. A value that reaches far across an end of this bracket is its tie: the
 # rows with it may be any number, so they are counted and not collected. One that reaches across both is expected alone.
@@ -159,8 +188,6 @@ _BRACKETS: LiteralString = f"""
          -- With so many places, the sample takes about as long as it then takes to collect what is in the bracket.
          -- In floats: a power of numeric takes 20 µs, and is computed for each quarter of an hour.
          CROSS JOIN LATERAL (SELECT ceil(event_count ^ (2 / 3.0::float8) / 8) AS all_places) AS chosen_places
-         -- Three times the standard error of a median of so many places.
-         CROSS JOIN LATERAL (SELECT 1.5 / sqrt(all_places) AS width) AS of_places
          CROSS JOIN LATERAL ({_SAMPLE}) AS quantile
          WHERE event_count > %(sorted_rows_max)s
            AND event_count <= %(rows_max)s),
