@@ -6,7 +6,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
-from statistics_api.api_requests.covers import Part, Period, aligned, cover
+from statistics_api.api_requests.covers import Part, Period, aligned, cover, with_end_apart
 from statistics_api.api_requests.figures import NOTHING, Band, Figures, Point
 from statistics_api.api_requests.folds import (
     OF_ENDPOINTS,
@@ -198,7 +198,7 @@ def series(lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequenc
 
 def endpoints(lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
     """Return the figures of each endpoint that has requests in a range, in no order."""
-    folds, _ = read_folds(lease, kept, _ENDPOINTS, project_id, parts)
+    folds, _ = read_folds(lease, kept, _ENDPOINTS, project_id, with_end_apart(parts))
     with lease.transaction() as conn:
         names = dict(fetch_all(conn, _NAMES, {"project_id": project_id}, _named))
     return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in figures_of(folds).items()]
