@@ -3,9 +3,12 @@
 The requests and their rollups are made in the database, as the service stores them: it would need an hour.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
+
+import httpx2
 
 from contract.api_requests.latency import CELLS_OF_BAND
 from load import fills
@@ -109,6 +112,13 @@ def figures(environment: BenchEnvironment, seconds: int) -> Iterator[Figure]:
         ):
             rounds = [load(many, _url(many, metric, **asked)).p50 for _ in range(ROUNDS)]
             yield milliseconds(name, rounds, floor)
+        # What no process has read: the same until an earlier day, and the minutes of earlier days.
+        for name, metric, asked, moved in (
+            ("GET endpoints, first reading of a range, median", "endpoints", whole, ("end_date",)),
+            ("GET minute series of one day, first reading, median", "time-series", day, ("start_date", "end_date")),
+        ):
+            urls = [_url(many, metric, **_earlier(asked, moved, timedelta(days=ago))) for ago in range(1, ROUNDS + 1)]
+            yield milliseconds(name, [_once(many, url) for url in urls])
         statistics = f"{many.public.url}/Log/auth/statistics"
         pollers = [
             (
@@ -118,6 +128,19 @@ def figures(environment: BenchEnvironment, seconds: int) -> Iterator[Figure]:
             for _ in range(ROUNDS)
         ]
         yield ratio("GET summary ÷ GET statistics, 64 clients that ask the same", pollers, "requests/s", 0.5)
+
+
+def _earlier(asked: Mapping[str, object], ends: Sequence[str], ago: timedelta) -> dict[str, object]:
+    """Return the same parameters, with these ends earlier."""
+    return {name: each - ago if name in ends and isinstance(each, datetime) else each for name, each in asked.items()}
+
+
+def _once(product: Product, url: str) -> float:
+    """Return how long one request takes, in milliseconds."""
+    with httpx2.Client(headers={"X-API-Key": product.key}, timeout=60, trust_env=False) as client:
+        begun = time.perf_counter()
+        client.get(url).raise_for_status()
+        return 1000 * (time.perf_counter() - begun)
 
 
 def _url(product: Product, metric: str, **parameters: object) -> str:

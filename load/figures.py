@@ -51,7 +51,7 @@ def ratio(
     return Figure(name, median(a / b for a, b in pairs), floor, better, detail, target=target)
 
 
-def milliseconds(name: str, rounds: Sequence[float], floor: float) -> Figure:
+def milliseconds(name: str, rounds: Sequence[float], floor: float | None = None) -> Figure:
     """The median of the rounds' times."""
     return Figure(name, median(rounds), floor, "lower", "rounds " + ", ".join(f"{each:.1f}" for each in rounds), " ms")
 

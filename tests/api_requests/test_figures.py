@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, RESPONSE_US_MAX, cell_range, latency_cell
-from statistics_api.api_requests.covers import Period, aligned, cover
+from statistics_api.api_requests.covers import Part, Period, aligned, cover, with_end_apart
 from statistics_api.api_requests.figures import NOTHING, Band, Figures
 
 WIDTHS = {Period.MINUTE: 1, Period.QUARTER_HOUR: 15, Period.DAY: 1440}
@@ -112,6 +112,22 @@ def test_a_range_is_covered_once_and_by_whole_buckets(start: int, length: int, s
     # No day that is wholly inside is read in pieces.
     pieces = [part.end - part.start for part in parts if part.period is not Period.DAY]
     assert all(piece < timedelta(days=2) for piece in pieces)
+
+
+@given(st.integers(0, 6000), st.integers(0, 6000))
+def test_the_last_hours_apart_are_the_same_buckets(start: int, length: int) -> None:
+    begin, end = BEGINNING + timedelta(minutes=start), BEGINNING + timedelta(minutes=start + length)
+    parts = cover(begin, end, Period.QUARTER_HOUR)
+    apart = with_end_apart(parts)
+    assert len(apart) <= 4
+    assert all(part.start < part.end for part in apart)
+    joined = list(apart)
+    if len(apart) > len(parts):
+        *joined, one, other = apart
+        assert (one.period, one.end) == (other.period, other.start)
+        assert other.end - other.start <= timedelta(hours=4)
+        joined.append(Part(one.period, one.start, other.end))
+    assert joined == parts
 
 
 @pytest.mark.parametrize("seconds", [1, 59, 61])

@@ -24,6 +24,7 @@ from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from statistics_api.api_requests.covers import Part, Period
+from statistics_api.api_requests.kept import Kept
 from statistics_api.api_requests.queries import whole
 from tests.database import dsn_of
 from tests.maintenance.rounds import as_administrator, verify
@@ -126,7 +127,7 @@ def distinct(database: MigratedDatabase, project_id: int, first: date, end: date
     reader = Database(dsn_of(env), connections_max=1, wait_seconds_max=5.0, read_only=True)
     try:
         days = (first, end - timedelta(days=1))
-        found = whole(Lease(reader), project_id, [Part(Period.DAY, start, start)], days, exact=False)
+        found = whole(Lease(reader), Kept(0), project_id, [Part(Period.DAY, start, start)], days, exact=False)
     finally:
         reader.close()
     [(new,)] = as_administrator(database, NEW, project_id=project_id, first=first, end=end)

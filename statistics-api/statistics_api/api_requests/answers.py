@@ -18,7 +18,7 @@ from contract.api_requests.metrics import (
     StoredRequest,
     Summary,
 )
-from statistics_api.api_requests.figures import NOTHING, Figures
+from statistics_api.api_requests.figures import NO_POINT, Figures, Point
 from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
 from statistics_api.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, csv_text, local_times
@@ -31,6 +31,7 @@ _SUMMARY = tuple(Summary.model_fields)
 _STORED = tuple(StoredRequest.model_fields)
 _POINT = tuple(SeriesPoint.model_fields)
 _CELL = tuple(DistributionCell.model_fields)
+assert ("timestamp", *Point._fields) == _POINT  # noqa: S101 - both are of this release
 assert set(_ENDPOINT) == set(EndpointFigures.model_fields)  # noqa: S101 - both are of this release
 
 
@@ -71,10 +72,10 @@ def endpoints(rows: Sequence[EndpointRow], minutes: int, threshold_ms: int) -> T
     return Table(_ENDPOINT, [(method, path, *_row(each, minutes, threshold_ms)) for method, path, each in named])
 
 
-def series(edges: Sequence[datetime], zone: ZoneInfo, found: Mapping[int, Figures]) -> Table:
+def series(edges: Sequence[datetime], zone: ZoneInfo, found: Mapping[int, Point]) -> Table:
     """Return one point a bucket; a bucket without requests has no times."""
     starts = local_times(edges[:-1], zone)
-    return Table(_POINT, [(start, *_point(found.get(number, NOTHING))) for number, start in enumerate(starts)])
+    return Table(_POINT, [(start, *found.get(number, NO_POINT)) for number, start in enumerate(starts)])
 
 
 def distribution(figures: Figures) -> Table:
@@ -105,13 +106,4 @@ def _row(
         figures.slowest_ms,
         figures.requests / minutes if minutes else 0.0,
         figures.apdex(threshold_ms),
-    )
-
-
-def _point(figures: Figures) -> tuple[object, ...]:
-    return (
-        figures.requests,
-        figures.average_ms,
-        figures.errors,
-        *map(figures.percentile_ms, (50, 95, 99)),
     )

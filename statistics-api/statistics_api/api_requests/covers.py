@@ -1,6 +1,6 @@
 """Covers a range of time with buckets that are stored: whole days (UTC) in its middle, shorter buckets at its ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -21,6 +21,7 @@ _WIDTHS = {
     Period.QUARTER_HOUR: timedelta(minutes=15),
     Period.DAY: timedelta(days=1),
 }
+_HOURS_OF_NOW = timedelta(hours=4)
 _SHORTER = {Period.DAY: Period.QUARTER_HOUR, Period.QUARTER_HOUR: Period.MINUTE}
 
 
@@ -60,6 +61,20 @@ def _parts(start: datetime, end: datetime, period: Period, shortest: Period) -> 
         yield from _parts(start, first, _SHORTER[period], shortest)
         yield Part(period, first, last)
         yield from _parts(last, end, _SHORTER[period], shortest)
+
+
+def with_end_apart(parts: Sequence[Part]) -> Sequence[Part]:
+    """Return the same buckets; the last hours are a part of their own if they are some of a day's quarters of an hour.
+
+    Where a range ends now, requests arrive in its last hours, and the rest of the day remains as it was read before.
+    """
+    if not parts or parts[-1].period is not Period.QUARTER_HOUR:
+        return parts
+    last = parts[-1]
+    cut = last.end - ((last.end - _EPOCH) % _HOURS_OF_NOW or _HOURS_OF_NOW)
+    if cut <= last.start:
+        return parts
+    return [*parts[:-1], last._replace(end=cut), last._replace(start=cut)]
 
 
 def extended(start: datetime, end: datetime, minutes_since: datetime) -> tuple[datetime, datetime]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from contract.api_requests.events import MICROSECONDS
 from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, cell_range
 
+PERCENTS_OF_POINT = (50, 95, 99)
 _TOLERATED = 4  # times the threshold: up to there, a slow request counts half
 
 
@@ -34,6 +35,17 @@ class Band(NamedTuple):
     def counts(self) -> Iterator[tuple[int, int]]:
         """Each cell that has requests, the fastest first, and their number."""
         return ((cell, count) for cell, count in enumerate(self.cells, self.number * CELLS_OF_BAND) if count)
+
+
+class Point(NamedTuple):
+    """The figures of a point of a series, as `contract.api_requests.metrics.SeriesPoint` names them."""
+
+    request_count: int
+    avg_response_time_ms: float | None
+    error_count: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
 
 
 class Figures(NamedTuple):
@@ -91,6 +103,10 @@ class Figures(NamedTuple):
                         return self._value(cell) / MICROSECONDS
         return None
 
+    def point(self) -> Point:
+        """Return what a series shows."""
+        return Point(self.requests, self.average_ms, self.errors, *map(self.percentile_ms, PERCENTS_OF_POINT))
+
     def apdex(self, threshold_ms: int) -> float | None:
         """Return the index of satisfaction, from 0 to 1: a request within the threshold counts 1, one within four times
         the threshold counts a half. A cell that the threshold divides is counted by its value.
@@ -124,3 +140,5 @@ class Figures(NamedTuple):
 
 NOTHING = Figures(0, 0, 0, 0, 0, 0, ())
 """The figures of no requests."""
+NO_POINT = NOTHING.point()
+"""The point of a bucket without requests."""

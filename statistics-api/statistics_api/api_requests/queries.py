@@ -1,35 +1,32 @@
 """Reads of API requests: SELECT from the `stats` schema and nothing else. Each figure is a sum over stored cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, LiteralString, NamedTuple
 
-from contract.api_requests.latency import CELLS, CELLS_OF_BAND
-from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
-from statistics_api.api_requests.covers import Part, Period, aligned
-from statistics_api.api_requests.figures import NOTHING, Band, Figures
+from statistics_api.api_requests.covers import Part, Period, aligned, cover, with_end_apart
+from statistics_api.api_requests.figures import NOTHING, Band, Figures, Point
+from statistics_api.api_requests.folds import (
+    OF_ENDPOINTS,
+    OF_PROJECT,
+    SUMS,
+    SUMS_OF_CELLS,
+    Grouping,
+    part_parameters,
+    read_folds,
+    state_of,
+)
+from statistics_api.api_requests.kept import Kept, Known
+from statistics_api.api_requests.sums import figures_of
 
-_OF_PROJECT: Mapping[Period, LiteralString] = {
-    Period.MINUTE: "stats.api_request_minute",
-    Period.QUARTER_HOUR: "stats.api_request_quarter_hour",
-    Period.DAY: "stats.api_request_day",
-}
-# The columns of a row of `_bands`.
-_COLUMNS = 10 + CELLS_OF_BAND
-_OF_ENDPOINTS: Mapping[Period, LiteralString] = {
-    Period.QUARTER_HOUR: "stats.api_request_endpoint_quarter_hour",
-    Period.DAY: "stats.api_request_endpoint_day",
-}
-_CELLS: Sequence[LiteralString] = [f"cell_{number}" for number in CELLS]
-# The names of the parameters of each part; a range has at most five.
-_PLACES: tuple[LiteralString, ...] = ("0", "1", "2", "3", "4")
-_WHOLE: LiteralString = "0"
-# The number of the edge at or before a bucket's start, counted from 1.
-_EDGE: LiteralString = "width_bucket(bucket_start, %(edges)s::timestamptz[])"
+_WHOLE = 0
+_PROJECT = Grouping(OF_PROJECT, "0")
+_ENDPOINTS = Grouping(OF_ENDPOINTS, "endpoint_id")
+# The groups of a series: a bucket as it is stored, or the number of the edge at or before it, counted from 1.
 _BUCKET: LiteralString = "bucket_start"
-_ENDPOINT: LiteralString = "endpoint_id"
+_EDGE: LiteralString = "width_bucket(bucket_start, %(edges)s::timestamptz[])"
 
 
 # A request is received from 5 minutes before to 30 days after it happened: only the weeks of that time are opened.
@@ -69,7 +66,7 @@ _NAMES: LiteralString = """
 """
 PERCENTS = (50, 75, 95, 99)
 # The bands that have the times at the ranks of a point's percentiles.
-_OF_POINT: LiteralString = " OR ".join(
+_HOLDS_A_RANK: LiteralString = " OR ".join(
     [
         f"({percent} * group_requests + 99) / 100 BETWEEN requests_before + 1 AND requests_before + requests"
         for percent in ("50", "95", "99")
@@ -112,19 +109,19 @@ class EndpointRow(NamedTuple):
     figures: Figures
 
 
-def figures(lease: Lease, project_id: int, parts: Sequence[Part]) -> Figures:
+def figures(lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part]) -> Figures:
     """Return the figures of all requests of a range."""
-    with lease.transaction() as conn:
-        found = _by_group(conn, _bands(_OF_PROJECT, _WHOLE, parts), _parameters(project_id, parts))
-    return found.get(int(_WHOLE), NOTHING)
+    reading = read_folds(lease, kept, _PROJECT, project_id, parts)
+    return figures_of(reading.folds).get(_WHOLE, NOTHING)
 
 
-def whole(lease: Lease, project_id: int, parts: Sequence[Part], days: tuple[date, date], *, exact: bool) -> Whole:
+def whole(
+    lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part], days: tuple[date, date], *, exact: bool
+) -> Whole:
     """Return all that is known of a range; `days` are its first and its last one."""
     start, end = parts[0].start, parts[-1].end
     first_quarter, last_quarter = aligned(start, end, Period.QUARTER_HOUR)
     parameters = {
-        **_parameters(project_id, parts),
         "first_day": days[0],
         "last_day": days[1],
         "first_quarter": first_quarter,
@@ -137,17 +134,9 @@ def whole(lease: Lease, project_id: int, parts: Sequence[Part], days: tuple[date
     # In one statement, so that rows and cells are those of one moment.
     columns: LiteralString = "exact.*" if exact else "NULL AS percentiles, 0 AS kept"
     source: LiteralString = f", ({_EXACT}) AS exact" if exact else ""
-    statement: LiteralString = f"""
-        SELECT grouped.*, beside.*, {columns}
-          FROM ({_BESIDE}) AS beside{source}
-          LEFT JOIN ({_bands(_OF_PROJECT, _WHOLE, parts)}) AS grouped ON true
-    """  # noqa: S608 - of constants of this file
-    with lease.transaction() as conn:
-        found = fetch_all(conn, statement, parameters, _columns)
-    *_, consumers, dropped, percentiles, kept = found[0]
-    # Without requests there is one row, of no group.
-    grouped = _figures(row[:_COLUMNS] for row in found if row[0] is not None)
-    return Whole(grouped.get(int(_WHOLE), NOTHING), consumers, dropped, percentiles, kept)
+    statement: LiteralString = f"SELECT beside.*, {columns} FROM ({_BESIDE}) AS beside{source}"  # noqa: S608
+    folds, beside = read_folds(lease, kept, _PROJECT, project_id, parts, statement, parameters)
+    return Whole(figures_of(folds).get(_WHOLE, NOTHING), *beside)
 
 
 def rows(
@@ -173,102 +162,96 @@ def rows(
         return fetch_all(conn, _ROWS, parameters, lambda *values: RawRow(values[:-1], values[-1]))
 
 
-def series(lease: Lease, project_id: int, part: Part, edges: Sequence[datetime]) -> dict[int, Figures]:
+def series(lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequence[datetime]) -> dict[int, Point]:
     """Return the figures between each edge and the next, by the number of the edge from 0; a gap has none.
 
     Minutes and days are stored as they are asked for; hours and a zone's own days are made of quarters of an hour.
     """
-    parameters = {**_parameters(project_id, [part]), "edges": list(edges)}
+    # The state is that of the longest buckets: a day of minutes is one of them.
+    longest = cover(part.start, part.end, part.period)
+    key, known = (project_id, tuple(edges)), kept.get((project_id, tuple(edges)))
+    parameters = {**part_parameters(project_id, longest), "start": part.start, "end": part.end, "edges": list(edges)}
+    state: LiteralString = state_of(longest)
     with lease.transaction() as conn:
-        if part.period is Period.QUARTER_HOUR:
-            by_edge = _by_group(conn, _bands(_OF_PROJECT, _EDGE, [part], _OF_POINT), parameters)
-            return {number - 1: each for number, each in by_edge.items()}
-        stored = _by_group(conn, _bands(_OF_PROJECT, _BUCKET, [part], _OF_POINT), parameters)
-    # In UTC, because Python takes a local time that occurs twice as unequal to any time of another zone.
-    starts = (edge.astimezone(UTC) for edge in edges)
-    return {number: stored[start] for number, start in enumerate(starts) if start in stored}
+        if known is not None and fetch_all(conn, state, parameters, str) == [known.state]:
+            kept_points: dict[int, Point] = known.value
+            return kept_points
+        are_stored = part.period is not Period.QUARTER_HOUR
+        bands = _bands_of_ranks(OF_PROJECT[part.period], _BUCKET if are_stored else _EDGE)
+        statement: LiteralString = f"""
+        SELECT counted.state, bands.*
+          FROM ({state}) AS counted
+          LEFT JOIN ({bands}) AS bands ON true
+        """  # noqa: S608 - of constants of this file
+        found = fetch_all(conn, statement, parameters, _columns)
+    # Without requests there is one row, of no group.
+    by_group = _points(row[1:] for row in found if row[1] is not None)
+    if are_stored:
+        # In UTC, because Python takes a local time that occurs twice as unequal to any time of another zone.
+        starts = (edge.astimezone(UTC) for edge in edges)
+        points = {number: by_group[start] for number, start in enumerate(starts) if start in by_group}
+    else:
+        points = {number - 1: point for number, point in by_group.items()}
+    kept.put(key, Known(found[0][0], points, len(points)))
+    return points
 
 
-def endpoints(lease: Lease, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
+def endpoints(lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
     """Return the figures of each endpoint that has requests in a range, in no order."""
+    folds, _ = read_folds(lease, kept, _ENDPOINTS, project_id, with_end_apart(parts))
     with lease.transaction() as conn:
-        found = _by_group(conn, _bands(_OF_ENDPOINTS, _ENDPOINT, parts), _parameters(project_id, parts))
         names = dict(fetch_all(conn, _NAMES, {"project_id": project_id}, _named))
-    return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in found.items()]
+    return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in figures_of(folds).items()]
 
 
-def _bands(
-    views: Mapping[Period, LiteralString],
-    group: LiteralString,
-    parts: Sequence[Part],
-    only: LiteralString = "true",
-) -> LiteralString:
-    """Return a statement with a row for each band of each group, or only for some: the group and its sums, the band.
+def _bands_of_ranks(view: LiteralString, group: LiteralString) -> LiteralString:
+    """Return a statement with the sums of each group, and each band of it that holds the rank of a percentile of POINT.
 
-    The rows of a group are in the order of their bands.
+    Bands are summed without their cells first, because most hold no rank, and cells are most of what a row has.
     """
-    stored: LiteralString = " UNION ALL ".join(
-        [
-            f"""
-        SELECT {group} AS grouped_by, latency_band, event_count, client_error_sum, server_error_sum,
-               response_us_sum, response_us_min, response_us_max, {", ".join(_CELLS)}
-          FROM {views[part.period]}
-         WHERE project_id = %(project_id)s
-           AND bucket_start >= %(start_{place})s
-           AND bucket_start < %(end_{place})s
-            """  # noqa: S608 - of constants of this file
-            for place, part in zip(_PLACES, parts, strict=False)
-        ]
-    )
-    band: LiteralString = f"""
-        SELECT grouped_by, latency_band, stats.total(event_count) AS requests,
-               stats.total(client_error_sum) AS client_errors, stats.total(server_error_sum) AS server_errors,
-               sum(response_us_sum) AS us_sum, min(response_us_min) AS us_min, max(response_us_max) AS us_max,
-               {", ".join([f"stats.total({cell}) AS {cell}" for cell in _CELLS])}
-          FROM ({stored}) AS stored
-         GROUP BY grouped_by, latency_band
+    stored: LiteralString = f"""
+        SELECT {group} AS grouped_by, *
+          FROM {view}
+         WHERE project_id = %(project_id)s AND bucket_start >= %(start)s AND bucket_start < %(end)s
     """  # noqa: S608 - of constants of this file
     statement: LiteralString = f"""
+        WITH band AS (
+            SELECT grouped_by, latency_band, {SUMS}
+              FROM ({stored}) AS stored
+             GROUP BY grouped_by, latency_band),
+        ranked AS (
+            SELECT grouped_by, stats.total(requests) OVER grouped AS group_requests,
+                   stats.total(client_errors) OVER grouped AS client_errors,
+                   stats.total(server_errors) OVER grouped AS server_errors, sum(us_sum) OVER grouped AS us_sum,
+                   min(us_min) OVER grouped AS us_min, max(us_max) OVER grouped AS us_max,
+                   latency_band, stats.total(requests) OVER faster - requests AS requests_before, requests
+              FROM band
+            WINDOW grouped AS (PARTITION BY grouped_by),
+                   faster AS (PARTITION BY grouped_by ORDER BY latency_band)),
+        wanted AS MATERIALIZED (
+            SELECT * FROM ranked WHERE {_HOLDS_A_RANK})
         SELECT *
-          FROM (SELECT grouped_by, stats.total(requests) OVER grouped AS group_requests,
-                       stats.total(client_errors) OVER grouped, stats.total(server_errors) OVER grouped,
-                       sum(us_sum) OVER grouped, min(us_min) OVER grouped, max(us_max) OVER grouped,
-                       latency_band, stats.total(requests) OVER faster - requests AS requests_before, requests,
-                       {", ".join(_CELLS)}
-                  FROM ({band}) AS band
-                WINDOW grouped AS (PARTITION BY grouped_by),
-                       faster AS (PARTITION BY grouped_by ORDER BY latency_band)) AS grouped
-         WHERE {only}
+          FROM wanted
+          JOIN (SELECT grouped_by, latency_band, {SUMS_OF_CELLS}
+                  FROM ({stored}) AS stored
+                  JOIN (SELECT grouped_by, latency_band FROM wanted) AS bands USING (grouped_by, latency_band)
+                 GROUP BY grouped_by, latency_band) AS cells USING (grouped_by, latency_band)
          ORDER BY grouped_by, latency_band
     """  # noqa: S608 - of constants of this file
     return statement
 
 
-def _by_group(conn: Connection, statement: LiteralString, parameters: Mapping[str, object]) -> dict[Any, Figures]:
-    """Return the figures of each group that has requests."""
-    return _figures(fetch_all(conn, statement, parameters, _columns))
-
-
-def _figures(rows: Iterable[tuple[Any, ...]]) -> dict[Any, Figures]:
-    """Put the rows of `_bands` together."""
+def _points(rows: Iterable[tuple[Any, ...]]) -> dict[Any, Point]:
+    """Return the point of each group from the rows of `_bands_of_ranks`."""
     groups: dict[Any, Figures] = {}
     bands: list[Band] = []
     for row in rows:
-        group, requests, client_errors, server_errors, us_sum, us_min, us_max, number, before, count, *cells = row
+        group, number, requests, client_errors, server_errors, us_sum, us_min, us_max, before, count, *cells = row
         if group not in groups:
             bands = []
             groups[group] = Figures(requests, client_errors, server_errors, int(us_sum), us_min, us_max, bands)
         bands.append(Band(number, before, count, cells))
-    return groups
-
-
-def _parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
-    ends = {
-        name: instant
-        for place, part in zip(_PLACES, parts, strict=False)
-        for name, instant in ((f"start_{place}", part.start), (f"end_{place}", part.end))
-    }
-    return {"project_id": project_id, **ends}
+    return {group: found.point() for group, found in groups.items()}
 
 
 def _columns(*columns: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as the statement lists them

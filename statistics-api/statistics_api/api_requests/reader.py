@@ -8,6 +8,7 @@ from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
 from statistics_api.api_requests import answers, queries
 from statistics_api.api_requests.answers import Table
+from statistics_api.api_requests.kept import Kept
 from statistics_api.api_requests.pages import RowsQuestion
 from statistics_api.api_requests.questions import Metric, Question
 from statistics_api.tagged_answers import TaggedAnswer
@@ -15,23 +16,27 @@ from statistics_api.tagged_answers import TaggedAnswer
 READ_SECONDS_MAX = 3.0
 # A million times are sorted in a quarter of a second.
 EXACT_ROWS_MAX = 1_000_000
+# About half a kilobyte each.
+KEPT_BANDS_MAX = 40_000
 
 
 class MetricsReader:
     """Reads the figures; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
+        kept = Kept(KEPT_BANDS_MAX)
+
         async def read(question: Question | RowsQuestion) -> TaggedAnswer:
             # The answer is made in the thread of the query: thousands of rows would hold up the event loop.
-            return await database.run(partial(_answer, question=question), READ_SECONDS_MAX)
+            return await database.run(partial(_answer, kept=kept, question=question), READ_SECONDS_MAX)
 
         self.answers = CollapsedReads(read)
 
 
-def _answer(lease: Lease, question: Question | RowsQuestion) -> TaggedAnswer:
+def _answer(lease: Lease, kept: Kept, question: Question | RowsQuestion) -> TaggedAnswer:
     if isinstance(question, RowsQuestion):
         return _page(lease, question)
-    table = _table(lease, question)
+    table = _table(lease, kept, question)
     return table.answer(question.project.project_id, question.metric, as_csv=question.as_csv)
 
 
@@ -50,18 +55,20 @@ def _page(lease: Lease, question: RowsQuestion) -> TaggedAnswer:
     return answers.rows(shown).answer(question.project.project_id, "requests", as_csv=question.as_csv, headers=headers)
 
 
-def _table(lease: Lease, question: Question) -> Table:
+def _table(lease: Lease, kept: Kept, question: Question) -> Table:
     project_id, threshold_ms = question.project.project_id, question.project.apdex_threshold_ms
     if question.buckets is not None:
         edges, zone = question.buckets.edges, question.buckets.zone
-        return answers.series(edges, zone, queries.series(lease, project_id, question.parts[0], edges))
+        return answers.series(edges, zone, queries.series(lease, kept, project_id, question.parts[0], edges))
     if question.metric is Metric.ENDPOINTS:
-        return answers.endpoints(queries.endpoints(lease, project_id, question.parts), question.minutes, threshold_ms)
+        return answers.endpoints(
+            queries.endpoints(lease, kept, project_id, question.parts), question.minutes, threshold_ms
+        )
     if question.metric is Metric.DISTRIBUTION:
-        return answers.distribution(queries.figures(lease, project_id, question.parts))
-    if question.exact and queries.figures(lease, project_id, question.parts).requests > EXACT_ROWS_MAX:
+        return answers.distribution(queries.figures(lease, kept, project_id, question.parts))
+    if question.exact and queries.figures(lease, kept, project_id, question.parts).requests > EXACT_ROWS_MAX:
         raise BadRequest(f"exact=true is for at most {EXACT_ROWS_MAX} requests; shorten the range")
-    whole = queries.whole(lease, project_id, question.parts, question.days(), exact=question.exact)
+    whole = queries.whole(lease, kept, project_id, question.parts, question.days(), exact=question.exact)
     if question.exact and whole.kept != whole.figures.requests:
         raise BadRequest("some requests of this range are no longer kept, so exact=true is not possible")
     return answers.summary(whole, question.minutes, threshold_ms)
