@@ -1,8 +1,5 @@
 """Answers questions about API requests; equal questions at the same time share one query."""
 
-from functools import partial
-
-from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
@@ -10,7 +7,8 @@ from statistics_api.api_requests import answers, queries
 from statistics_api.api_requests.answers import Table
 from statistics_api.api_requests.pages import RowsQuestion
 from statistics_api.api_requests.questions import Metric, Question
-from statistics_api.tagged_answers import TaggedAnswer
+from statistics_api.polling.current_answers import CurrentAnswers
+from statistics_api.polling.tagged_answers import TaggedAnswer
 
 READ_SECONDS_MAX = 3.0
 # A million times are sorted in a quarter of a second.
@@ -21,11 +19,7 @@ class MetricsReader:
     """Reads the figures; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
-        async def read(question: Question | RowsQuestion) -> TaggedAnswer:
-            # The answer is made in the thread of the query: thousands of rows would hold up the event loop.
-            return await database.run(partial(_answer, question=question), READ_SECONDS_MAX)
-
-        self.answers = CollapsedReads(read)
+        self.answers = CurrentAnswers[Question | RowsQuestion](database, _answer, seconds_max=READ_SECONDS_MAX)
 
 
 def _answer(lease: Lease, question: Question | RowsQuestion) -> TaggedAnswer:

@@ -101,7 +101,7 @@ class DirectProtocol(LoadSheddingProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         served = self.app if isinstance(self.app, ServedApplication) else None
-        self._has_direct_routes = served is not None and bool(served.direct_routes)
+        self._has_direct_routes = served is not None and bool(served.direct_routes or served.repeated_targets)
         self._served = cast("ServedApplication", served)
 
     @override
@@ -168,6 +168,8 @@ class DirectProtocol(LoadSheddingProtocol):
         method = parser.get_method()
         route = self._served.direct_routes.get((method, path))
         segment = _NO_BYTES
+        if route is None and method == b"GET" and self._served.repeated_targets is not None:
+            route = self._served.repeated_targets(self.url)
         if route is None:
             parent, _, segment = path.rpartition(b"/")
             route = self._served.direct_parents.get((method, parent))
