@@ -106,7 +106,8 @@ class DirectProtocol(LoadSheddingProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        self._route = self._find_route()
+        # First, because a request that will be refused should cost little.
+        self._route = None if concurrency_limit.is_exceeded() else self._find_route()
         if self._route is None:
             super().on_headers_complete()
         else:
@@ -193,7 +194,6 @@ class DirectProtocol(LoadSheddingProtocol):
             and self._request_in_flight() is None
             and not self.flow.write_paused
             and not drain.is_draining()
-            and not concurrency_limit.is_exceeded()
         )
         return route if is_ordinary else None
 
