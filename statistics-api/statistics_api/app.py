@@ -49,6 +49,7 @@ from statistics_api.measurements import router as measurements
 from statistics_api.measurements.kind import MEASUREMENTS
 from statistics_api.measurements.reader import MeasurementReader
 from statistics_api.people import store_users, users
+from statistics_api.polling.repeated_questions import RepeatedQuestions
 from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
@@ -131,6 +132,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
     kinds = [kind for family in families for kind in family.kinds]
     limit = _rate_limit(settings)
+    # The parser's callback cannot wait for the store of a shared limit.
+    repeated = RepeatedQuestions() if limit.is_direct else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -154,6 +157,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
                 "projects": projects,
                 "devices": known_devices,
+                "repeated": repeated,
             }
         finally:
             listener.stop()
@@ -192,8 +196,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         personal_paths=[prefix for family in families for prefix in family.personal_paths],
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
-            # The parser's callback cannot wait for the store of a shared limit.
             direct_routes=[route for family in families for route in family.direct_routes] if limit.is_direct else [],
+            repeated_targets=None if repeated is None else repeated.find,
             admit=None if settings.rate_limit is None else limit.admit,
         ),
     )

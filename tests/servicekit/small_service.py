@@ -35,6 +35,7 @@ from tests.servicekit.small_direct import (
     LimitMiddleware,
     direct_router,
     limited,
+    repeated,
 )
 
 SERVICE = "small"
@@ -201,7 +202,9 @@ def build(
         large_bodies={"/large": LARGE_BYTES_MAX, "/things/{thing_id}/batch": LARGE_BYTES_MAX},
         optional=optional,
         log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text", stream=log),
-        answers=ProtocolAnswers(cors=cors, direct_routes=direct, admit=admit),
+        answers=ProtocolAnswers(
+            cors=cors, direct_routes=direct, repeated_targets=repeated if directly else None, admit=admit
+        ),
     )
 
 

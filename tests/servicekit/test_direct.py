@@ -45,7 +45,13 @@ def lines_with(small: SmallService, request_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in small.lines() if f'"request_id":"{request_id}"' in line]
 
 
-@pytest.mark.parametrize("request_bytes", [post(), post(SLOW), get(), get(b"?how=slow")])
+def repeat(query: bytes = b"") -> bytes:
+    return get(query).replace(b"/direct/count", b"/direct/often/count")
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [post(), post(SLOW), get(), get(b"?how=slow"), repeat(), repeat(b"?how=slow")]
+)
 def test_an_ordinary_request_takes_the_direct_lane_with_all_that_belongs_to_an_answer(
     small: SmallService, request_bytes: bytes
 ) -> None:
@@ -105,6 +111,9 @@ def test_it_may_come_in_pieces(small: SmallService, size: int) -> None:
         (post(b'{"how":"unreadable"}'), 200),
         (post(b'{"how":"%s"}' % (b"x" * BODY_BYTES_MAX)), 413),
         (post(CHUNKED).replace(b"content-length: %d" % len(CHUNKED), b"transfer-encoding: chunked"), 200),
+        (repeat(b"?how=cheap"), 200),
+        (repeat().replace(b"often", b"seldom"), 200),
+        (repeat().replace(b"GET", b"PUT"), 405),
         (get(b"?other=1"), 422),
         (get(b"?how=a&how=b"), 422),
         (get(b"?how=%41"), 200),

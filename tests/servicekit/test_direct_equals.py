@@ -26,11 +26,13 @@ HEADERS = [b"connection: keep-alive", b'if-none-match: "1"', b'if-none-match: "2
 ODD_HEADERS = [b"connection: close", b"content-encoding: identity", b"origin: https://page.example", b"host: another",
                b"expect: 100-continue"]  # fmt: skip
 TARGETS = [b"/direct", b"/direct/of/a", b"/direct/of/*", b"/direct/count", b"/direct/count?how=slow",
-           b"/direct/count?how=away", b"/direct/count?how=bug"]  # fmt: skip
+           b"/direct/count?how=away", b"/direct/count?how=bug", b"/direct/often/count", b"/direct/often/count?how=slow",
+           b"/direct/often/count?how=bug"]  # fmt: skip
 ODD_TARGETS = [b"/direct/", b"/direct?a=b", b"/direct/count?", b"/direct/count?how=%61", b"/direct/count?other=1",
                b"/direct/count?how=a&how=b", b"/direct%2Fcount", b"//direct", b"/plain", b"http://test/direct",
                b"/direct/of/", b"/direct/of/a/", b"/direct/of/%61", b"/direct/of/\xc3\xa9",
-               b"/direct/of/a/b"]  # fmt: skip
+               b"/direct/of/a/b", b"/direct/often/count/", b"/direct/often/count?", b"/direct/often/count?how=away",
+               b"/direct/seldom/count"]  # fmt: skip
 
 
 def mostly(usual: list[bytes], odd: list[bytes]) -> st.SearchStrategy[bytes]:

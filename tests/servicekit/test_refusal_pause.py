@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.responses import Response
 
@@ -180,3 +180,18 @@ def test_a_budget_is_never_exceeded(pauses: list[float]) -> None:
         window = [now for now in free if free[first] <= now <= free[first] + 1]
         assert len(window) <= 100 + 10 + 1  # a second of it, and what was saved up
     assert free[:1] == times[:1]  # and at the beginning there is some
+
+
+@settings(deadline=None, max_examples=30)
+@given(cost=st.floats(1e-6, 0.01), share=st.sampled_from([0.05, 0.1, 0.5]))
+def test_a_budget_is_smaller_where_refusals_take_more(cost: float, share: float) -> None:
+    budget = RefusalBudget(1_000, share)
+    budget.observe(cost)
+    seconds = 2
+    free = sum(budget.spend(1_000 + tick / 4_000) for tick in range(4_000 * seconds))
+    saved = 1.1
+    assert free <= 1_000 * seconds * saved
+    # What is measured is a part of what they take.
+    assert free * cost <= share * seconds * saved / 2 + cost
+    # And some are always free.
+    assert free >= min(1_000, share / cost / 3) * seconds - 1

@@ -118,7 +118,7 @@ def remembered_credential(
     """
     if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
         return _WITHOUT_KEY
-    text = _only_credential(header_map)
+    text = only_credential(header_map)
     cache: KeyCache[StoredKey] = state["keys"]
     # Nothing else needs to be checked: no text but the key itself has its digest.
     key_id = claimed_key_id(text)
@@ -135,7 +135,7 @@ def remembered_credential(
     return Credential(found.project_id, found.scopes, key_id)
 
 
-def _only_credential(header_map: Mapping[bytes, bytes]) -> str:
+def only_credential(header_map: Mapping[bytes, bytes]) -> str:
     """Return the text in one of the two headers, or "" if it cannot be a single key or token."""
     authorization = header_map.get(AUTHORIZATION)
     if authorization is None:

@@ -1,9 +1,9 @@
 """Finds the project that the path of a request names, if the credential of the request may see it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi import Request
@@ -12,11 +12,17 @@ from contract.access import Scope
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from statistics_api.access import queries
-from statistics_api.access.credentials import READ_SECONDS_MAX, required_credential_of
+from statistics_api.access.credentials import (
+    READ_SECONDS_MAX,
+    Credential,
+    only_credential,
+    remembered_credential,
+    required_credential_of,
+)
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import Project
-from statistics_api.access.tokens import account_of, project_claims
+from statistics_api.access.tokens import Tokens, account_of, project_claims
 
 # One sentence for a project that does not exist and for one that is another's.
 _NOT_FOUND = "Project not found"
@@ -69,7 +75,7 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
         if scope is not Scope.READ:
             raise NeedsProjectCredential("a credential of the project is needed here, and not an account's token")
         account = await account_of(request)
-        stored = await _known(caches.by_member, project_key, f"{project_key}{_BETWEEN}{account.account_id}")
+        stored = await _known(caches.by_member, project_key, _of_member(project_key, account.account_id))
     else:
         credential = await required_credential_of(request, scope)
         stored = await _known(caches.by_key, project_key, project_key)
@@ -77,6 +83,32 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
     if not stored:
         raise NotFound(_NOT_FOUND)
     return stored[0]
+
+
+def remembered_project(
+    header_map: Mapping[bytes, bytes], state: Mapping[str, Any], project_key: str
+) -> tuple[Project, Credential | None] | None:
+    """Return what `project_of` would for a direct route that reads, and the credential if it is not an account's.
+
+    None leaves the request to the framework: something is not remembered, or would be refused. Each header came at most
+    once.
+    """
+    caches: ProjectCaches = state["projects"]
+    credential = remembered_credential(header_map, state, Scope.READ)
+    if credential is not None:
+        stored = caches.by_key.remembered(project_key) or ()
+        is_of_project = credential.key_id is not None and stored and stored[0].project_id == credential.project_id
+        return (stored[0], credential) if is_of_project else None
+    tokens: Tokens = state["tokens"]
+    account = tokens.remembered_account(only_credential(header_map))
+    if account is None:
+        return None
+    stored = caches.by_member.remembered(_of_member(project_key, account.account_id)) or ()
+    return (stored[0], None) if stored else None
+
+
+def _of_member(project_key: str, account_id: UUID) -> str:
+    return f"{project_key}{_BETWEEN}{account_id}"
 
 
 async def _known(cache: KeyCache[Project], project_key: str, key: str) -> Sequence[Project]:

@@ -137,6 +137,14 @@ class Tokens:
         found = await self._states.get(str(account_id))
         return found[0] if found else _INACTIVE
 
+    def remembered_account(self, text: str) -> Account | None:
+        """Return the account of a token if both are remembered, and are valid and active now."""
+        claims = self.remembered_now(text)
+        if not isinstance(claims, AccountClaims):
+            return None
+        states = self._states.remembered(str(claims.sub))
+        return Account(claims.sub, states[0].is_operator) if states and states[0].is_active else None
+
     async def _verify(self, text: str) -> TokenClaims:
         key_id = _key_id(text)
         key = None if key_id is None else await self._keys.get(key_id)

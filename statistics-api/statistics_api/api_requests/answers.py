@@ -20,7 +20,7 @@ from contract.api_requests.metrics import (
 )
 from statistics_api.api_requests.figures import NO_POINT, Figures, Point
 from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
-from statistics_api.tagged_answers import TaggedAnswer
+from statistics_api.polling.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, csv_text, local_times
 
 _FIGURES = tuple(RequestFigures.model_fields)

@@ -33,6 +33,7 @@ class RowsQuestion(NamedTuple):
     # The parameters of the next page but its cursor, and its path.
     path: str
     as_csv: bool
+    points: int = 0  # it has no series
 
     def link(self, rows: Sequence[RawRow]) -> str:
         """Return the value of the header Link that leads to the rows after these."""

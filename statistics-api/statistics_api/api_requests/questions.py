@@ -47,6 +47,11 @@ class Question(NamedTuple):
     as_csv: bool
     exact: bool = False
 
+    @property
+    def points(self) -> int:
+        """How many points its series has."""
+        return 0 if self.buckets is None else len(self.buckets.edges)
+
     def days(self) -> tuple[date, date]:
         """Return the first and the last day of the range, in the zone of the project."""
         zone = ZoneInfo(self.project.timezone)
@@ -57,7 +62,7 @@ class Question(NamedTuple):
 def question(
     metric: Metric, project: Project, parameters: Mapping[str, str], now: datetime, *, as_csv: bool
 ) -> Question:
-    """Return the question of a request for figures of a whole range.
+    """Return the question of a request for figures of a whole range; `now` is when the present minute began.
 
     Raises:
         Invalid: a parameter is malformed.
@@ -69,8 +74,8 @@ def question(
     else:
         start, end = extended(start, end, now - MINUTES_USED)
         shortest = Period.MINUTE
-    _, now = aligned(now, now, Period.MINUTE)  # the present minute counts, and the answer changes once a minute
-    minutes = max(0, (min(end, now) - start) // _MINUTE)
+    # The present minute counts, and the answer changes once a minute.
+    minutes = max(0, (min(end, now + _MINUTE) - start) // _MINUTE)
     exact = metric is Metric.SUMMARY and _flag(parameters, EXACT)
     return Question(metric, project, tuple(cover(start, end, shortest)), minutes, None, as_csv, exact)
 

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
@@ -11,7 +10,8 @@ from statistics_api.api_requests.answers import Table
 from statistics_api.api_requests.kept import Kept
 from statistics_api.api_requests.pages import RowsQuestion
 from statistics_api.api_requests.questions import Metric, Question
-from statistics_api.tagged_answers import TaggedAnswer
+from statistics_api.polling.current_answers import CurrentAnswers
+from statistics_api.polling.tagged_answers import TaggedAnswer
 
 READ_SECONDS_MAX = 3.0
 # A million times are sorted in a quarter of a second.
@@ -24,16 +24,11 @@ class MetricsReader:
     """Reads the figures; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
-        kept = Kept(KEPT_BANDS_MAX)
-
-        async def read(question: Question | RowsQuestion) -> TaggedAnswer:
-            # The answer is made in the thread of the query: thousands of rows would hold up the event loop.
-            return await database.run(partial(_answer, kept=kept, question=question), READ_SECONDS_MAX)
-
-        self.answers = CollapsedReads(read)
+        answer = partial(_answer, kept=Kept(KEPT_BANDS_MAX))
+        self.answers = CurrentAnswers[Question | RowsQuestion](database, answer, seconds_max=READ_SECONDS_MAX)
 
 
-def _answer(lease: Lease, kept: Kept, question: Question | RowsQuestion) -> TaggedAnswer:
+def _answer(lease: Lease, question: Question | RowsQuestion, kept: Kept) -> TaggedAnswer:
     if isinstance(question, RowsQuestion):
         return _page(lease, question)
     table = _table(lease, kept, question)

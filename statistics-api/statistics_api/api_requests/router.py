@@ -20,10 +20,10 @@ from contract.delivery import BatchResponse
 from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
-from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import PROJECT_KEY, project_reader, required_key
 from statistics_api.access.projects import project_of
+from statistics_api.access.queries import Project
 from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.pages import (
     PAGE,
@@ -47,7 +47,9 @@ from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.cursors import CURSOR_PARAMETER, LINK_HEADER
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
+from statistics_api.polling.askers import at_project
+from statistics_api.polling.repeated_questions import Asked, Minute, answer
+from statistics_api.polling.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.time_series.formats import CSV_RESPONSE, FORMAT_PARAMETER, wants_csv
 
 LARGE_BODIES = {"/api/v1/track/batch": BATCH_BYTES_MAX}
@@ -210,9 +212,10 @@ async def time_series(request: Request) -> Response:
     A series has at most 10,000 points: a longer range is refused and never cut. Minutes are kept for 35 days.
     """
     project = await project_of(request, request.path_params["project_key"], Scope.READ)
-    asked = partial(series_question, project, request.query_params, clock.now(), as_csv=wants_csv(request))
+    minute = Minute.present()
+    asked = partial(series_question, project, request.query_params, minute.begin, as_csv=wants_csv(request))
     # In a thread: 10,000 points take 15 ms.
-    return await _answer(request, await asyncio.to_thread(asked))
+    return await _answer(request, project, await asyncio.to_thread(asked), minute)
 
 
 @router.get(
@@ -240,16 +243,19 @@ async def requests(request: Request) -> Response:
     """
     project = await project_of(request, request.path_params["project_key"], Scope.READ)
     path = f"/api/v1/projects/{project.project_key}/metrics"
-    asked = rows_question(project, path, request.query_params, clock.now(), as_csv=wants_csv(request))
-    return await _answer(request, asked)
+    minute = Minute.present()
+    asked = rows_question(project, path, request.query_params, minute.begin, as_csv=wants_csv(request))
+    return await _answer(request, project, asked, minute)
 
 
 async def _figures(request: Request, metric: Metric) -> Response:
     project = await project_of(request, request.path_params["project_key"], Scope.READ)
-    asked = question(metric, project, request.query_params, clock.now(), as_csv=wants_csv(request))
-    return await _answer(request, asked)
+    minute = Minute.present()
+    asked = question(metric, project, request.query_params, minute.begin, as_csv=wants_csv(request))
+    return await _answer(request, project, asked, minute)
 
 
-async def _answer(request: Request, asked: Question | RowsQuestion) -> Response:
+async def _answer(request: Request, project: Project, question: Question | RowsQuestion, minute: Minute) -> Response:
     reader: MetricsReader = request.state.readers[API_REQUESTS.name]
-    return (await reader.answers.get(asked)).respond(request)
+    identify = at_project(request.path_params["project_key"])
+    return await answer(request, reader.answers, Asked(question, project, identify, minute, question.points))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from contract.access import Scope
 from contract.auth_events.events import DeviceType
-from servicekit.http.etag import matches
 from servicekit.protocol.direct_routes import DirectResponse, Pending
 from statistics_api.access.credentials import Credential, count_use, remembered_credential
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -25,7 +24,7 @@ class StatisticsQuestion(NamedTuple):
 
     credential: Credential
     device_type: DeviceType | None
-    if_none_match: str | None
+    if_none_match: bytes | None
 
 
 class DirectStatistics:
@@ -43,8 +42,7 @@ class DirectStatistics:
         credential = remembered_credential(headers, state, Scope.READ)
         if credential is None:
             return None
-        sent = headers.get(b"if-none-match")
-        return StatisticsQuestion(credential, _QUERIES[payload], None if sent is None else sent.decode("latin-1"))
+        return StatisticsQuestion(credential, _QUERIES[payload], headers.get(b"if-none-match"))
 
     def answer(self, ordinary: StatisticsQuestion, _: str, state: Mapping[str, Any]) -> Pending:
         """Share the next query for the totals, and its responses, with all requests that arrive before it begins."""
@@ -54,6 +52,4 @@ class DirectStatistics:
 
 
 def _respond(question: StatisticsQuestion, totals: "asyncio.Future[Totals]") -> DirectResponse:
-    answer = totals.result().answer(question.device_type)
-    has_it = question.if_none_match is not None and matches(question.if_none_match, answer.etag)
-    return answer.direct_not_modified if has_it else answer.direct_found
+    return totals.result().answer(question.device_type).respond_directly(question.if_none_match)

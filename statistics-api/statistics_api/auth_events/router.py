@@ -36,7 +36,10 @@ from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.auth_events.totals import Totals
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
-from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, TaggedAnswer
+from statistics_api.polling.askers import with_optional_key
+from statistics_api.polling.current_answers import CurrentAnswers
+from statistics_api.polling.repeated_questions import Asked, Minute, answer
+from statistics_api.polling.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED, TaggedAnswer
 from statistics_api.time_series.formats import (
     CSV_RESPONSE,
     FORMAT_PARAMETER,
@@ -105,11 +108,8 @@ class StatisticsReader:
 
         self.totals = CollapsedReads(read_totals)
 
-        async def read_users(key: UsersKey) -> TaggedAnswer:
-            return await database.run(partial(_users, key=key), READ_SECONDS_MAX)
-
         self.series = CollapsedReads(read_series)
-        self.users = CollapsedReads(read_users)
+        self.users = CurrentAnswers[UsersKey](database, _users, seconds_max=READ_SECONDS_MAX)
 
 
 @router.post(
@@ -231,9 +231,10 @@ async def users(request: Request) -> Response:
     their events are deleted.
     """
     credential = await credential_of(request, Scope.READ)
-    key = UsersKey(credential.project_id, _device_type(request), AskedDays.of(request))
+    minute = Minute.present()
+    key = UsersKey(credential.project_id, _device_type(request), AskedDays.of(request, minute.begin))
     reader: StatisticsReader = request.state.readers[AUTH_EVENTS.name]
-    return (await reader.users.get(key)).respond(request)
+    return await answer(request, reader.users, Asked(key, credential.project_id, with_optional_key, minute))
 
 
 def _users(lease: Lease, key: UsersKey) -> TaggedAnswer:

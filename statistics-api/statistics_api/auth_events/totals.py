@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic_core import to_json
 
 from contract.auth_events.events import DeviceType
-from statistics_api.tagged_answers import TaggedAnswer
+from statistics_api.polling.tagged_answers import TaggedAnswer
 
 
 class Totals:

@@ -1,25 +1,27 @@
 """Answers questions about store events; equal questions at the same time share one query."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
-from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from pydantic_core import to_json
 
-from servicekit.concurrency.request_collapsing import CollapsedReads
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from statistics_api.pages import Page
+from statistics_api.polling.current_answers import CurrentAnswers
+from statistics_api.polling.tagged_answers import TaggedAnswer
 from statistics_api.store_events import queries
-from statistics_api.tagged_answers import TaggedAnswer
 from statistics_api.time_series.users import AskedDays, zone_of
 
 READ_SECONDS_MAX = 3.0
 
 
-class Amounts(NamedTuple):
+# Dataclasses, because two named tuples with the same values are equal: each question is a key of its answer.
+@dataclass(frozen=True, slots=True)
+class Amounts:
     """How many events each day had; of all types without one, and of a store that an operator named."""
 
     project_id: int
@@ -27,7 +29,8 @@ class Amounts(NamedTuple):
     page: Page
 
 
-class Averages(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Averages:
     """How many events each user of a day had."""
 
     project_id: int
@@ -35,7 +38,8 @@ class Averages(NamedTuple):
     page: Page
 
 
-class Users(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Users:
     """How many different users there were on these days."""
 
     project_id: int
@@ -50,10 +54,7 @@ class StoreReader:
     """Reads the figures; one for each process, so that its requests share queries."""
 
     def __init__(self, database: Database) -> None:
-        async def read(question: Question) -> TaggedAnswer:
-            return await database.run(partial(_answer, question=question), READ_SECONDS_MAX)
-
-        self.answers = CollapsedReads(read)
+        self.answers = CurrentAnswers[Question](database, _answer, seconds_max=READ_SECONDS_MAX)
 
 
 def _answer(lease: Lease, question: Question) -> TaggedAnswer:

@@ -18,10 +18,13 @@ from statistics_api.access.tokens import operator_of
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.pages import PAGE_PARAMETERS, read_page
+from statistics_api.polling.askers import with_key
+from statistics_api.polling.current_answers import CurrentAnswers
+from statistics_api.polling.repeated_questions import Asked, Minute, answer
+from statistics_api.polling.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.store_events.kind import STORE_EVENTS
 from statistics_api.store_events.reader import Amounts, Averages, Question, StoreReader, Users
 from statistics_api.stores.ids import read_store_id
-from statistics_api.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.time_series.users import RANGE, AskedDays
 
 LARGE_BODIES = {"/api/event/batch": BATCH_BYTES_MAX}
@@ -107,9 +110,9 @@ async def amount(request: Request) -> Response:
     recorded; an event counts at its `occurred_at`. A type that the store never recorded has no day.
     """
     credential = await required_credential_of(request, Scope.READ)
-    return await _answer(
-        request, Amounts(credential.project_id, request.path_params["type"], read_page(request.query_params))
-    )
+    minute = Minute.present()
+    question = Amounts(credential.project_id, request.path_params["type"], read_page(request.query_params))
+    return await answer(request, _answers(request), Asked(question, credential.project_id, with_key, minute))
 
 
 @router.get(
@@ -125,9 +128,9 @@ async def average(request: Request) -> Response:
     It is for the same days as the amounts, and does not change when a user is erased.
     """
     credential = await required_credential_of(request, Scope.READ)
-    return await _answer(
-        request, Averages(credential.project_id, request.path_params["type"], read_page(request.query_params))
-    )
+    minute = Minute.present()
+    question = Averages(credential.project_id, request.path_params["type"], read_page(request.query_params))
+    return await answer(request, _answers(request), Asked(question, credential.project_id, with_key, minute))
 
 
 @router.get(
@@ -150,7 +153,9 @@ async def users(request: Request) -> Response:
     asked for; the others are returning. The numbers do not change when a user is erased.
     """
     credential = await required_credential_of(request, Scope.READ)
-    return await _answer(request, Users(credential.project_id, _type(request), AskedDays.of(request)))
+    minute = Minute.present()
+    question = Users(credential.project_id, _type(request), AskedDays.of(request, minute.begin))
+    return await answer(request, _answers(request), Asked(question, credential.project_id, with_key, minute))
 
 
 @router.get(
@@ -164,7 +169,8 @@ async def amount_of_store(request: Request) -> Response:
     """Of all types, for an operator of the installation. A store that does not exist is a 404."""
     await operator_of(request)
     store_id = read_store_id(request.path_params["store_id"])
-    return await _answer(request, Amounts(store_id, None, read_page(request.query_params)))
+    question = Amounts(store_id, None, read_page(request.query_params))
+    return (await _answers(request).get(question)).respond(request)
 
 
 def _type(request: Request) -> str | None:
@@ -174,6 +180,6 @@ def _type(request: Request) -> str | None:
     return type_
 
 
-async def _answer(request: Request, asked: Question) -> Response:
+def _answers(request: Request) -> CurrentAnswers[Question]:
     reader: StoreReader = request.state.readers[STORE_EVENTS.name]
-    return (await reader.answers.get(asked)).respond(request)
+    return reader.answers

@@ -9,7 +9,6 @@ from fastapi import Request
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
 from servicekit.errors import NotFound
-from servicekit.process import clock
 from statistics_api.time_series.days import DayRangeParameters
 
 RANGE = DayRangeParameters()
@@ -54,19 +53,19 @@ class Days(NamedTuple):
 
 
 class AskedDays(NamedTuple):
-    """The days that a request asks for, before the zone of its project is known. Equal questions share a query."""
+    """The days that a request asks for, before the zone of its project is known; `now` is when the present minute
+    began. Equal questions share a query.
+    """
 
     parameters: frozenset[tuple[str, str]]
     now: datetime
 
     @classmethod
-    def of(cls, request: Request) -> Self:
+    def of(cls, request: Request, now: datetime) -> Self:
         """Return what the parameters of a request say."""
         parameters = request.query_params
-        return cls(
-            frozenset((name, parameters[name]) for name in (RANGE.start, RANGE.end) if name in parameters),
-            clock.now().replace(second=0, microsecond=0),  # so that equal questions of a minute are equal
-        )
+        asked = frozenset((name, parameters[name]) for name in (RANGE.start, RANGE.end) if name in parameters)
+        return cls(asked, now)
 
     def read(self, lease: Lease, project_id: int) -> Days:
         """Return the days in the zone of the project.

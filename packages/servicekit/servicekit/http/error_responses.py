@@ -5,6 +5,7 @@ A service states once, by `configure`, which prefix has which shape; whatever ha
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -44,20 +45,31 @@ class ErrorShape(Enum):
 
 
 _shapes: dict[bytes, ErrorShape] = {}
+# Of the paths whose shapes are remembered: others could fill the memory.
+_USUAL_BYTES_MAX = 128
 
 
 def configure(shapes: Mapping[str, ErrorShape]) -> None:
     """Give each prefix of paths, like `/api/`, its shape. State of the process: a protocol class has no parameters."""
     _shapes.update({prefix.encode(): shape for prefix, shape in shapes.items()})
+    _shape_of_usual.cache_clear()
 
 
 def shape_of(path: bytes) -> ErrorShape:
     """Return the shape for a raw path: the shape of its longest configured prefix."""
+    return _shape_of_usual(path) if len(path) <= _USUAL_BYTES_MAX else _find_shape(path)
+
+
+def _find_shape(path: bytes) -> ErrorShape:
     if b"%" in path:
         path = unquote_to_bytes(path)
     path += b"/"  # `/api` lies within `/api/`
     prefix = max((prefix for prefix in _shapes if path.startswith(prefix)), key=len, default=None)
     return ErrorShape.DETAIL if prefix is None else _shapes[prefix]
+
+
+# A request that is refused for load has little else to compute.
+_shape_of_usual = lru_cache(maxsize=256)(_find_shape)
 
 
 def render(scope: Scope, error: DomainError | None) -> Response:

@@ -18,6 +18,11 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+def is_plain(raw_path: bytes) -> bool:
+    """Whether a path is the one that its route is matched on, has nothing to decode, and may be logged as it is."""
+    return _PLAIN.fullmatch(raw_path) is not None
+
+
 def route_path(scope: Scope) -> str | None:
     """Return the path without percent-encoding and without one trailing slash; None if no route can have it.
 
@@ -26,7 +31,7 @@ def route_path(scope: Scope) -> str | None:
     an incomplete escape or bytes that are not UTF-8.
     """
     raw: bytes = scope["raw_path"]
-    if _PLAIN.fullmatch(raw):
+    if is_plain(raw):
         return raw.decode("ascii")
     first, *segments = raw.decode("latin-1").split("/")
     if first:

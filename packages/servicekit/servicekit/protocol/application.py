@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol.direct_routes import DirectRoute
 
+# Returns the direct route of a raw target (path and query string) that was answered the long way shortly before.
+RepeatedTargets: TypeAlias = Callable[[bytes], DirectRoute[Any] | None]
 HeaderLines: TypeAlias = Sequence[tuple[bytes, bytes]]
 # Called once for a request, with the client's socket address and the request's headers. Returns header lines for the
 # response; raises a DomainError when the request is refused.
@@ -51,6 +53,8 @@ class ProtocolAnswers:
     cors: CorsHeaders | None = None
     # Shorter ways to routes that the application has as well.
     direct_routes: Sequence[DirectRoute[Any]] = ()
+    # The same for a GET whose target many clients repeat, whatever stands in its path.
+    repeated_targets: RepeatedTargets | None = None
     # The rate limit, which a layer of the application asks for every other request.
     admit: Admission | None = None
 
@@ -63,6 +67,7 @@ class ServedApplication:
         self.log = log
         self.cors = answers.cors
         self.admit = answers.admit
+        self.repeated_targets = answers.repeated_targets
         self.direct_routes = {
             (route.method, route.path): route for route in answers.direct_routes if not route.path.endswith(_ANY)
         }

@@ -101,12 +101,13 @@ class DirectProtocol(LoadSheddingProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         served = self.app if isinstance(self.app, ServedApplication) else None
-        self._has_direct_routes = served is not None and bool(served.direct_routes)
+        self._has_direct_routes = served is not None and bool(served.direct_routes or served.repeated_targets)
         self._served = cast("ServedApplication", served)
 
     @override
     def on_headers_complete(self) -> None:
-        self._route = self._find_route()
+        # First, because a request that will be refused should cost little.
+        self._route = None if concurrency_limit.is_exceeded() else self._find_route()
         if self._route is None:
             super().on_headers_complete()
         else:
@@ -168,6 +169,8 @@ class DirectProtocol(LoadSheddingProtocol):
         method = parser.get_method()
         route = self._served.direct_routes.get((method, path))
         segment = _NO_BYTES
+        if route is None and method == b"GET" and self._served.repeated_targets is not None:
+            route = self._served.repeated_targets(self.url)
         if route is None:
             parent, _, segment = path.rpartition(b"/")
             route = self._served.direct_parents.get((method, parent))
@@ -191,7 +194,6 @@ class DirectProtocol(LoadSheddingProtocol):
             and self._request_in_flight() is None
             and not self.flow.write_paused
             and not drain.is_draining()
-            and not concurrency_limit.is_exceeded()
         )
         return route if is_ordinary else None
 

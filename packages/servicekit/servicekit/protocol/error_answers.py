@@ -26,10 +26,26 @@ class ErrorAnswer:
     def __init__(self, error: DomainError) -> None:
         self.error = error
         self._responses = {shape: render_as(shape, error) for shape in ErrorShape}
+        self._heads: dict[ErrorShape, bytes] = {}
+        self._default_headers: object = None
 
     def response(self, path: bytes) -> Response:
         """Return the response in the shape for this raw path. The response is shared: do not change it."""
         return self._responses[shape_of(path)]
+
+    def head(self, path: bytes, default_headers: HeaderLines) -> bytes:
+        """Return the status line, the lines of all responses and those of this one. Thousands a second may be refused,
+        so it is made anew only with the date.
+        """
+        if self._default_headers is not default_headers:
+            self._heads, self._default_headers = {}, default_headers
+        shape = shape_of(path)
+        head = self._heads.get(shape)
+        if head is None:
+            response = self._responses[shape]
+            lines = [b"%s: %s\r\n" % line for line in (*default_headers, *response.raw_headers)]
+            head = self._heads[shape] = b"".join([STATUS_LINE[response.status_code], *lines])
+        return head
 
 
 class ErrorAnswerProtocol(SingleWriteProtocol):
@@ -56,14 +72,11 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         # The scope is None until the first byte of the first request, against uvicorn's annotation.
         scope = cast("Scope | None", self.scope) or {"headers": ()}
         request_id: str = scope.get("request_id") or request_id_of(scope)
-        response = answer.response(getattr(self, "url", b"").partition(b"?")[0])
-        headers = [
-            *self.server_state.default_headers,
-            *self._header_lines(response, scope, request_id, closes=closes),
-        ]
-        lines = [b"%s: %s\r\n" % header for header in headers]
-        body = b"" if scope.get("method") == "HEAD" else response.body
-        self.transport.write(b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", body]))
+        path = getattr(self, "url", b"").partition(b"?")[0]
+        lines = [b"%s: %s\r\n" % line for line in self._own_lines(scope, request_id, closes=closes)]
+        body = b"" if scope.get("method") == "HEAD" else answer.response(path).body
+        head = answer.head(path, self.server_state.default_headers)
+        self.transport.write(b"".join([head, *lines, b"\r\n", body]))
         return request_id
 
     def _error_app(self, answer: ErrorAnswer, *, closes: bool = True) -> ASGI3Application:
@@ -72,14 +85,14 @@ class ErrorAnswerProtocol(SingleWriteProtocol):
         async def send_error(scope: Scope, _: Receive, send: Send) -> None:
             request_id = request_id_of(scope)
             response = answer.response(scope["raw_path"])
-            headers = self._header_lines(response, scope, request_id, closes=closes)
+            headers = [*response.raw_headers, *self._own_lines(scope, request_id, closes=closes)]
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
 
         return cast("ASGI3Application", send_error)
 
-    def _header_lines(self, response: Response, scope: Scope, request_id: str, *, closes: bool) -> HeaderLines:
-        lines = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+    def _own_lines(self, scope: Scope, request_id: str, *, closes: bool) -> HeaderLines:
+        lines = [(b"x-request-id", request_id.encode())]
         if isinstance(self.app, ServedApplication) and self.app.cors is not None:
             origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
             lines += self.app.cors.lines(origin)

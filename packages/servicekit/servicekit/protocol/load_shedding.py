@@ -4,13 +4,14 @@ An overloaded process that spends half as much on a refusal as on an answer has 
 is one comparison and one write in the HTTP parser's callback: no task, no scope, no log line of its own.
 
 A client that repeats at once still costs a refusal each time, and a few hundred such clients take the whole process. So
-beyond some thousand refusals a second, a connection is not read for a while after a refusal: the next request waits in
+beyond a tenth of a core for refusals, a connection is not read for a while after a refusal: the next request waits in
 the client's own socket.
 """
 
 import asyncio
 import logging
 import random
+import time
 from functools import partial
 from typing import cast
 
@@ -33,8 +34,13 @@ LOG_SECONDS = 1.0
 # (docs/decisions/0016-pause-after-a-refusal.md).
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 1.0
 # Refusals without a pause: a connection that several clients share should not be delayed while refusals are affordable.
-# 5,000 of them take a tenth to a quarter of a core (20 to 50 us each).
+# That depends on what a refusal takes here and now: 20 us, or four times as much where processes compete for the core.
 FREE_REFUSALS_PER_SECOND = 5_000
+FREE_REFUSALS_SHARE = 0.1  # of a core
+# A refusal takes so many times its measured part: the request is also read from its socket and parsed.
+_WHOLE_REFUSAL = 2.5
+# The weight of one refusal in the moving average of what they take.
+_EWMA_WEIGHT = 1 / 64
 _FREE_REFUSALS_SECONDS_MAX = 0.1  # of the budget that is saved up while there is little to refuse
 # If these were refused, a balancer would restart a process that works, or send its share of the load to the others.
 _EXEMPT_PATHS = frozenset(path.encode() for path in HEALTH_PATHS)
@@ -119,9 +125,11 @@ class LoadSheddingProtocol(TimeoutProtocol):
         )
 
     def _refuse(self) -> None:
+        begun = time.thread_time()
         self._refusing = False
         stays = self.parser.should_keep_alive() and not drain.is_draining()
         self._write_error(_REFUSAL, closes=not stays)
+        free_refusals.observe(time.thread_time() - begun)
         _refusals.increment(self.loop)
         if stays:
             self._await_next_request()
@@ -159,22 +167,34 @@ async def _track_in_flight(app: ASGIApp, scope: Scope, receive: Receive, send: S
 
 
 class RefusalBudget:
-    """A token bucket of refusals that need no pause; readings of the clock are in seconds."""
+    """A token bucket of refusals that need no pause; readings of the clock are in seconds.
 
-    def __init__(self, per_second: float) -> None:
+    It gets `per_second` tokens, or fewer where those would take more than `share` of a core.
+    """
+
+    def __init__(self, per_second: float, share: float = 1.0) -> None:
         self.per_second = per_second
+        self._share = share
+        # The processor time of a refusal; 0 before the first one.
+        self._seconds = 0.0
         self._left = 0.0
         self._refilled_at = 0.0
 
     def spend(self, now: float) -> bool:
         """Take one refusal from the budget; whether there was one."""
-        saved_max = self.per_second * _FREE_REFUSALS_SECONDS_MAX
-        self._left = min(saved_max, self._left + (now - self._refilled_at) * self.per_second)
+        affordable = min(self.per_second, self._share / self._seconds) if self._seconds else self.per_second
+        saved_max = max(1.0, affordable * _FREE_REFUSALS_SECONDS_MAX)
+        self._left = min(saved_max, self._left + (now - self._refilled_at) * affordable)
         self._refilled_at = now
         if self._left < 1:
             return False
         self._left -= 1
         return True
+
+    def observe(self, seconds: float) -> None:
+        """The measured part of a refusal took so much processor time."""
+        whole = seconds * _WHOLE_REFUSAL
+        self._seconds += (whole - self._seconds) * (_EWMA_WEIGHT if self._seconds else 1.0)
 
 
 class _RefusalCounter:
@@ -194,4 +214,4 @@ class _RefusalCounter:
 
 
 _refusals = _RefusalCounter()
-free_refusals = RefusalBudget(FREE_REFUSALS_PER_SECOND)
+free_refusals = RefusalBudget(FREE_REFUSALS_PER_SECOND, FREE_REFUSALS_SHARE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from servicekit.http.etag import is_current, strong_etag
+from servicekit.http.etag import is_current, matches, strong_etag
 from servicekit.protocol.direct_routes import DirectResponse
 from statistics_api.access.documentation import VARY
 
@@ -26,7 +26,7 @@ class TaggedAnswer:
         media_type: str = "application/json",
         headers: Mapping[str, str] = VARY,
     ) -> None:
-        self._body = body
+        self.body = body
         self._media_type = media_type
         # Equal bodies of two projects are two answers: a cache must not take one for the other.
         self.etag = strong_etag(b"%d %b" % (project_id, body))
@@ -36,10 +36,15 @@ class TaggedAnswer:
         """Return the answer, or a 304 for a client that has it."""
         return self.not_modified if is_current(request.scope, self.etag) else self.found
 
+    def respond_directly(self, if_none_match: bytes | None) -> DirectResponse:
+        """Return the same on a direct route, for the one line of `If-None-Match` that came, if any."""
+        has_it = if_none_match is not None and matches(if_none_match.decode("latin-1"), self.etag)
+        return self.direct_not_modified if has_it else self.direct_found
+
     @cached_property
     def found(self) -> Response:
         """For a client that does not have it yet."""
-        return Response(self._body, headers=self._headers, media_type=self._media_type)
+        return Response(self.body, headers=self._headers, media_type=self._media_type)
 
     @cached_property
     def not_modified(self) -> Response:

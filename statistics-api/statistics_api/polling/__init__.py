@@ -1,0 +1,1 @@
+"""Answers to questions that many clients repeat, for every kind of event."""
