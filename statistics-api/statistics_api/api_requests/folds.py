@@ -13,7 +13,7 @@ from typing import Any, LiteralString, NamedTuple
 from contract.api_requests.latency import CELLS
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
-from statistics_api.api_requests.covers import Part, Period
+from statistics_api.api_requests.covers import Part, Period, aligned
 from statistics_api.api_requests.kept import Kept, Known
 from statistics_api.api_requests.sums import BandSums
 
@@ -36,22 +36,29 @@ SUMS_OF_CELLS: LiteralString = ", ".join(
 )
 # A range has at most five parts.
 _PLACES: tuple[LiteralString, ...] = ("0", "1", "2", "3", "4")
+_STATE_PLACES: tuple[LiteralString, ...] = ("state_0", "state_1", "state_2", "state_3", "state_4")
 # The columns of `_bands`: a part, a group, a band, six sums, and cells.
 _COLUMNS = 9 + len(CELLS)
 _NOTHING_MORE: Mapping[str, object] = MappingProxyType({})
 
 
 class Grouping(NamedTuple):
-    """What a row of sums is of: the views that are read, and the expression whose values are the groups."""
+    """What a row of sums is of: the views that are read, and the expression whose values are the groups.
+
+    `by_days`: the state of a part is that of its whole days, which are few rows. Then any request of these days has the
+    part read again, which must cost little.
+    """
 
     views: Mapping[Period, LiteralString]
     group: LiteralString
+    by_days: bool
 
 
 class Reading(NamedTuple):
-    """The bands of each part, and what was read beside them in the same moment."""
+    """The bands of each part, the states of all, and what was read beside them in the same moment."""
 
     folds: Sequence[Sequence[BandSums]]
+    state: str
     beside: tuple[Any, ...]
 
 
@@ -68,12 +75,14 @@ def read_folds(
 
     `beside` is a statement of one row that is read in the same moment, with the parameters `more`.
     """
-    parameters = {**part_parameters(project_id, parts), **more}
+    counted = [Part(Period.DAY, *aligned(part.start, part.end, Period.DAY)) for part in parts]
+    counted = counted if grouping.by_days else list(parts)
+    parameters = {**_ends(_PLACES, parts), **state_parameters(project_id, counted), **more}
     keys = [(project_id, grouping.group, part) for part in parts]
     known = [kept.get(key) for key in keys]
     unread = [each is None for each in known]
     while True:
-        statement = _statement(grouping, parts, unread, beside)
+        statement = _statement(grouping, parts, unread, counted, beside)
         with lease.transaction() as conn:
             found = fetch_all(conn, statement, parameters, _row)
         states = found[0][0].split(" ")
@@ -92,7 +101,7 @@ def read_folds(
         if is_unread:
             kept.put(key, Known(state, fold, len(fold)))
     read = [fold if each is None else each.value for each, fold in zip(known, folds, strict=True)]
-    return Reading(read, found[0][1 + width :])
+    return Reading(read, found[0][0], found[0][1 + width :])
 
 
 def state_of(parts: Sequence[Part]) -> LiteralString:
@@ -100,10 +109,11 @@ def state_of(parts: Sequence[Part]) -> LiteralString:
     counted: LiteralString = " UNION ALL ".join(
         [
             f"""
-        SELECT {place} AS part, coalesce(sum(event_count), 0) || ':' || coalesce(sum(response_us_sum), 0) AS state
+        SELECT '{place}' AS part,
+               coalesce(stats.total(event_count), 0) || ':' || coalesce(sum(response_us_sum), 0) AS state
           FROM {within(OF_PROJECT[part.period], place)}
             """  # noqa: S608 - of constants of this file
-            for place, part in zip(_PLACES, parts, strict=False)
+            for place, part in zip(_STATE_PLACES, parts, strict=False)
         ]
     )
     return f"SELECT string_agg(state, ' ' ORDER BY part) AS state FROM ({counted}) AS counted"  # noqa: S608
@@ -117,18 +127,26 @@ def within(view: LiteralString, place: LiteralString) -> LiteralString:
            AND bucket_start < %(end_{place})s"""
 
 
-def part_parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
-    """Return the parameters of `within` of each part, by their places from 0."""
-    ends = {
+def state_parameters(project_id: int, parts: Sequence[Part]) -> dict[str, object]:
+    """Return the parameters of `state_of`."""
+    return {"project_id": project_id, **_ends(_STATE_PLACES, parts)}
+
+
+def _ends(places: Sequence[LiteralString], parts: Sequence[Part]) -> dict[str, object]:
+    """Return the parameters of `within` of each part."""
+    return {
         name: instant
-        for place, part in zip(_PLACES, parts, strict=False)
+        for place, part in zip(places, parts, strict=False)
         for name, instant in ((f"start_{place}", part.start), (f"end_{place}", part.end))
     }
-    return {"project_id": project_id, **ends}
 
 
 def _statement(
-    grouping: Grouping, parts: Sequence[Part], unread: Sequence[bool], beside: LiteralString | None
+    grouping: Grouping,
+    parts: Sequence[Part],
+    unread: Sequence[bool],
+    counted: Sequence[Part],
+    beside: LiteralString | None,
 ) -> LiteralString:
     """Return a statement whose rows have the state of all parts, a band of an unread part, and `beside`."""
     # Each part is grouped on its own: of a union, the planner takes the number of groups for ten times what it is.
@@ -144,7 +162,9 @@ def _statement(
         ]
     )
     columns: LiteralString = "counted.state" + (", bands.*" if bands else "") + (", beside.*" if beside else "")
-    source: LiteralString = f"({state_of(parts)}) AS counted" + (f" CROSS JOIN ({beside}) AS beside" if beside else "")
+    source: LiteralString = f"({state_of(counted)}) AS counted" + (
+        f" CROSS JOIN ({beside}) AS beside" if beside else ""
+    )
     joined: LiteralString = f" LEFT JOIN ({bands}) AS bands ON true" if bands else ""
     return f"SELECT {columns} FROM {source}{joined}"  # noqa: S608 - of constants of this file
 

@@ -14,16 +14,16 @@ from statistics_api.api_requests.folds import (
     SUMS,
     SUMS_OF_CELLS,
     Grouping,
-    part_parameters,
     read_folds,
     state_of,
+    state_parameters,
 )
 from statistics_api.api_requests.kept import Kept, Known
 from statistics_api.api_requests.sums import figures_of
 
 _WHOLE = 0
-_PROJECT = Grouping(OF_PROJECT, "0")
-_ENDPOINTS = Grouping(OF_ENDPOINTS, "endpoint_id")
+_PROJECT = Grouping(OF_PROJECT, "0", by_days=True)
+_ENDPOINTS = Grouping(OF_ENDPOINTS, "endpoint_id", by_days=False)
 # The groups of a series: a bucket as it is stored, or the number of the edge at or before it, counted from 1.
 _BUCKET: LiteralString = "bucket_start"
 _EDGE: LiteralString = "width_bucket(bucket_start, %(edges)s::timestamptz[])"
@@ -135,8 +135,8 @@ def whole(
     columns: LiteralString = "exact.*" if exact else "NULL AS percentiles, 0 AS kept"
     source: LiteralString = f", ({_EXACT}) AS exact" if exact else ""
     statement: LiteralString = f"SELECT beside.*, {columns} FROM ({_BESIDE}) AS beside{source}"  # noqa: S608
-    folds, beside = read_folds(lease, kept, _PROJECT, project_id, parts, statement, parameters)
-    return Whole(figures_of(folds).get(_WHOLE, NOTHING), *beside)
+    reading = read_folds(lease, kept, _PROJECT, project_id, parts, statement, parameters)
+    return Whole(figures_of(reading.folds).get(_WHOLE, NOTHING), *reading.beside)
 
 
 def rows(
@@ -170,7 +170,7 @@ def series(lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequenc
     # The state is that of the longest buckets: a day of minutes is one of them.
     longest = cover(part.start, part.end, part.period)
     key, known = (project_id, tuple(edges)), kept.get((project_id, tuple(edges)))
-    parameters = {**part_parameters(project_id, longest), "start": part.start, "end": part.end, "edges": list(edges)}
+    parameters = {**state_parameters(project_id, longest), "start": part.start, "end": part.end, "edges": list(edges)}
     state: LiteralString = state_of(longest)
     with lease.transaction() as conn:
         if known is not None and fetch_all(conn, state, parameters, str) == [known.state]:
@@ -198,10 +198,19 @@ def series(lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequenc
 
 def endpoints(lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part]) -> list[EndpointRow]:
     """Return the figures of each endpoint that has requests in a range, in no order."""
-    folds, _ = read_folds(lease, kept, _ENDPOINTS, project_id, with_end_apart(parts))
+    reading = read_folds(lease, kept, _ENDPOINTS, project_id, with_end_apart(parts))
+    # What parts add up to is kept, too: that of many endpoints takes longer than to read their names and states.
+    key = ("figures", project_id, *parts)
+    known = kept.get(key)
+    found: dict[int, Figures]
+    if known is not None and known.state == reading.state:
+        found = known.value
+    else:
+        found = figures_of(reading.folds)
+        kept.put(key, Known(reading.state, found, sum(len(each.bands) for each in found.values())))
     with lease.transaction() as conn:
         names = dict(fetch_all(conn, _NAMES, {"project_id": project_id}, _named))
-    return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in figures_of(folds).items()]
+    return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in found.items()]
 
 
 def _bands_of_ranks(view: LiteralString, group: LiteralString) -> LiteralString:
