@@ -34,7 +34,12 @@ class Welcome(BaseModel):
     }
 
 
-@router.get("/", response_model=Welcome, summary="What this is", responses=refusals(422))
+@router.get(
+    "/",
+    response_model=Welcome,
+    summary="What this is",
+    responses=refusals(422) | {303: {"description": "To the dashboard, for a client that prefers HTML"}},
+)
 async def welcome(request: Request) -> Response:
     """Name, version and links. A browser is led to the dashboard."""
     if preferred(request.scope, ("application/json", "text/html")) == "text/html":

@@ -66,7 +66,7 @@ def test_it_shows_every_figure(overview: Visitor) -> None:
     shown = cells(overview.page)
     assert {name: row[0] for name, row in shown.items()} == {"Android": "3", "TV": "0", "Watch": "1", "iOS": "5"}
     assert shown["iOS"][1] == "55.6%"
-    assert (shown["TV"][3], shown["iOS"][3][:3]) == ("none in the range", "in ")
+    assert (shown["TV"][3], shown["iOS"][3][:6]) == ("none in the range", "after ")
     caption = overview.page.locator("#chart figcaption")
     expect(caption).to_contain_text("Auth events, last 24 hours: 9")
 

@@ -11,9 +11,9 @@ from playwright.sync_api import Page
 from contract.time_series import Interval
 from statistics_api.time_series.buckets import bucket_edges
 
-# Days of 23 and 25 hours; no midnight on some days; offsets of quarters of an hour; a day that was left out.
+# Days of 23, 24.5 and 25 hours; no midnight on some days; offsets of quarters of an hour; a day that was left out.
 ZONES = (
-    "UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "America/Santiago",
+    "UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Santiago",
     "Asia/Beirut", "Africa/Cairo", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns", "Pacific/Chatham",
 )  # fmt: skip
 INTERVALS: tuple[Interval, ...] = ("minute", "hour", "day", "month")

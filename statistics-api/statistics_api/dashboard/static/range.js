@@ -50,7 +50,7 @@ function endsOf(range, interval, zone, instant, from, to) {
     case "30min":
       return { from: bucketStart(instant, "minute", zone) - 30 * MINUTE, to: later, back: { milliseconds: -30 * MINUTE } };
     case "24h":
-      return { from: bucketStart(instant, interval, zone) - 24 * HOUR, to: later, back: { milliseconds: -24 * HOUR } };
+      return { from: bucketStart(bucketStart(instant, interval, zone) - 24 * HOUR, interval, zone), to: later, back: { milliseconds: -24 * HOUR } };
     case "today":
       return { from: startOfDay(instant, zone), to: later, back: { days: -1 } };
     case "yesterday":

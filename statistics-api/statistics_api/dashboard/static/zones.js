@@ -2,6 +2,8 @@
 
 const formats = new Map();
 const MINUTE = 60_000;
+const QUARTER = 15 * MINUTE;
+const HOUR = 60 * MINUTE;
 const DAY = 86_400_000;
 
 function formatOf(zone) {
@@ -65,9 +67,18 @@ export function bucketStart(instant, interval, zone) {
   if (interval === "day") {
     return startOfDay(instant, zone);
   }
-  const length = interval === "hour" ? 60 * MINUTE : MINUTE;
+  const length = interval === "hour" ? HOUR : MINUTE;
   const offset = offsetAt(instant, zone);
-  return Math.floor((instant + offset) / length) * length - offset;
+  const full = Math.floor((instant + offset) / length) * length - offset;
+  if (offsetAt(full, zone) === offset) {
+    return full;
+  }
+  // The clock was changed within this hour, as in Lord Howe, by half an hour: the bucket begins with the change.
+  let changed = Math.floor(instant / QUARTER) * QUARTER;
+  while (offsetAt(changed - QUARTER, zone) === offset) {
+    changed -= QUARTER;
+  }
+  return changed;
 }
 
 /** The same local time some days and months away; the 31st becomes the last day of a shorter month. */

@@ -10,6 +10,8 @@ import { instantText, RangePicker, seriesQuery } from "../range.js";
 const STATISTICS = "/Log/auth/statistics";
 const SERIES = "/Log/auth/timeseries";
 const POLL_SECONDS = 2;
+// Many pages may look at once, and a series costs as much as many counts.
+const SERIES_SECONDS = 30;
 const MINUTE = 60_000;
 
 const byId = (id) => document.getElementById(id);
@@ -19,34 +21,45 @@ const samples = []; // {at, total} of the last minute
 const lastSeen = new Map(); // device type -> when this page saw its count grow
 let counts = null;
 let chart = null;
-let drawn = ""; // what the chart was drawn of
-let shown = null; // the table's data
+let drawn = null; // {key, at, isCurrent, series, before}: what the chart shows, and of which requests it was made
 let lastMinute = null; // what the first minute of this page begins with
 
 setText(byId("project"), sessions().includes("project")
   ? "The project of your API key." : "The project “default”: events that came without an API key.");
 
 async function refresh(signal) {
-  const { body, changed } = await get(STATISTICS, { signal });
-  noteGrowth(body);
-  counts = body;
-  showFigures();
+  const growth = await readCounts(signal);
   const range = picker.current();
-  // The series is asked for when a count has changed, or a new bucket has begun.
-  const key = `${seriesQuery(range)} ${JSON.stringify(range.before)}`;
-  if (changed || key !== drawn) {
-    await refreshRange(range, signal);
-    drawn = key;
+  const key = [seriesQuery(range), range.completeUntil, range.before?.from, range.before?.to].join(" ");
+  if (drawn?.key !== key || (!drawn.isCurrent && now() - drawn.at > SERIES_SECONDS * 1_000)) {
+    await readRange(range, key, signal);
+  } else if (growth.size) {
+    // The counts say what has come since. When it happened, the series says later.
+    drawn.isCurrent = false;
+    for (const each of range.isRunning ? drawn.series : []) {
+      each.counts[each.counts.length - 1] += growth.get(each.name) ?? 0;
+    }
   }
-  showTable();
+  showRange(range);
 }
 
+async function readCounts(signal) {
+  const { body } = await get(STATISTICS, { signal });
+  const growth = noteGrowth(body);
+  counts = body;
+  showFigures();
+  return growth;
+}
+
+/** By how much each count has grown since the last answer. */
 function noteGrowth({ statistics, total }) {
   const at = now();
+  const growth = new Map();
   for (const { deviceType, count: events } of statistics) {
     const before = counts?.statistics.find((each) => each.deviceType === deviceType);
     if (before && events > before.count) {
       lastSeen.set(deviceType, at);
+      growth.set(deviceType, events - before.count);
     }
   }
   samples.push({ at, total });
@@ -54,6 +67,7 @@ function noteGrowth({ statistics, total }) {
   while (samples.length > 1 && samples[1].at <= at - MINUTE) {
     samples.shift();
   }
+  return growth;
 }
 
 function showFigures() {
@@ -81,46 +95,67 @@ function showFigure(name, number) {
   setText(figures.get(name), number === null ? "–" : count(number));
 }
 
-async function refreshRange(range, signal) {
+async function readRange(range, key, signal) {
   const path = `${SERIES}?${seriesQuery(range)}`;
-  const asked = [get(path, { signal }), beforeOf(range, signal)];
+  const asked = [readSeries(path, signal), readBefore(range, signal)];
   if (lastMinute === null) {
     asked.push(minuteBefore(signal));
   }
-  const [{ body }, before] = await Promise.all(asked);
-  const times = body.series[0].points.map((point) => Date.parse(point.start));
-  const labels = body.series.map((each) => each.deviceType);
-  const columns = body.series.map((each) => each.points.map((point) => point.count));
-  const complete = times.filter((each) => each < range.completeUntil).length;
-  const rows = labels.map((name, index) => ({
-    name,
-    count: sum(columns[index]),
-    complete: sum(columns[index].slice(0, complete)),
-    before: before && sum(before.columns[before.labels.indexOf(name)]),
-    last: lastOf(times, columns[index]),
-  }));
-  shown = { range, rows };
-  chart ??= new Chart(byId("chart"), { title: "Auth events by device type", labels });
-  chart.draw({ times, columns, before: before?.totals ?? null, range, caption: captionOf(range, rows), path });
+  const [series, before] = await Promise.all(asked);
+  // What came meanwhile may be in the series, or not.
+  const growth = await readCounts(signal);
+  drawn = { key, path, at: now(), isCurrent: growth.size === 0, before, ...series };
 }
 
-/** The period that the range is compared with, or null. */
-async function beforeOf({ before, interval, zone }, signal) {
+/** A series of each device type, with the starts of their buckets in milliseconds. */
+async function readSeries(path, signal) {
+  const { body } = await get(path, { signal });
+  return {
+    times: body.series[0].points.map((point) => Date.parse(point.start)),
+    series: body.series.map(({ deviceType, points }) => ({ name: deviceType, counts: points.map((point) => point.count) })),
+  };
+}
+
+/** The period that the range is compared with, or null. It is over: it is read once. */
+async function readBefore({ before, interval, zone }, signal) {
   if (before === null) {
     return null;
   }
   const query = new URLSearchParams({ interval, timezone: zone, from: instantText(before.from), to: instantText(before.to) });
+  const path = `${SERIES}?${query}`;
+  if (drawn?.before?.path === path) {
+    return drawn.before;
+  }
   try {
-    const { body } = await get(`${SERIES}?${query}`, { signal });
-    const labels = body.series.map((each) => each.deviceType);
-    const columns = body.series.map((each) => each.points.map((point) => point.count));
-    return { labels, columns, totals: columns[0].map((_, index) => sum(columns.map((column) => column[index]))) };
+    return { path, ...(await readSeries(path, signal)) };
   } catch (failure) {
     if (failure.status === 400) {
       return null; // minutes are kept for 35 days: there is nothing to compare with
     }
     throw failure;
   }
+}
+
+function showRange(range) {
+  const { times, series, before, path } = drawn;
+  const complete = times.filter((each) => each < range.completeUntil).length;
+  const rows = series.map((each) => ({
+    name: each.name,
+    count: sum(each.counts),
+    complete: sum(each.counts.slice(0, complete)),
+    before: before && sum(before.series.find(({ name }) => name === each.name).counts),
+    last: lastOf(times, each.counts),
+  }));
+  chart ??= new Chart(byId("chart"), { title: "Auth events by device type", labels: series.map(({ name }) => name) });
+  chart.draw({
+    times,
+    columns: series.map((each) => each.counts),
+    before: before && before.times.map((_, index) => sum(before.series.map((each) => each.counts[index]))),
+    range,
+    caption: captionOf(range, rows),
+    path,
+  });
+  showTable(range, rows);
 }
 
 async function minuteBefore(signal) {
@@ -150,11 +185,7 @@ function captionOf(range, rows) {
   return `${sentence}, ${words}${part}.`;
 }
 
-function showTable() {
-  if (shown === null) {
-    return;
-  }
-  const { range, rows } = shown;
+function showTable(range, rows) {
   const all = sum(rows.map((row) => row.count));
   setText(byId("types").caption, `${span(range.from, range.to, range.zone)}`);
   const body = byId("types").tBodies[0];
@@ -180,8 +211,9 @@ function lastEvent(row, range) {
   if (seen !== undefined) {
     return time(seen, range.zone, "clock");
   }
-  // A bucket says no more: the event came in it.
-  return row.last === null ? "none in the range" : `in ${time(row.last, range.zone, range.interval)}`;
+  // A bucket says no more.
+  const preposition = { day: "on", month: "in" }[range.interval] ?? "after";
+  return row.last === null ? "none in the range" : `${preposition} ${time(row.last, range.zone, range.interval)}`;
 }
 
 const command = `curl -X POST ${quoted(`${location.origin}/Log/auth`)} -H 'Content-Type: application/json'${
