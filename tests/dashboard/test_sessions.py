@@ -224,3 +224,20 @@ def test_a_session_ends_with_its_key(public: httpx2.Client, account_token: str) 
     assert public.delete(f"{keys}/{key_id_of(key)}", headers=bearer(account_token)).status_code == 204
     assert public.get(STATISTICS, headers=sent).status_code == 401
     assert public.get(SESSION, headers=sent).json() == {"account": False, "project": False}
+
+
+def test_while_nobody_can_check_a_session_the_page_opens_and_no_log_in_is_possible(
+    public: httpx2.Client, product: Product, email: str, key: str
+) -> None:
+    token = str(login(public, email).json()["access_token"])  # not seen yet, so it has to be asked about
+    product.private.stop()
+    try:
+        page = public.get("/dashboard", headers=session(SessionKind.ACCOUNT, token))
+        assert "<h1>Overview</h1>" in page.text
+        assert public.get(ME, headers=session(SessionKind.ACCOUNT, token)).status_code == 503
+        refused = public.post(SESSION, json={"api_key": key}, headers=OWN_PAGE)
+        assert (refused.status_code, refused.json()["code"]) == (503, "not-recorded")
+        assert "retry-after" in refused.headers
+    finally:
+        product.private.start()
+        product.private.wait_ready()
