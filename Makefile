@@ -21,7 +21,7 @@ DEPLOY_VENV := .venv-deploy
 # Images of Python often set it. Each test process would then rewrite every module of tests anew, for its assertions.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test soak lint coverage bench lock verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench lock screenshots verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
 
 help:  ## Print this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ test-compose: $(VENV)/.test-ready  ## Build, use, break, restore and remove a Co
 		echo "NOT CHECKED: THE IMAGES AND THE COMPOSE STACK, THEIR RESTARTS, BACKUP AND RESTORE, because \`docker info\` or"; \
 		echo "\`docker compose version\` fails here: these tests need a running Docker with Compose v2."; \
 	fi
+
+screenshots: $(VENV)/.test-ready  ## Make the pictures of docs/dashboard.md anew (needs chromium)
+	$(BIN)/python -m pytest -q tests/dashboard/screenshots.py
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with the stored events
 	@exec $(BIN)/python -m local.command verify-counts

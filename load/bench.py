@@ -12,6 +12,7 @@ from pathlib import Path
 
 from load import api_requests, footprint, measurements, reads, store_events, writes
 from load.alternatives import comparison
+from load.dashboards import dashboards
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, row, table
 from load.instructions import instructions
@@ -42,6 +43,7 @@ def main() -> int:
                 ("reads", lambda: reads.against_an_empty_route(environment, seconds)),
                 ("reads at ten million events", lambda: reads.at_ten_million(environment, seconds)),
                 ("neighbours", lambda: neighbours(environment, seconds)),
+                ("dashboards", lambda: dashboards(environment, seconds)),
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
                 ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),

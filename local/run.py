@@ -31,6 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 READY = """
 Ready after {seconds:.1f} s. Ctrl-C stops everything; the data stays in {data}.
 
+  dashboard         {public}/dashboard   (log in with the API key below)
   public service    {public}   (documentation: {public}/docs)
   private service   {private}
 
@@ -44,6 +45,8 @@ Try:
 With an API key, of a project of its own:
 
   curl {public}/Log/auth/statistics -H 'X-API-Key: {api_key}'
+
+The dashboard takes this key, too: {api_key}
 """
 
 

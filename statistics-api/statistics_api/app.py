@@ -36,6 +36,7 @@ from statistics_api.api_requests.kind import API_REQUESTS
 from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
+from statistics_api.dashboard import router as dashboard
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.devices import router as devices
@@ -105,7 +106,11 @@ FAMILIES: Sequence[Family] = (
     Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
-ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}
+ERROR_SHAPES = {
+    "/api/": ErrorShape.PROBLEM,
+    "/api/v1/": ErrorShape.PROBLEM_AND_ERROR,
+    "/dashboard/": ErrorShape.PROBLEM,
+}
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
 _CORS_METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
@@ -158,6 +163,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "projects": projects,
                 "devices": known_devices,
                 "repeated": repeated,
+                "dashboard_public": settings.dashboard_public,
             }
         finally:
             listener.stop()
@@ -184,6 +190,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         "device-registration-api": device_api.check,
     }
     app.include_router(welcome.router)
+    app.include_router(dashboard.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
         app.include_router(family.router)

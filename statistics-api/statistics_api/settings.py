@@ -63,6 +63,8 @@ class Settings(ServiceSettings):
 
     # Origins that a browser may call from, comma-separated; none by default.
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default=[])
+    # Whether the overview is shown without a log-in. What it shows, `/Log/auth/statistics` says to anybody, too.
+    dashboard_public: bool = False
     # Requests per client address, like "600/minute"; unlimited by default.
     rate_limit: Annotated[RateLimitItem | None, BeforeValidator(_rate)] = None
     # A Redis or Valkey server in which all processes and replicas share that limit; each has its own by default.

@@ -17,6 +17,7 @@ import pytest
 
 from contract.access import Scope, key_id_of, new_key
 from contract.people import StoreUserDraft
+from statistics_api.access.sessions import SessionKind
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -25,6 +26,7 @@ from tests.servers import Product
 # Whatever the owner has stored has this text in it.
 MARKER = "marker-of-the-owner"
 OK = range(200, 300)
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 # A request of the owner may be refused for what it asks, such as a name that is taken: never for who asks.
 OF_OWNER = {*OK, 400, 409, 410, 422}
 # The user that examples name is one of each project.
@@ -336,6 +338,46 @@ def test_a_stranger_sees_and_changes_nothing(
     assert stored(product, owner) == before
 
 
+def sessions_of(tenant: Tenant) -> dict[str, str]:
+    """The cookies of a browser in which a tenant has opened an account and a project."""
+    tokens = {SessionKind.ACCOUNT: tenant.token, SessionKind.PROJECT: tenant.project_token()}
+    return {"Cookie": "; ".join(f"{kind.cookie_name(secure=False)}={token}" for kind, token in tokens.items())}
+
+
+def test_a_stranger_s_sessions_see_and_change_nothing(
+    product: Product, owner: Tenant, stranger: Tenant, operations: list[Operation]
+) -> None:
+    before = stored(product, owner)
+    credential = sessions_of(stranger) | OWN_PAGE
+    for operation in operations:
+        for request in owner.requests_of(operation):
+            answer = ask(owner, request, credential)
+            said = (operation.method, operation.path, answer.text)
+            if operation.is_for_operators:
+                assert answer.status_code == 403, said
+            elif operation.names_what_is_another_s:
+                assert answer.status_code == 404, said
+            else:
+                assert answer.status_code in OF_OWNER, said
+            assert MARKER not in answer.text, said
+    assert stored(product, owner) == before
+
+
+def test_the_owner_s_sessions_do_nothing_for_another_page(
+    product: Product, owner: Tenant, operations: list[Operation]
+) -> None:
+    """Cross-site request forgery, tried with each operation."""
+    before = stored(product, owner)
+    sessions = sessions_of(owner)
+    for operation in operations:
+        for of_another in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://attacker.example"}):
+            for request in owner.requests_of(operation):
+                answer = ask(owner, request, sessions | of_another)
+                assert answer.status_code == 403, (operation.method, operation.path, answer.text)
+                assert MARKER not in answer.text
+    assert stored(product, owner) == before
+
+
 def test_without_a_credential_nobody_sees_a_project(
     product: Product, owner: Tenant, operations: list[Operation]
 ) -> None:
@@ -374,7 +416,8 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
     """The twin of all the tests above: the same requests with the owner's own credentials."""
     shared = Tenant.new(public)
     for operation in operations:
-        for scheme in filter(operation.takes, ("apiKey", "bearerKey", "projectToken", "accountToken")):
+        schemes = ("apiKey", "bearerKey", "projectToken", "accountToken")
+        for scheme in (*filter(operation.takes, schemes), "sessions"):
             # Some requests end the key, the project or the device.
             tenant = Tenant.new(public) if operation.method in {"DELETE", "PATCH"} else shared
             credential = {
@@ -382,6 +425,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
                 "bearerKey": bearer(tenant.key),
                 "projectToken": bearer(tenant.project_token()),
                 "accountToken": bearer(tenant.token),
+                "sessions": sessions_of(tenant) | OWN_PAGE,
             }[scheme]
             for request in tenant.requests_of(operation):
                 answer = ask(tenant, request, credential)

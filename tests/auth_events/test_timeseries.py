@@ -359,7 +359,7 @@ def test_a_series_comes_as_csv(public: httpx2.Client, format_: str, accept: str 
         assert answer.text == (CSV if method == "GET" else "")
         assert answer.headers["content-type"] == "text/csv; header=present; charset=utf-8"
         assert answer.headers["content-disposition"] == 'attachment; filename="timeseries.csv"'
-        assert answer.headers["vary"] == "Accept, Authorization, X-API-Key"
+        assert answer.headers["vary"] == "Accept, Authorization, Cookie, X-API-Key"
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_otherwise_it_comes_as_json(public: httpx2.Client, format_: str, accept:
     headers = {} if accept is None else {"Accept": accept}
     answer = public.get(f"{URL}?{LONG_AGO}{format_}", headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    assert answer.headers["vary"] == "Accept, Authorization, X-API-Key"
+    assert answer.headers["vary"] == "Accept, Authorization, Cookie, X-API-Key"
     assert answer.json()["timezone"] == "Europe/Berlin"
 
 

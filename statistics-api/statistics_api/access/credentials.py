@@ -18,6 +18,7 @@ from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
+from statistics_api.access.sessions import COOKIE, CrossSite, SessionKind, session_token
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
 from statistics_api.access.tokens import Tokens, project_claims
 
@@ -60,10 +61,11 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
         NotAuthenticated: the key is malformed, unknown, revoked or expired, its project is inactive, or there are two;
             or the token is not valid.
         NeedsProjectCredential: the token is an account's.
+        CrossSite: the token is in a cookie, and no page of this server has sent the request.
         Forbidden: the key does not have the scope.
         NotRecorded: the key is not remembered, and the database cannot be asked.
     """
-    found = presented(request.scope)
+    found = presented(request.scope, SessionKind.PROJECT)
     if found is None:
         return _WITHOUT_KEY
     if found.form is Form.TOKEN:
@@ -117,8 +119,17 @@ def remembered_credential(
     limit, which the middleware counts; an account's token; two credentials. Each of these headers came at most once.
     """
     if KEY_HEADER not in header_map and AUTHORIZATION not in header_map:
-        return _WITHOUT_KEY
-    text = only_credential(header_map)
+        if COOKIE not in header_map:
+            return _WITHOUT_KEY
+        try:
+            session = _session_of(header_map, scope)
+        except CrossSite:
+            return None
+        if session is None:
+            return _WITHOUT_KEY
+        text = session
+    else:
+        text = only_credential(header_map)
     cache: KeyCache[StoredKey] = state["keys"]
     # Nothing else needs to be checked: no text but the key itself has its digest.
     key_id = claimed_key_id(text)
@@ -133,6 +144,12 @@ def remembered_credential(
     if found is None or found.rate_limit is not None or scope not in found.scopes:
         return None
     return Credential(found.project_id, found.scopes, key_id)
+
+
+def _session_of(header_map: Mapping[bytes, bytes], scope: Scope) -> str | None:
+    """Return the project's token that a browser sent in a cookie, or None. Raises CrossSite."""
+    method = "GET" if scope is Scope.READ else "POST"
+    return session_token({"method": method, "headers": header_map.items()}, (SessionKind.PROJECT,))
 
 
 def only_credential(header_map: Mapping[bytes, bytes]) -> str:

@@ -33,7 +33,7 @@ _TOKEN_SCHEMES: dict[str, Schema] = {
 # The ways to send a credential, as an OpenAPI document describes them.
 SECURITY_SCHEMES: Mapping[str, Schema] = MappingProxyType(_KEY_SCHEMES | _TOKEN_SCHEMES)
 # A response depends on the key: a cache must not give it to a client with another one.
-VARY = {"Vary": "Authorization, X-API-Key"}
+VARY = {"Vary": "Authorization, Cookie, X-API-Key"}
 # The `openapi_extra` of a route for accounts.
 ACCOUNT_TOKEN: dict[str, Any] = {"security": [{name: []} for name in _TOKEN_SCHEMES]}
 # That of a route for operators of the installation alone.

@@ -12,6 +12,7 @@ from statistics_api.access.credentials import key_of, key_of_claims
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, presented
 from statistics_api.access.queries import StoredKey
+from statistics_api.access.sessions import CrossSite, SessionKind
 from statistics_api.access.tokens import Tokens, project_claims
 
 
@@ -88,8 +89,8 @@ class SentToken(NamedTuple):
 def sent_key(scope: RequestScope) -> SentKey | SentToken | None:
     """Return the API key or the token of a request, or None if it cannot have one."""
     try:
-        found = presented(scope)
-    except NotAuthenticated:
+        found = presented(scope, SessionKind.PROJECT)
+    except (CrossSite, NotAuthenticated):
         return None
     if found is None:
         return None

@@ -8,6 +8,7 @@ from starlette.types import Scope as RequestScope
 
 from servicekit.errors import DomainError, NotAuthenticated
 from servicekit.http.headers import headers
+from statistics_api.access.sessions import SessionKind, session_token
 
 KEY_HEADER = b"x-api-key"
 AUTHORIZATION = b"authorization"
@@ -42,11 +43,15 @@ class Presented(NamedTuple):
     text: str
 
 
-def presented(scope: RequestScope) -> Presented | None:
+def presented(scope: RequestScope, *sessions: SessionKind) -> Presented | None:
     """Return the one credential of a request, or None if it has none.
+
+    What a client sends in a header counts alone. Without that, it is the token of the first of these sessions that the
+    browser has.
 
     Raises:
         NotAuthenticated: there are two different ones, or `Authorization` has another scheme than Bearer.
+        CrossSite: it is in a cookie, and no page of this server has sent the request.
     """
     sent = {Presented(Form.KEY, value.strip()) for value in headers(scope, KEY_HEADER)}
     for value in headers(scope, AUTHORIZATION):
@@ -57,4 +62,7 @@ def presented(scope: RequestScope) -> Presented | None:
         sent.add(Presented(Form.TOKEN if "." in text else Form.KEY, text))
     if len(sent) > 1:
         raise NotAuthenticated("the request has two different credentials")
-    return sent.pop() if sent else None
+    if sent:
+        return sent.pop()
+    token = session_token(scope, sessions) if sessions else None
+    return None if token is None else Presented(Form.TOKEN, token)

@@ -22,6 +22,7 @@ from statistics_api.access.credentials import (
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import Project
+from statistics_api.access.sessions import SessionKind
 from statistics_api.access.tokens import Tokens, account_of, project_claims
 
 # One sentence for a project that does not exist and for one that is another's.
@@ -61,12 +62,15 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
     Raises:
         NotAuthenticated: there is no credential, or none that is valid.
         Forbidden: the API key does not have the scope.
+        CrossSite: the token is in a cookie, and no page of this server has sent the request.
         NeedsProjectCredential, NeedsAccountToken: the token is of another kind than is needed here.
         NotFound: there is no such project, or the credential belongs to another one.
         NotRecorded: something is not remembered, and cannot be asked.
     """
     caches: ProjectCaches = request.state.projects
-    found = presented(request.scope)
+    # An account's session reads; for anything else it takes the project's own.
+    sessions = (SessionKind.ACCOUNT, SessionKind.PROJECT) if scope is Scope.READ else (SessionKind.PROJECT,)
+    found = presented(request.scope, *sessions)
     if (
         found is not None
         and found.form is Form.TOKEN

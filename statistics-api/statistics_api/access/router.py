@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from contract.tokens import ProjectLogin, ProjectToken
 from servicekit.http.bodies import read_json, validated
 from servicekit.http.openapi import json_body, refusals
-from statistics_api.administration.client import call
+from statistics_api.access.logins import project_login
 from statistics_api.administration.relaying import NOT_STORED
 
 router = APIRouter(prefix="/api", tags=["stores"])
@@ -23,5 +23,4 @@ async def log_in(request: Request) -> Response:
     with the key: within 30 seconds after the key was revoked, or its project was blocked.
     """
     login = validated(ProjectLogin, await read_json(request), "body")
-    content = (await call(request, "POST", "project-logins", body=login)).content
-    return Response(content, headers=NOT_STORED, media_type="application/json")
+    return Response(await project_login(request, login), headers=NOT_STORED, media_type="application/json")

@@ -32,6 +32,7 @@ from servicekit.process import clock
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.presented import Form, NeedsAccountToken, presented
 from statistics_api.access.recent import RecentValues
+from statistics_api.access.sessions import SessionKind
 from statistics_api.administration.client import Administration
 
 TOKEN_KEPT_SECONDS = 30.0
@@ -184,10 +185,11 @@ async def account_of(request: Request) -> Account:
     Raises:
         NotAuthenticated: there is no credential, it is not valid, or the account is not active.
         NeedsAccountToken: the credential is an API key, or a project's token.
+        CrossSite: the token is in a cookie, and no page of this server has sent the request.
         NotConfigured: this installation has no accounts.
         NotRecorded: the private service cannot be asked.
     """
-    credential = presented(request.scope)
+    credential = presented(request.scope, SessionKind.ACCOUNT)
     if credential is None:
         raise NotAuthenticated("an account's token is needed: Authorization: Bearer <token>")
     if credential.form is Form.KEY:

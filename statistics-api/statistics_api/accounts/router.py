@@ -1,16 +1,13 @@
 """The public routes of accounts. Everything personal is kept and checked by the private service."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from starlette.types import Scope
 
 from contract.accounts import (
     AccessToken,
     AccountResponse,
     Login,
-    LoginAttempt,
     OwnAccount,
     Registration,
     RegistrationAttempt,
@@ -19,6 +16,7 @@ from servicekit.errors import NotAuthenticated, NotFound
 from servicekit.http.bodies import KEY_HEADER, read_idempotency_key, read_json, validated
 from servicekit.http.openapi import json_body, refusals
 from statistics_api.access.documentation import ACCOUNT_TOKEN
+from statistics_api.access.logins import account_login
 from statistics_api.access.tokens import NOT_VALID, account_of
 from statistics_api.administration.client import call
 from statistics_api.administration.relaying import NOT_STORED
@@ -62,9 +60,7 @@ async def login(request: Request) -> Response:
     have one and the same response. After repeated failures, the next attempt has to wait: 429 with `Retry-After`.
     """
     login = validated(Login, await read_json(request), "body")
-    client_of: Callable[[Scope], str] = request.state.client_of
-    attempt = LoginAttempt(email=login.email, password=login.password, client=client_of(request.scope))
-    return _json((await call(request, "POST", "logins", body=attempt)).content)
+    return _json(await account_login(request, login))
 
 
 async def me(request: Request) -> Response:

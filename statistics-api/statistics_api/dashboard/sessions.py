@@ -1,0 +1,93 @@
+"""Logs a browser in and out: the private service's token goes into a cookie that no script can read.
+
+Nothing is stored: a session is its token, and ends with it. Each log-in has a new one, so there is none to fixate.
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from fastapi import Request, Response
+
+from contract.access import Scope
+from contract.accounts import AccessToken, Login
+from contract.tokens import ProjectLogin, ProjectToken
+from servicekit.errors import DomainError, NotRecorded
+from servicekit.http.bodies import read_json, validated
+from statistics_api.access.credentials import required_credential_of
+from statistics_api.access.logins import account_login, project_login
+from statistics_api.access.sessions import SessionKind, is_secure, require_own_page
+from statistics_api.access.tokens import account_of
+from statistics_api.administration.relaying import NOT_STORED
+
+
+class Sessions(NamedTuple):
+    """The sessions that a browser has."""
+
+    kinds: frozenset[SessionKind]
+    is_operator: bool = False
+
+
+async def sessions_of(request: Request) -> Sessions:
+    """Return the sessions that are valid now.
+
+    One that nobody can check, because the database or the private service is away, counts: a page has no data, and the
+    routes that it asks say what is wrong.
+    """
+    kinds: set[SessionKind] = set()
+    is_operator = False
+    try:
+        is_operator = (await account_of(request)).is_operator
+        kinds.add(SessionKind.ACCOUNT)
+    except NotRecorded:
+        kinds.add(SessionKind.ACCOUNT)
+    except DomainError:
+        pass  # without this session, the page asks for a log-in
+    try:
+        await required_credential_of(request, Scope.READ)
+        kinds.add(SessionKind.PROJECT)
+    except NotRecorded:
+        kinds.add(SessionKind.PROJECT)
+    except DomainError:
+        pass  # as above
+    return Sessions(frozenset(kinds), is_operator)
+
+
+async def log_in(request: Request) -> Response:
+    """Begin a session with `{"email","password"}` or `{"api_key"}`.
+
+    Raises:
+        CrossSite: no page of this server has sent the request: it could log a person in as somebody else.
+        Invalid: the body is neither.
+        CredentialsRefused, TooManyRequests, NotConfigured, NotRecorded: as the private service says.
+    """
+    require_own_page(request.scope)
+    body = await read_json(request)
+    token: AccessToken | ProjectToken
+    if isinstance(body, dict) and "api_key" in body:
+        kind = SessionKind.PROJECT
+        content = await project_login(request, validated(ProjectLogin, body, "body"))
+        token = ProjectToken.model_validate_json(content)
+    else:
+        kind = SessionKind.ACCOUNT
+        token = AccessToken.model_validate_json(await account_login(request, validated(Login, body, "body")))
+    response = Response(status_code=HTTPStatus.NO_CONTENT, headers=NOT_STORED)
+    secure = is_secure(request.scope)
+    response.set_cookie(
+        kind.cookie_name(secure=secure),
+        token.access_token,
+        max_age=token.expires_in,
+        secure=secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def log_out(request: Request) -> Response:
+    """End all sessions of the browser. Raises CrossSite."""
+    require_own_page(request.scope)
+    secure = is_secure(request.scope)
+    response = Response(status_code=HTTPStatus.NO_CONTENT, headers=NOT_STORED)
+    for kind in SessionKind:
+        response.delete_cookie(kind.cookie_name(secure=secure), secure=secure, httponly=True, samesite="strict")
+    return response

@@ -1,0 +1,106 @@
+// Asks the public API, as curl would. The session's cookie goes along by itself.
+
+const answers = new Map(); // path -> {etag, body}: what If-None-Match asks about
+const KEPT_MAX = 100;
+
+/** A request that failed: a sentence for people, with the id under which the server's log has it. */
+export class RequestFailed extends Error {
+  constructor(message, { status = 0, code = "", requestId = "", retryAfterSeconds = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, code, requestId, retryAfterSeconds });
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTemporary() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+
+  get inWords() {
+    return this.requestId ? `${this.message} (request ${this.requestId})` : this.message;
+  }
+}
+
+let clockOffset = 0;
+
+/** The time by the server's clock, in milliseconds: a wrong clock of the browser must not move a range. */
+export const now = () => Date.now() + clockOffset;
+
+/** GET a path; returns {body, changed}. An answer that has not changed costs a 304 without a body. */
+export async function get(path, { signal } = {}) {
+  const known = answers.get(path);
+  const response = await request("GET", path, { signal, headers: known ? { "If-None-Match": known.etag } : {} });
+  if (response.status === 304) {
+    return { body: known.body, changed: false };
+  }
+  const body = await response.json();
+  const etag = response.headers.get("ETag");
+  if (etag) {
+    if (answers.size >= KEPT_MAX) {
+      answers.delete(answers.keys().next().value);
+    }
+    answers.set(path, { etag, body });
+  }
+  return { body, changed: true };
+}
+
+/** Send JSON; returns the body of the answer, or null. */
+export async function send(method, path, content, { signal } = {}) {
+  const options = { signal, headers: {} };
+  if (content !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(content);
+  }
+  const response = await request(method, path, options);
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+async function request(method, path, options) {
+  let response;
+  try {
+    response = await fetch(path, { method, cache: "no-store", redirect: "error", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") {
+      throw error;
+    }
+    throw new RequestFailed("The server cannot be reached.");
+  }
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  // The header has whole seconds: less than that is no difference.
+  clockOffset = Math.abs(date - Date.now()) > 2_000 ? date - Date.now() : 0;
+  if (response.ok || response.status === 304) {
+    return response;
+  }
+  throw await refusal(response);
+}
+
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({}));
+  const fields = problem.errors ?? (Array.isArray(problem.detail) ? problem.detail : []);
+  const sentences = fields.map((each) => `${each.field ?? each.loc?.join(".")}: ${each.message ?? each.msg}`);
+  const detail = typeof problem.detail === "string" ? problem.detail : `The server answered ${response.status}.`;
+  return new RequestFailed([detail, ...sentences].join(" "), {
+    status: response.status,
+    code: problem.code ?? "",
+    requestId: response.headers.get("X-Request-ID") ?? "",
+    retryAfterSeconds: Number(response.headers.get("Retry-After")) || 0,
+  });
+}
+
+/** A command that asks the same. Credentials are named, and not shown: a script cannot read them. */
+export function asCurl(path) {
+  const sessions = document.body.dataset.sessions.split(" ");
+  const ofProject = !path.startsWith("/api/v1/projects");
+  let credential = "";
+  if (ofProject && sessions.includes("project")) {
+    credential = ` -H "X-API-Key: $API_KEY"`;
+  } else if (!ofProject && sessions.includes("account")) {
+    credential = ` -H "Authorization: Bearer $TOKEN"`;
+  } else if (!ofProject && sessions.includes("project")) {
+    credential = ` -H "X-API-Key: $API_KEY"`;
+  }
+  return `curl ${quoted(location.origin + path)}${credential}`;
+}
+
+/** A word of a shell's command. */
+export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
