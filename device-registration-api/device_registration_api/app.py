@@ -34,7 +34,7 @@ from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.metrics.outcomes import OutcomeCounts
-from device_registration_api.metrics.stored import StoredState, read_stored
+from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.peppers import new_peppers
@@ -107,7 +107,11 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         }
         for kind, writer in writers.items():
             metrics.queue(kind, writer.coalescer)
-        state = StoredState(metrics.cells, [(database, read_stored)])
+        sources: list[tuple[Database, Read]] = [(database, read_stored)]
+        if personal_data is not None:
+            kek = account_settings.keks().current
+            sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))
+        state = StoredState(metrics.cells, sources)
         following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
         following.append(asyncio.create_task(state.show_forever()))
         try:

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from local.services import Service
 from tests.auth_events.payloads import event
 from tests.deploy import documents
-from tests.metrics.scraping import scrape
+from tests.metrics.scraping import product_that_shows_everything, scrape
+from tests.personal_databases import PersonalDatabases
 from tests.servers import Product, StartProduct
 
 PAGE = "docs/monitoring.md"
@@ -46,8 +47,8 @@ def shown(service: Service) -> dict[str, Shown]:
 
 
 @pytest.fixture(scope="module")
-def product(start_product: StartProduct) -> Product:
-    product = start_product(metrics=True)
+def product(start_product: StartProduct, personal_databases: PersonalDatabases) -> Product:
+    product = product_that_shows_everything(start_product, personal_databases)
     assert httpx2.post(f"{product.public_url}/Log/auth", json=event("one"), trust_env=False).status_code == 200
     return product
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -12,11 +10,10 @@ import pytest
 from local.services import Service
 from servicekit.metrics.http import CLIENT_DURATION, SERVER_DURATION
 from tests.auth_events.payloads import event
-from tests.metrics.scraping import samples, scrape, value
+from tests.metrics.scraping import samples, scrape, value, wait_until
 from tests.servers import Product, StartProduct
 
 NAMESPACE = "device_statistics"
-SHOWN_SECONDS_MAX = 60.0  # until a worker that replaces another one has started, on a busy machine
 REQUESTS = f"{SERVER_DURATION.name}_count"
 EVENTS = f"{NAMESPACE}_events_total"
 POSTS = {"http_request_method": "POST", "http_route": "/Log/auth", "http_response_status_code": "200"}
@@ -26,13 +23,6 @@ PROCESSES = f"{NAMESPACE}_build_info"
 @pytest.fixture(scope="module")
 def product(start_product: StartProduct) -> Product:
     return start_product(public_workers=2, metrics=True)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SHOWN_SECONDS_MAX
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def workers_of(service: Service) -> list[int]:

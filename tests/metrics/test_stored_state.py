@@ -1,7 +1,9 @@
 """What the database knows is shown while it answers, and is not shown as long as it does not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import time
 
 import pytest
 from psycopg2 import sql
@@ -9,8 +11,11 @@ from psycopg2 import sql
 from device_registration_api.metrics.stored import (
     DATABASE_ANSWERS,
     DEFAULT_PARTITION_ROWS,
+    DRIFT,
     ERASURE_AGE,
     ERASURES_OPEN,
+    MAINTAINED_AT,
+    VERIFIED_AT,
     StoredState,
     read_stored,
 )
@@ -19,11 +24,15 @@ from servicekit.metrics.cells import Cells
 from servicekit.metrics.families import Family
 from servicekit.metrics.shared import SharedCells
 from tests.database import administrator, dsn_of, rows
-from tests.servers import Cluster, MigratedDatabase
+from tests.servers import Cluster, MigratedDatabase, finished_command, run_command
 
 INSERT_FACT_OF_NO_WEEK = """
     INSERT INTO auth_event (project_id, event_id, user_key, device_type, received_at, occurred_at)
     SELECT 1, gen_random_uuid(), 'one', 'iOS', '2001-01-01', '2001-01-01' FROM generate_series(1, 3)
+"""
+INSERT_INFINITE_FACT = """
+    INSERT INTO auth_event (project_id, event_id, user_key, device_type, received_at, occurred_at)
+    VALUES (1, gen_random_uuid(), 'one', 'iOS', 'infinity', '2001-01-01')
 """
 INSERT_ERASURES = """
     INSERT INTO erasure (project_id, receipt, person_id, requested_at, finished_at)
@@ -70,3 +79,28 @@ async def test_alarms_of_the_database_are_shown_until_it_is_away_and_again_when_
     cluster.execute(sql.SQL("ALTER DATABASE {name} ALLOW_CONNECTIONS true").format(name=name))
     assert await shown(DATABASE_ANSWERS) == {(): [1]}
     assert await shown(ERASURES_OPEN) == {(): [2]}
+
+
+async def test_the_ends_of_commands_and_what_they_found_are_shown_and_a_failed_round_changes_nothing(
+    pool: Database, database: MigratedDatabase, tmp_path: Path
+) -> None:
+    state, shared = StoredState(Cells(tmp_path), [(pool, read_stored)]), SharedCells(tmp_path)
+
+    async def shown(family: Family) -> float | None:
+        await state.show()
+        return shared.read().get(family, {}).get((), [None])[0]
+
+    assert [await shown(family) for family in (MAINTAINED_AT, VERIFIED_AT, DRIFT)] == [None, None, None]
+    rows(database, INSERT_INFINITE_FACT)  # no partition can take it, so the round ends with an alarm
+    assert (await asyncio.to_thread(finished_command, database.writer_env, "maintain")).returncode == 1
+    assert await shown(MAINTAINED_AT) is None
+    rows(database, "TRUNCATE auth_event_default")
+    for command, family in (("maintain", MAINTAINED_AT), ("verify-counts", VERIFIED_AT)):
+        await asyncio.to_thread(run_command, database.writer_env, command)
+        assert await shown(family) == pytest.approx(time(), abs=60)
+    assert await shown(DRIFT) == 0
+    rows(database, INSERT_FACT_OF_NO_WEEK)  # and nothing counts them
+    assert (await asyncio.to_thread(finished_command, database.writer_env, "verify-counts")).returncode == 1
+    found = await shown(DRIFT)
+    assert found is not None
+    assert found > 0

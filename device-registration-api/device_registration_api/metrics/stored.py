@@ -10,6 +10,7 @@ from psycopg2 import sql
 
 from contract.metric_names import NAMESPACE
 from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
+from device_registration_api.maintenance.command_runs import MAINTAIN, VERIFY_COUNTS
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.database.sql import fetch_all
@@ -29,6 +30,13 @@ DEFAULT_PARTITION_ROWS = gauge(
 )
 ERASURES_OPEN = gauge(f"{NAMESPACE}_erasures_open", "Erasures that were asked for and are not finished.")
 ERASURE_AGE = gauge(f"{NAMESPACE}_erasure_oldest_open_seconds", "Time since the oldest open one was asked for, or 0.")
+MAINTAINED_AT = gauge(
+    f"{NAMESPACE}_maintain_last_success_timestamp_seconds",
+    "When maintain last ended without an alarm.",
+)
+VERIFIED_AT = gauge(f"{NAMESPACE}_counts_verified_timestamp_seconds", "When verify-counts last ended.")
+DRIFT = gauge(f"{NAMESPACE}_counts_drift", "Counts that differed from their events in the last verify-counts.")
+KEK_AGE = gauge(f"{NAMESPACE}_kek_age_seconds", "Time since maintain first saw the current KEK.")
 DATABASE_ANSWERS = gauge(
     f"{NAMESPACE}_database_answers", "Whether the database has answered when it was asked for these values."
 )
@@ -40,11 +48,24 @@ OPEN_ERASURES = """
      WHERE finished_at IS NULL
 """
 
+COMMAND_RUNS = """
+    SELECT command, extract(epoch FROM ended_at)::float8, findings
+      FROM maintenance.command_run
+"""
+
+KEK_SECONDS = "SELECT extract(epoch FROM now() - since)::float8 FROM key_epoch WHERE kek = %(kek)s"
+
 # A value for a family and the values of its labels.
 StoredValues: TypeAlias = Mapping[tuple[Family, tuple[str, ...]], float]
 Read: TypeAlias = Callable[[Lease], StoredValues]
 
 _log = logging.getLogger(__name__)
+
+
+class _CommandRun(NamedTuple):
+    command: str
+    ended_at: float
+    findings: int
 
 
 class _OpenErasures(NamedTuple):
@@ -98,4 +119,17 @@ def read_stored(lease: Lease) -> StoredValues:
         [erasures] = fetch_all(conn, OPEN_ERASURES, {}, _OpenErasures)
         values[ERASURES_OPEN, ()] = erasures.number
         values[ERASURE_AGE, ()] = erasures.oldest_seconds
+        for run in fetch_all(conn, COMMAND_RUNS, {}, _CommandRun):
+            if run.command == MAINTAIN:
+                values[MAINTAINED_AT, ()] = run.ended_at
+            elif run.command == VERIFY_COUNTS:
+                values[VERIFIED_AT, ()] = run.ended_at
+                values[DRIFT, ()] = run.findings
     return values
+
+
+def read_key_age(lease: Lease, kek: int) -> StoredValues:
+    """Return the values of the database of keys, of which `kek` is the current key-encryption key."""
+    with lease.transaction() as conn:
+        found = fetch_all(conn, KEK_SECONDS, {"kek": kek}, float)
+    return {(KEK_AGE, ()): found[0]} if found else {}
