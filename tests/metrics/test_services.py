@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -28,7 +29,14 @@ def product(start_product: StartProduct) -> Product:
 def workers_of(service: Service) -> list[int]:
     """Those that serve: the parent has one more child, which tracks resources."""
     children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
-    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [int(pid) for pid in children if "spawn_main" in command_of(pid)]
+
+
+def command_of(pid: str) -> str:
+    """Its command; nothing if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def post(product: Product, number: int, **headers: str) -> None:
