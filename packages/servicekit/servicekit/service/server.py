@@ -37,7 +37,11 @@ def serve(
     with ExitStack() as undo:
         if metrics_port is not None:
             # The workers, which are made by spawning, get it with the rest of the environment.
-            os.environ[FOLDER_VARIABLE] = str(undo.enter_context(served_metrics(host, metrics_port)))
+            try:
+                folder = undo.enter_context(served_metrics(host, metrics_port))
+            except OSError as error:
+                sys.exit(f"METRICS_PORT {metrics_port} cannot be listened on: {error.strerror}")
+            os.environ[FOLDER_VARIABLE] = str(folder)
         _run(factory, host, port, keep_alive_seconds, in_flight_max, workers)
 
 
