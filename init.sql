@@ -865,6 +865,13 @@ CREATE TABLE maintenance.follower (
 COMMENT ON COLUMN maintenance.follower.system_identifier IS 'The cluster of followed_xid. NULL: nothing is followed.';
 INSERT INTO maintenance.follower (fact) VALUES ('auth_event');
 
+-- When a command of the operator last ended well, and how much it found that should not be; metrics show it.
+CREATE TABLE maintenance.command_run (
+    command  text        PRIMARY KEY,
+    ended_at timestamptz NOT NULL,
+    findings bigint      NOT NULL
+);
+
 -- The catalogue's row of one fact table; a name that is not in the catalogue is refused.
 CREATE FUNCTION maintenance.known_fact_table(fact text) RETURNS maintenance.fact_table
     LANGUAGE plpgsql STABLE
@@ -1497,6 +1504,7 @@ GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO re
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT SELECT, UPDATE (system_identifier, followed_xid) ON maintenance.follower TO registration_writer;
+GRANT SELECT, INSERT, UPDATE ON maintenance.command_run TO registration_writer;
 GRANT EXECUTE ON FUNCTION
     maintenance.not_followed(text),
     maintenance.create_partition(text, date), maintenance.retire_partition(text, date),

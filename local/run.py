@@ -129,7 +129,7 @@ def _children(settings: Settings, installation: Installation, admin_url: str) ->
     environment = handed_on()
     personal_data = databases_elsewhere() | installation.personal_data
     private = registration_service(
-        environment | personal_data | installation.account_keys,
+        environment | personal_data | installation.account_keys | settings.of_the_private_service(),
         port=settings.registration_port,
         database=installation.writer.environment(admin_url),
         service_token=installation.service_token,

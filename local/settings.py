@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     statistics_port: Port = 8000
     registration_port: Port = 8001
     public_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    # Of the public service; the private one has the next number.
+    metrics_port: Annotated[int, Field(ge=1, le=65534)] | None = None
     data_dir: Path = Path(".data")
     # An administrator's; when set, that server is used and nothing is embedded.
     database_url: SecretStr | None = None
@@ -32,6 +34,10 @@ class Settings(BaseSettings):
         if self.statistics_port == self.registration_port:
             raise ValueError("STATISTICS_PORT and REGISTRATION_PORT must differ")
         return self
+
+    def of_the_private_service(self) -> dict[str, str]:
+        """The variables that the private service gets in place of those of the public one."""
+        return {} if self.metrics_port is None else {"METRICS_PORT": str(self.metrics_port + 1)}
 
 
 def handed_on() -> dict[str, str]:

@@ -178,6 +178,7 @@ def start_product(
         privates: int = 1,
         env: Mapping[str, str] | None = None,
         programs: Programs = DELIVERED,
+        metrics: bool = False,
     ) -> Product:
         name = undo.enter_context(cluster.new_database(template))
         product = Product(MigratedDatabase(cluster.admin_url(name)), secrets.token_hex(24))
@@ -208,6 +209,8 @@ def start_product(
         for service in everything:
             service.start_by(preparations[service.name].spawn)
             undo.callback(service.stop)
+            if metrics:
+                service.env["METRICS_PORT"] = str(free_port())
             service.env.update(env or {})  # what a test asks for wins: another DB_HOST, a proxy before a service
             service.start()
         for service in everything:

@@ -140,6 +140,7 @@ class StartProduct(Protocol):
     """Starts services on free ports, with a database of their own, and waits until they are ready.
 
     `publics` and `privates` are instances of each service; `env` is added to the environment of all of them and wins.
+    With `metrics`, each answers scrapes on the port METRICS_PORT of its environment.
     """
 
     def __call__(
@@ -149,6 +150,7 @@ class StartProduct(Protocol):
         privates: int = 1,
         env: Mapping[str, str] | None = None,
         programs: Programs = DELIVERED,
+        metrics: bool = False,
     ) -> Product: ...
 
 

@@ -18,6 +18,7 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.maintenance import verify_counts
+from device_registration_api.maintenance.command_runs import VERIFY_COUNTS, record_run
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.maintain import maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
@@ -191,6 +192,9 @@ def _verify_counts(_: argparse.Namespace) -> bool:
             f"no drift in {', '.join(verdict.tables)}: facts + retired = each rollup, "
             f"and minutes = quarter hours of the last {verify_counts.DAYS_COMPARED} days"
         )
+    # On another connection: that of the comparison may not write.
+    with closing(connect(settings, statement_seconds_max=60)) as conn:
+        record_run(conn, VERIFY_COUNTS, len(verdict.drifts))
     return not verdict.drifts
 
 

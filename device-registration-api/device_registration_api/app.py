@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
+from contract.metric_names import NAMESPACE
 from contract.schema import SCHEMA_NEEDED
 from device_registration_api import __version__
 from device_registration_api.access import router as access_router
@@ -32,6 +33,8 @@ from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
+from device_registration_api.metrics.outcomes import OutcomeCounts
+from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.peppers import new_peppers
@@ -48,6 +51,7 @@ from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
+from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
@@ -79,6 +83,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         wait_seconds_max=2.0,
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
+    metrics = ServiceMetrics(NAMESPACE, version=__version__)
+    metrics.database("stats", database)
     peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
     account_settings = read_settings(AccountSettings)
     personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
@@ -88,8 +94,26 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {table.kind: EventWriter(database, table, slot, peppers) for table in kinds}
+        writers = {
+            table.kind: EventWriter(
+                database,
+                table,
+                slot,
+                peppers,
+                counts=OutcomeCounts(metrics.cells, table.kind),
+                flushed=metrics.flushes(table.kind),
+            )
+            for table in kinds
+        }
+        for kind, writer in writers.items():
+            metrics.queue(kind, writer.coalescer)
+        sources: list[tuple[Database, Read]] = [(database, read_stored)]
+        if personal_data is not None:
+            kek = account_settings.keks().current
+            sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))
+        state = StoredState(metrics.cells, sources)
         following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
+        following.append(asyncio.create_task(state.show_forever()))
         try:
             yield {
                 "writers": writers,
@@ -115,6 +139,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         version=__version__,
         description="Private: the only writer. Every route but health needs the service token.",
         lifespan=lifespan,
+        metrics=metrics,
         error_shapes=ERROR_SHAPES,
     )
     needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
@@ -134,5 +159,5 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         app,
         routers=events,
         large_bodies=limits,
-        log=RequestLog(SERVICE, as_json=log_format == "json"),
+        log=RequestLog(SERVICE, as_json=log_format == "json", observe=metrics.observe_request),
     )

@@ -14,6 +14,7 @@ def run(factory: str = "device_registration_api.app:create_app") -> None:
         factory,
         host=settings.host,
         port=settings.port,
+        metrics_port=settings.metrics_port,
         in_flight_max=settings.in_flight_max,
         # Longer than the public service keeps an idle connection, so that it never reuses a connection that closes.
         keep_alive_seconds=30,

@@ -10,17 +10,21 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from contract.metric_names import NAMESPACE
 from contract.schema import SCHEMA_NEEDED
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.error_responses import ErrorShape, render
+from servicekit.metrics.families import gauge
+from servicekit.metrics.http import CLIENT_DURATION, RequestDurations
 from servicekit.process import drain
 from servicekit.process.logs import chosen_format, configure_logs
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
+from servicekit.service.metrics import ServiceMetrics
 from statistics_api import __version__, welcome
 from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
@@ -53,7 +57,7 @@ from statistics_api.people import store_users, users
 from statistics_api.polling.repeated_questions import RepeatedQuestions
 from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
-from statistics_api.rate_limit import RateLimit, RateLimitMiddleware, client_network
+from statistics_api.rate_limit import CLIENT_LIMIT, KEY_LIMIT, RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
 from statistics_api.store_events import router as store_events
 from statistics_api.store_events.kind import STORE_EVENTS
@@ -62,6 +66,9 @@ from statistics_api.stores import router as stores
 from statistics_api.stores.reader import StoresReader
 
 SERVICE = "statistics-api"
+RATE_LIMIT_DEGRADED = gauge(
+    f"{NAMESPACE}_rate_limit_degraded", "Processes that count requests by themselves because the shared store is away."
+)
 # The families that this service serves.
 FAMILIES: Sequence[Family] = (
     Family(
@@ -131,19 +138,28 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     settings = settings or Settings()
     log_format = chosen_format(settings.log_format)
     configure_logs(SERVICE, log_format)
+    metrics = ServiceMetrics(NAMESPACE, version=__version__)
     database = Database(
         settings.dsn(SERVICE), connections_max=settings.db_connections_max, wait_seconds_max=1.0, read_only=True
     )
-    device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value())
+    metrics.database("stats", database)
+    calls = RequestDurations(metrics.cells, CLIENT_DURATION)
+    device_api = DeviceApi(str(settings.device_api_url), settings.service_token.get_secret_value(), calls.observe)
     kinds = [kind for family in families for kind in family.kinds]
-    limit = _rate_limit(settings)
+    limit = _rate_limit(settings, metrics)
+    metrics.samples.add(RATE_LIMIT_DEGRADED, read=lambda: limit.is_degraded)
     # The parser's callback cannot wait for the store of a shared limit.
     repeated = RepeatedQuestions() if limit.is_direct else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
-        gateways = {kind.name: EventGateway(kind, device_api, concurrency_limit.observe) for kind in kinds}
+        gateways = {
+            kind.name: EventGateway(kind, device_api, concurrency_limit.observe, metrics.flushes(kind.name))
+            for kind in kinds
+        }
+        for name, gateway in gateways.items():
+            metrics.queue(name, gateway.coalescer)
         administration = Administration(device_api)
         keys, projects = new_key_cache(database), new_project_caches(database)
         known_devices = KnownDevices(database)
@@ -182,6 +198,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         version=__version__,
         description="Records events from devices and answers how many and when: at once, exactly, at any size.",
         lifespan=lifespan,
+        metrics=metrics,
         error_shapes=ERROR_SHAPES,
         security_schemes=SECURITY_SCHEMES,
     )
@@ -199,7 +216,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         routers=[family.router for family in families],
         large_bodies={path: size for family in families for path, size in family.large_bodies.items()},
         optional=_optional_middleware(settings, limit),
-        log=RequestLog(SERVICE, as_json=log_format == "json"),
+        log=RequestLog(SERVICE, as_json=log_format == "json", observe=metrics.observe_request),
         personal_paths=[prefix for family in families for prefix in family.personal_paths],
         answers=ProtocolAnswers(
             cors=CorsHeaders(settings.cors_origins, _EXPOSED_HEADERS) if settings.cors_origins else None,
@@ -210,13 +227,14 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     )
 
 
-def _rate_limit(settings: Settings) -> RateLimit:
+def _rate_limit(settings: Settings, metrics: ServiceMetrics) -> RateLimit:
     shared = None
     if settings.redis_url is not None:
         # All replicas have the same token; a digest of it has the length of a key.
         secret = hashlib.sha256(b"rate limit " + settings.service_token.get_secret_value().encode()).digest()
         shared = SharedLimiter(settings.redis_url.get_secret_value(), secret=secret)
-    return RateLimit(settings.rate_limit, settings.trusted_proxies, shared)
+    refusals = {limit: metrics.shed(limit) for limit in (CLIENT_LIMIT, KEY_LIMIT)}
+    return RateLimit(settings.rate_limit, settings.trusted_proxies, shared, lambda limit: refusals[limit].add())
 
 
 def _optional_middleware(settings: Settings, limit: RateLimit) -> list[MiddlewareFactory]:

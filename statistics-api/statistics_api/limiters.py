@@ -102,10 +102,10 @@ class SharedLimiter:
             TooManyRequests: the subject sends more requests than the rate allows.
         """
         name = self._name(subject)
-        if self._is_in_use():
+        if self.is_in_use():
             async with self._turns:
                 # The store may have failed while this request waited for its turn.
-                counted = await self._hit_store(name, rate) if self._is_in_use() else None
+                counted = await self._hit_store(name, rate) if self.is_in_use() else None
         else:
             counted = await self._try_store_again(name, rate)
         if counted is None:
@@ -118,7 +118,8 @@ class SharedLimiter:
         with contextlib.suppress(*_STORE_ERRORS):  # a store that does not answer closes no connection in order
             await self._connections.disconnect()
 
-    def _is_in_use(self) -> bool:
+    def is_in_use(self) -> bool:
+        """Whether the store counts."""
         return self._retry_at is None
 
     async def _try_store_again(self, name: str, rate: RateLimitItem) -> _Counted | None:
@@ -141,7 +142,7 @@ class SharedLimiter:
                 is_allowed = await self._limiter.hit(rate, name)
                 return await self._limiter.get_window_stats(rate, name), is_allowed
         except _STORE_ERRORS as error:
-            if self._is_in_use():
+            if self.is_in_use():
                 self._pause_seconds = PAUSE_SECONDS
                 self._retry_at = time.monotonic() + PAUSE_SECONDS
                 # Only the kind of the error: its text may contain what was sent.

@@ -1,7 +1,7 @@
 """Optional limits on the requests of one API key, and of one client address."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from limits import RateLimitItem
@@ -16,6 +16,8 @@ from statistics_api.access.key_limits import LimitedKey, sent_key
 from statistics_api.limiters import LocalLimiter, SharedLimiter
 
 Network = IPv4Network | IPv6Network
+# Which limit refused a request, in the metrics.
+CLIENT_LIMIT, KEY_LIMIT = "client_limit", "key_limit"
 # One customer of a provider usually holds a whole /64, and could otherwise use a new address for every request.
 _IPV6_PREFIX = 64
 # An address as a proxy may write it: quoted, with a port (Azure's gateway), an IPv6 address in brackets, with a zone.
@@ -32,9 +34,17 @@ class RateLimit:
     """
 
     def __init__(
-        self, rate: RateLimitItem | None, trusted_proxies: Sequence[Network], shared: SharedLimiter | None = None
+        self,
+        rate: RateLimitItem | None,
+        trusted_proxies: Sequence[Network],
+        shared: SharedLimiter | None = None,
+        on_refusal: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """With `shared`, only the middleware may ask: the store's answer takes longer than a parser's callback may."""
+        """With `shared`, only the middleware may ask: the store's answer takes longer than a parser's callback may.
+
+        `on_refusal` is told CLIENT_LIMIT or KEY_LIMIT with each refusal.
+        """
+        self._on_refusal = on_refusal
         self._rate = rate
         self._trusted_proxies = trusted_proxies
         self._local = LocalLimiter()
@@ -55,21 +65,34 @@ class RateLimit:
         """
         if self._rate is None:
             return ()
-        return self._local.hit(self._subject(client, lines), self._rate).header_lines()
+        try:
+            return self._local.hit(self._subject(client, lines), self._rate).header_lines()
+        except TooManyRequests:
+            self._on_refusal(CLIENT_LIMIT)
+            raise
 
     async def admit_shared(self, client: tuple[str, int] | None, lines: HeaderLines) -> HeaderLines:
         """Do the same in the store that all processes share, if there is one."""
         if self._rate is None:
             return ()
-        return await self._hit(self._subject(client, lines), self._rate)
+        return await self._hit(self._subject(client, lines), self._rate, CLIENT_LIMIT)
 
     async def admit_key(self, key: LimitedKey) -> HeaderLines:
         """Count one request with an API key in the same way. Raises TooManyRequests."""
-        return await self._hit(f"key:{key.key_id}", key.rate)
+        return await self._hit(f"key:{key.key_id}", key.rate, KEY_LIMIT)
 
-    async def _hit(self, subject: str, rate: RateLimitItem) -> HeaderLines:
-        limiter = self._local.hit(subject, rate) if self._shared is None else await self._shared.hit(subject, rate)
-        return limiter.header_lines()
+    @property
+    def is_degraded(self) -> bool:
+        """Whether this process counts by itself although there is a store that all processes share."""
+        return self._shared is not None and not self._shared.is_in_use()
+
+    async def _hit(self, subject: str, rate: RateLimitItem, limit: str) -> HeaderLines:
+        try:
+            allowed = self._local.hit(subject, rate) if self._shared is None else await self._shared.hit(subject, rate)
+        except TooManyRequests:
+            self._on_refusal(limit)
+            raise
+        return allowed.header_lines()
 
     async def close(self) -> None:
         """Close the connections to the store."""

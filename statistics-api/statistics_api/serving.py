@@ -14,6 +14,7 @@ def run(factory: str = "statistics_api.app:create_app") -> None:
         factory,
         host=settings.host,
         port=settings.port,
+        metrics_port=settings.metrics_port,
         in_flight_max=settings.in_flight_max,
         workers=settings.workers,
         # Longer than a load balancer's 60 s, so that it never reuses a connection that this service closes.

@@ -37,7 +37,15 @@ SETTINGS: list[type[BaseSettings]] = [
     AccessSettings,
     AccountSettings,
 ]
-OF_COMPOSE = {"POSTGRES_PASSWORD", "READER_DB_USER", "READER_DB_PASSWORD", "LOAD_API_KEY", "LOAD_PORT"}
+OF_COMPOSE = {
+    "GRAFANA_DB_PASSWORD",
+    "GRAFANA_PORT",
+    "LOAD_API_KEY",
+    "LOAD_PORT",
+    "POSTGRES_PASSWORD",
+    "READER_DB_PASSWORD",
+    "READER_DB_USER",
+}
 # How kubectl may call what the manifests call by its kind.
 KINDS = {
     "deployment": "Deployment",

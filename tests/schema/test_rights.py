@@ -151,6 +151,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.project_person": counting,
         "public.erasure": counting,
         "maintenance.fact_table": {"SELECT"},
+        "maintenance.command_run": {"SELECT", "INSERT", "UPDATE"},
         "maintenance.follower": {"SELECT", "UPDATE"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},
     }

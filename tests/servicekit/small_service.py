@@ -28,6 +28,7 @@ from servicekit.protocol.direct_routes import DirectRoute
 from servicekit.service import server
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import health_routes
+from servicekit.service.metrics import ServiceMetrics
 from tests.servicekit.small_direct import (
     DirectCount,
     DirectRecord,
@@ -180,7 +181,10 @@ def build(
         yield dict(LIFESPAN_STATE)
 
     routers = [routes(), direct_router(), *(routes(prefix.rstrip("/")) for prefix in ERROR_SHAPES)]
-    app = new_application("Small", version="1", description="For tests", lifespan=lifespan, error_shapes=ERROR_SHAPES)
+    metrics = ServiceMetrics("small", version="1")
+    app = new_application(
+        "Small", version="1", description="For tests", lifespan=lifespan, metrics=metrics, error_shapes=ERROR_SHAPES
+    )
     for router in routers:
         app.include_router(router)
     app.include_router(named_routes())
@@ -201,7 +205,9 @@ def build(
         routers=routers if ahead_of_the_framework else [],
         large_bodies={"/large": LARGE_BYTES_MAX, "/things/{thing_id}/batch": LARGE_BYTES_MAX},
         optional=optional,
-        log=RequestLog(SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text", stream=log),
+        log=RequestLog(
+            SERVICE, as_json=os.environ.get("LOG_FORMAT") != "text", stream=log, observe=metrics.observe_request
+        ),
         answers=ProtocolAnswers(
             cors=cors, direct_routes=direct, repeated_targets=repeated if directly else None, admit=admit
         ),

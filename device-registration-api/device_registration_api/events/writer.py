@@ -20,12 +20,14 @@ from device_registration_api.events.batches import record_batch, record_batch_ca
 from device_registration_api.events.recording import Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
+from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.personal.peppers import DailyPeppers
-from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer, FlushObserver
 from servicekit.database.commit import repeat_until_known
 from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
+from servicekit.errors import DomainError
 
 SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
@@ -55,17 +57,29 @@ class EventWriter(Generic[Columns]):
     one for each client's batch.
     """
 
-    def __init__(self, database: Database, table: EventTable[Columns], slot: int, peppers: DailyPeppers) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: EventTable[Columns],
+        slot: int,
+        peppers: DailyPeppers,
+        *,
+        counts: OutcomeCounts,
+        flushed: FlushObserver,
+    ) -> None:
+        """`counts` gets the outcome of each event, and `flushed` is called after each flush."""
         self.table = table
+        self._counts = counts
         self._peppers = peppers
         self._database = database
         self._slot = slot
-        self._coalescer: Coalescer[Forward[Columns], ForwardRecorded] = Coalescer(
+        self.coalescer: Coalescer[Forward[Columns], ForwardRecorded] = Coalescer(
             self._flush,
             batch_rows_max=BATCH_ROWS_MAX,
             queue_rows_max=QUEUE_ROWS_MAX,
             remaining_seconds_min=REMAINING_SECONDS_MIN,
             weigh=lambda forward: len(forward.event_ids),
+            observe=flushed,
         )
 
     async def record(self, forward: Forward[Columns], deadline: float) -> ForwardRecorded:
@@ -78,7 +92,7 @@ class EventWriter(Generic[Columns]):
         columns = await self.table.arrived(forward.columns, forward.project_ids, self._peppers)
         if columns is not forward.columns:
             forward = forward.model_copy(update={"columns": columns})
-        return await self._coalescer.submit(forward, deadline)
+        return await self.coalescer.submit(forward, deadline)
 
     async def record_batch(self, batch: Batch[Columns], deadline: float) -> ForwardedBatchResponse:
         """Returns after COMMIT of a transaction of its own. Raises as `record`, and IdempotencyKeyReused."""
@@ -87,23 +101,31 @@ class EventWriter(Generic[Columns]):
         batch = batch.model_copy(update={"columns": columns})
         attempt = partial(record_batch, table=self.table, batch=batch, slot=self._slot)
         fallback = partial(record_batch_carefully, table=self.table, batch=batch, slot=self._slot)
-        return await self._run(attempt, fallback, deadline)
+        response = await self._run(attempt, fallback, deadline, len(batch.columns))
+        self._counts.add_batch(response)
+        return response
 
     async def close(self, seconds_max: float) -> None:
         """Record the waiting events, then fail those that are left."""
-        await self._coalescer.close(seconds_max)
+        await self.coalescer.close(seconds_max)
 
     async def _flush(self, forwards: Sequence[Forward[Columns]], deadline: float) -> Sequence[ForwardRecorded]:
         rows = Rows.of_forwards(forwards)
         attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
         fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
-        return _responses(forwards, await self._run(attempt, fallback, deadline))
+        recorded = await self._run(attempt, fallback, deadline, len(rows))
+        self._counts.add_flush(len(rows), recorded)
+        return _responses(forwards, recorded)
 
     async def _run(
-        self, attempt: Callable[[Lease], Result], fallback: Callable[[Lease], Result], deadline: float
+        self, attempt: Callable[[Lease], Result], fallback: Callable[[Lease], Result], deadline: float, rows: int
     ) -> Result:
         work = partial(repeat_until_known, attempt=attempt, fallback=fallback)
-        return await self._database.run(work, deadline - time.monotonic())
+        try:
+            return await self._database.run(work, deadline - time.monotonic())
+        except DomainError as error:
+            self._counts.add_failure(rows, error)
+            raise
 
 
 def _responses(forwards: Sequence[Forward[Columns]], recorded: Recorded) -> list[ForwardRecorded]:

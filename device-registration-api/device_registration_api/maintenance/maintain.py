@@ -10,6 +10,7 @@ from psycopg2 import errors
 from contract.time_series import MINUTES_KEPT
 from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
+from device_registration_api.maintenance.command_runs import MAINTAIN, record_run
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
 from device_registration_api.maintenance.device_deletion import delete_devices
@@ -62,6 +63,8 @@ def maintain(
         tables = read_fact_tables(conn)
         steps = _steps(conn, tables, moment, retention_days, stopping, erase_people)
         outcomes = [_run_step(name, report, work) for name, work in steps]
+        if all(outcomes):
+            record_run(conn, MAINTAIN)
         return all(outcomes)
 
 

@@ -20,15 +20,15 @@ class PersonalData:
             CommandError: a setting is missing, or a URL is invalid.
         """
         self.personal = pool_apart(PERSONAL, beside, settings, application)
-        self._keyring = pool_apart(KEYRING, beside, settings, application)
+        self.keyring = pool_apart(KEYRING, beside, settings, application)
         self.index = BlindIndex(settings.index_keys())
-        self.people = People(self.personal, self._keyring, Keeper(settings.keks()), self.index)
-        self.eraser = PersonEraser(self.personal, self._keyring)
+        self.people = People(self.personal, self.keyring, Keeper(settings.keks()), self.index)
+        self.eraser = PersonEraser(self.personal, self.keyring)
 
     def close(self) -> None:
         """Wait for running work, then close every connection."""
         self.personal.close()
-        self._keyring.close()
+        self.keyring.close()
 
 
 def new_personal_data(settings: PeopleSettings, beside: DatabaseSettings, application: str) -> PersonalData | None:

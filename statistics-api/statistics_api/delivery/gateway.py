@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from contract.delivery import NO_ROW, ForwardedBatchResponse, ForwardResponse, OutcomeStatus
-from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer, FlushObserver
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
 from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
@@ -57,9 +57,15 @@ class EventGateway(Generic[EventModel]):
     """Forwards the events of one kind; a process has one for each kind. Its coalescer joins events into one request."""
 
     def __init__(
-        self, kind: EventKind[EventModel], device_api: DeviceApi, observe: Callable[[int, float], None]
+        self,
+        kind: EventKind[EventModel],
+        device_api: DeviceApi,
+        observe: Callable[[int, float], None],
+        flushed: FlushObserver = lambda *_: None,
     ) -> None:
-        """`observe` is called after each successful flush, with its number of events and its duration in seconds."""
+        """`observe` is called after each successful flush, with its number of events and its duration in seconds, and
+        `flushed` after every one.
+        """
         self._kind = kind
         self._device_api = device_api
         self._observe = observe
@@ -69,6 +75,7 @@ class EventGateway(Generic[EventModel]):
             batch_rows_max=_FORWARD_ROWS_MAX,
             queue_rows_max=_QUEUE_ROWS_MAX,
             remaining_seconds_min=REMAINING_SECONDS_MIN,
+            observe=flushed,
         )
 
     async def forward(self, event: AcceptedEvent) -> Recorded:

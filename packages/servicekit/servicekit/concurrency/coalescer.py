@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown, Overloaded
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+# Is told of each flush: its rows, its duration in seconds, and how many of its items have an unknown outcome.
+FlushObserver: TypeAlias = Callable[[int, float, int], None]
 
 # Turns of the event loop between two flushes. In the first turn, the answered requests write to their clients; in the
 # second, the sockets are read; in the third, the new requests submit their items. The turns take microseconds when
@@ -58,15 +60,19 @@ class Coalescer(Generic[Item, Outcome]):
         remaining_seconds_min: float,
         weigh: Callable[[Item], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observe: FlushObserver = lambda *_: None,
     ) -> None:
         """`weigh` returns the number of rows of an item; without it, an item is one row."""
         self._flush = flush
         self._batch_rows_max = batch_rows_max
-        self._queue_rows_max = queue_rows_max
         self._remaining_seconds_min = remaining_seconds_min
         self._weigh = weigh
         self._clock = clock
+        self._observe = observe
         self._queued_rows = 0
+        self.queue_rows_max = queue_rows_max
+        # Items that were refused since the process began, because the queue was full.
+        self.refused = 0
         self._queue: deque[_PendingItem[Item, Outcome]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._closing = False
@@ -96,7 +102,8 @@ class Coalescer(Generic[Item, Outcome]):
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closing:
             outcome.set_exception(NotRecorded("the service is shutting down"))
-        elif self._queue and self._queued_rows + rows > self._queue_rows_max:
+        elif self._queue and self._queued_rows + rows > self.queue_rows_max:
+            self.refused += 1
             outcome.set_exception(Overloaded("too many requests are waiting"))
         else:
             self._queue.append(_PendingItem(item, rows, deadline, outcome))
@@ -120,7 +127,9 @@ class Coalescer(Generic[Item, Outcome]):
         batch: list[_PendingItem[Item, Outcome]] = []
         try:
             while batch := self._next_batch():
-                await self._flush_one(batch)
+                begun = self._clock()
+                unknown = await self._flush_one(batch)
+                self._observe(sum(waiting.rows for waiting in batch), self._clock() - begun, unknown)
                 for _ in range(_TURNS_BETWEEN):
                     await asyncio.sleep(0)
         finally:
@@ -148,7 +157,8 @@ class Coalescer(Generic[Item, Outcome]):
                 rows += waiting.rows
         return batch
 
-    async def _flush_one(self, batch: list[_PendingItem[Item, Outcome]]) -> None:
+    async def _flush_one(self, batch: list[_PendingItem[Item, Outcome]]) -> int:
+        """Return the number of items whose outcome is unknown."""
         deadline = min(waiting.deadline for waiting in batch)
         flush = asyncio.ensure_future(self._flush([waiting.item for waiting in batch], deadline))
         try:
@@ -158,32 +168,34 @@ class Coalescer(Generic[Item, Outcome]):
             raise
         if not flush.done():
             _cancel_flush(flush)
-            _fail(batch, OutcomeUnknown("no outcome was known in time"))
-            return
+            return _fail(batch, OutcomeUnknown("no outcome was known in time"))
         error = asyncio.CancelledError() if flush.cancelled() else flush.exception()
         if isinstance(error, NotRecorded):
-            _fail(batch, error)
-        elif error is not None:
+            return _fail(batch, error)
+        if error is not None:
             if not isinstance(error, OutcomeUnknown):
                 _log.error("a flush of %d failed", len(batch), exc_info=error)
-            _fail(batch, OutcomeUnknown(str(error) or "the outcome is unknown"))
-        elif len(flush.result()) != len(batch):
+            return _fail(batch, OutcomeUnknown(str(error) or "the outcome is unknown"))
+        if len(flush.result()) != len(batch):
             _log.error("a flush of %d returned %d outcomes", len(batch), len(flush.result()))
-            _fail(batch, OutcomeUnknown("the outcome is unknown"))
-        else:
-            for waiting, outcome in zip(batch, flush.result(), strict=True):
-                if isinstance(outcome, DomainError):
-                    _fail([waiting], outcome)
-                elif not waiting.outcome.done():
-                    waiting.outcome.set_result(outcome)
+            return _fail(batch, OutcomeUnknown("the outcome is unknown"))
+        unknown = 0
+        for waiting, outcome in zip(batch, flush.result(), strict=True):
+            if isinstance(outcome, DomainError):
+                unknown += _fail([waiting], outcome)
+            elif not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
+        return unknown
 
 
 def _fail(
     batch: "Sequence[_PendingItem[Item, Outcome]] | deque[_PendingItem[Item, Outcome]]", error: DomainError
-) -> None:
+) -> int:
+    """Return how many outcomes are unknown by this error."""
     for waiting in batch:
         if not waiting.outcome.done():
             waiting.outcome.set_exception(_copy(error))
+    return len(batch) if isinstance(error, OutcomeUnknown) else 0
 
 
 def _copy(error: DomainError) -> DomainError:

@@ -38,6 +38,8 @@ class AdaptiveConcurrencyLimit:
         # incomplete body. Both numbers are maintained and not computed on each read, because overload reads them most.
         self.started = 0
         self.receiving = 0
+        # Requests that were refused since the process began.
+        self.refused = 0
 
     def configure(self, in_flight_max: int) -> None:
         """Set the full limit; called before the first request, and harmless when repeated."""

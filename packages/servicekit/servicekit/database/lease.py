@@ -61,6 +61,23 @@ class StringFailed(OutcomeUnknown):
     """
 
 
+class UnknownCommits:
+    """How often a connection of this process was lost while COMMIT was under way."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        """Count one; called by the threads of the pools."""
+        with self._lock:
+            self.number += 1
+
+
+# State of the process, as its pools are.
+unknown_commits = UnknownCommits()
+
+
 class Lease:
     """The right to use one connection until a deadline. Belongs to one worker thread."""
 
@@ -149,6 +166,7 @@ class Lease:
         is_certain = not conn.closed and (error.pgcode or "").startswith(_ROLLED_BACK)
         self._close(conn)
         if progress.committing and not (progress.in_one_string and is_certain):
+            unknown_commits.add()
             return OutcomeUnknown("the database did not confirm the commit")
         return NotRecorded("the database cannot be used right now")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakSet
 
 import psycopg2
@@ -25,6 +25,13 @@ Result = TypeVar("Result")
 # it must learn that its work was not begun before the deadline turns that into an unknown outcome.
 _CONNECT_SECONDS_MAX = 2.5
 _CONNECT_SHARE_MAX = 0.8
+
+
+class Connections(NamedTuple):
+    """How many connections a pool has."""
+
+    used: int
+    idle: int
 
 
 class Database:
@@ -48,6 +55,7 @@ class Database:
         self._slots = asyncio.Semaphore(connections_max)
         self._threads = ThreadPoolExecutor(connections_max, thread_name_prefix="database")
         self._idle: list[Connection] = []
+        self._running = 0
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[Lease], Result], seconds_max: float) -> Result:
@@ -65,6 +73,7 @@ class Database:
                 await self._slots.acquire()
         except TimeoutError as error:
             raise NotRecorded("every database connection is busy") from error
+        self._running += 1
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Result] = loop.create_future()
         lease = Lease(self)
@@ -84,6 +93,7 @@ class Database:
             expiry.cancel()
             connect_timer.cancel()
             self._slots.release()
+            self._running -= 1
             if outcome.done():
                 return
             if future.cancelled():
@@ -99,6 +109,11 @@ class Database:
 
         self._threads.submit(work, lease).add_done_callback(when_done)
         return await outcome
+
+    @property
+    def connections(self) -> Connections:
+        """Work that runs counts as a connection in use, although it may still be connecting."""
+        return Connections(self._running, len(self._idle))
 
     def acquire(self) -> Connection:
         """Return an idle connection that is still up, or else a new one.

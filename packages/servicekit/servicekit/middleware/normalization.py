@@ -33,15 +33,16 @@ class NormalizationMiddleware:
             await self._app(scope, receive, send)
             return
         path = route_path(scope)
+        is_head = scope["method"] == "HEAD"
+        match = None if path is None else self._routes.find(path, "GET" if is_head else scope["method"])
+        # Before the scope is copied: the outermost layer, which counts the requests of each route, has the original.
+        scope["route_template"] = None if match is None else match.path.template
         if path != scope["path"]:
             scope = {**scope, "path": _NOWHERE if path is None else path}
-        if scope["method"] == "HEAD":
+        if is_head:
             scope = {**scope, "method": "GET"}
             send = _without_body(send)
-        match = None if path is None else self._routes.find(path, scope["method"])
-        scope["route_template"] = None
         if match is not None:
-            scope["route_template"] = match.path.template
             scope["path_params"] = match.parameters
             response = self._answer(scope, match.path)
             if response is not None:

@@ -25,13 +25,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 
 
+# The template of the route that has the path of a request, or "".
+RouteOf: TypeAlias = Callable[[Scope], str]
 # The lines that let a page of another origin read a response, for the value of `Origin`.
 CorsLines: TypeAlias = Callable[[bytes | None], Sequence[tuple[bytes, bytes]]]
 
 
 class RequestContextMiddleware:
     """Wraps a whole service. Its only own response is the plain 500: `render` makes its body, and `cors_lines` the
-    headers that the CORS middleware adds to all other responses. `logged_path` says what of a path is logged.
+    headers that the CORS middleware adds to all other responses. `logged_path` says what of a path is logged, and
+    `route_of` under which route the request is counted.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class RequestContextMiddleware:
         render: Renderer,
         cors_lines: CorsLines = lambda _: (),
         logged_path: LoggedPath = lambda scope: str(scope["path"]),
+        route_of: RouteOf = lambda _: "",
     ) -> None:
         self._app = app
         self._log = log
         self._render = render
         self._cors_lines = cors_lines
         self._logged_path = logged_path
+        self._route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; never raises."""
@@ -85,8 +90,8 @@ class RequestContextMiddleware:
                 response.raw_headers += self._cors_lines(None if origin is None else origin.encode("latin-1"))
                 await response(scope, receive, send_with_id)
         finally:
-            path = self._logged_path(scope)
-            self._log.write(scope["method"], path, status, time.perf_counter() - begun, request_id, fields)
+            path, route = self._logged_path(scope), self._route_of(scope)
+            self._log.write(scope["method"], path, route, status, time.perf_counter() - begun, request_id, fields)
 
 
 def request_id_of(scope: Scope) -> str:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from starlette.convertors import CONVERTOR_TYPES
 from starlette.routing import compile_path
+from starlette.types import Scope
+
+from servicekit.http.paths import route_path
 
 
 class DeclaredPath(NamedTuple):
@@ -52,6 +55,22 @@ class RouteTable:
             if (found := pattern.match(path)) is not None
         ]
         return next((match for match in fits if match.path.has(method)), fits[0] if fits else None)
+
+    def template_of(self, scope: Scope) -> str:
+        """Return the template of the declared path of a request, or "" if there is none.
+
+        NormalizationMiddleware has found it, unless a layer outside of it has answered the request.
+        """
+        if "route_template" not in scope:
+            path = route_path(scope)
+            match = None if path is None else self.find(path, scope["method"])
+            scope["route_template"] = None if match is None else match.path.template
+        return scope["route_template"] or ""
+
+    def template_with(self, path: str) -> str:
+        """Return the template that has any segment in place of the star of `path`, or "" if none is declared."""
+        match = self.find(path.replace("*", "any"), "")
+        return "" if match is None else match.path.template
 
 
 _convert = CONVERTOR_TYPES["str"].convert

@@ -1,7 +1,8 @@
 """The settings that an application gives to the protocol class that serves it, which has no parameters of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,7 @@ _VARY = (b"vary", b"Origin")
 
 # The end of the path of a direct route that any one segment may follow.
 _ANY = b"/*"
+_NO_TEMPLATES: Mapping[bytes, str] = MappingProxyType({})
 
 
 class CorsHeaders:
@@ -62,9 +64,13 @@ class ProtocolAnswers:
 class ServedApplication:
     """The outermost ASGI application, and what its protocol answers without it."""
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog, answers: ProtocolAnswers) -> None:
+    def __init__(
+        self, app: ASGIApp, *, log: RequestLog, answers: ProtocolAnswers, templates: Mapping[bytes, str] = _NO_TEMPLATES
+    ) -> None:
+        """`templates` are the declared paths of the direct routes, by the paths that those have."""
         self._app = app
         self.log = log
+        self.templates = templates
         self.cors = answers.cors
         self.admit = answers.admit
         self.repeated_targets = answers.repeated_targets

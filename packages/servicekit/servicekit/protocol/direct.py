@@ -267,7 +267,8 @@ class DirectProtocol(LoadSheddingProtocol):
 
     def _log_request(self, route: DirectRoute[Any], path: str, request_id: str, status: int, begun: float) -> None:
         seconds = time.perf_counter() - begun
-        self._served.log.write(route.method.decode(), path, status, seconds, request_id, {})
+        template = self._served.templates[route.path]
+        self._served.log.write(route.method.decode(), path, template, status, seconds, request_id, {})
 
 
 def _error_response(route: DirectRoute[Any], error: BaseException, request_id: str) -> DirectResponse:

@@ -207,6 +207,7 @@ class _RefusalCounter:
         if self._refused == 0:
             loop.call_later(LOG_SECONDS, self._write)
         self._refused += 1
+        concurrency_limit.refused += 1
 
     def _write(self) -> None:
         _log.warning("refused %d requests in %.0f s: %s", self._refused, LOG_SECONDS, OVERLOADED)

@@ -1,5 +1,6 @@
 """Makes the FastAPI application of both services, and wraps it in the middleware."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -35,6 +36,7 @@ from servicekit.process.memory import return_large_blocks
 from servicekit.process.request_log import RequestLog
 from servicekit.protocol.application import ProtocolAnswers, ServedApplication
 from servicekit.service.documentation import declared_paths, document_when_asked
+from servicekit.service.metrics import ServiceMetrics
 
 MiddlewareFactory: TypeAlias = Callable[[ASGIApp], ASGIApp]
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -50,20 +52,21 @@ def new_application(
     version: str,
     description: str,
     lifespan: Lifespan,
+    metrics: ServiceMetrics | None = None,
     error_shapes: Mapping[str, ErrorShape] = MappingProxyType({}),
     security_schemes: Mapping[str, Schema] = MappingProxyType({}),
 ) -> FastAPI:
     """Make an application with documentation pages that need no internet, and with the product's own error responses.
 
     `error_shapes` maps prefixes of paths to the shapes of their errors; see servicekit.http.error_responses.
-    `security_schemes` are the ways to send a credential, for its OpenAPI document.
+    `security_schemes` are the ways to send a credential, for its OpenAPI document. `metrics` are sampled while it runs.
     """
     configure(error_shapes)
     app = FastAPIOffline(
         title=title,
         version=version,
         description=description,
-        lifespan=_with_tuned_memory(lifespan),
+        lifespan=_with_tuned_memory(lifespan if metrics is None else _sampled(lifespan, metrics)),
         redirect_slashes=False,  # NormalizationMiddleware takes both forms
         exception_handlers={
             DomainError: on_domain_error,
@@ -103,9 +106,29 @@ def add_middleware(
     cors_lines = answers.cors.lines if answers.cors is not None else lambda _: ()
     logged_path = logged_path_of(routes, personal_paths)
     outermost = RequestContextMiddleware(
-        wrapped, log=log, render=render, cors_lines=cors_lines, logged_path=logged_path
+        wrapped,
+        log=log,
+        render=render,
+        cors_lines=cors_lines,
+        logged_path=logged_path,
+        route_of=routes.template_of,
     )
-    return ServedApplication(outermost, log=log, answers=answers)
+    templates = {route.path: routes.template_with(route.path.decode()) for route in answers.direct_routes}
+    return ServedApplication(outermost, log=log, answers=answers, templates=templates)
+
+
+def _sampled(lifespan: Lifespan, metrics: ServiceMetrics) -> Lifespan:
+    @asynccontextmanager
+    async def sampled(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
+        async with lifespan(app) as state:
+            sampling = asyncio.create_task(metrics.samples.take_forever())
+            try:
+                yield state
+            finally:
+                sampling.cancel()
+        metrics.samples.take()
+
+    return sampled
 
 
 def _with_tuned_memory(lifespan: Lifespan) -> Lifespan:

@@ -1,11 +1,15 @@
 """Starts uvicorn with this product's protocol class, limits and time-outs."""
 
+import os
 import signal
 import sys
+from contextlib import ExitStack
 
 import uvicorn
 
+from servicekit.metrics.exposition import served_metrics
 from servicekit.protocol.strict_http import StrictHttpProtocol
+from servicekit.service.metrics import FOLDER_VARIABLE
 
 # Below the 60 s that Kubernetes grants after SIGTERM, less the 15 s its preStop hook sleeps.
 GRACEFUL_SECONDS_MAX = 20
@@ -14,13 +18,34 @@ GRACEFUL_SECONDS_MAX = 20
 WORKER_SILENCE_SECONDS_MAX = 20
 
 
-def serve(factory: str, *, host: str, port: int, keep_alive_seconds: int, in_flight_max: int, workers: int = 1) -> None:
+def serve(
+    factory: str,
+    *,
+    host: str,
+    port: int,
+    keep_alive_seconds: int,
+    in_flight_max: int,
+    workers: int = 1,
+    metrics_port: int | None = None,
+) -> None:
     """Serve the ASGI application that `factory` ("module:function") makes, until SIGTERM.
 
-    `in_flight_max` applies to each worker.
+    `in_flight_max` applies to each worker. `metrics_port` answers scrapes with the metrics of all workers.
     """
     # After an orderly shutdown uvicorn raises the signal again for the previous handler. This one exits with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as undo:
+        if metrics_port is not None:
+            # The workers, which are made by spawning, get it with the rest of the environment.
+            try:
+                folder = undo.enter_context(served_metrics(host, metrics_port))
+            except OSError as error:
+                sys.exit(f"METRICS_PORT {metrics_port} cannot be listened on: {error.strerror}")
+            os.environ[FOLDER_VARIABLE] = str(folder)
+        _run(factory, host, port, keep_alive_seconds, in_flight_max, workers)
+
+
+def _run(factory: str, host: str, port: int, keep_alive_seconds: int, in_flight_max: int, workers: int) -> None:
     uvicorn.run(
         factory,
         factory=True,

@@ -60,6 +60,8 @@ class ServiceSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
+    # Answers scrapes of Prometheus on the same address; without it, nothing does.
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
     environment: Environment = "development"
     log_format: LogFormat | None = None
     # Between SIGTERM and the end of service, for balancers that follow /readyz. Kubernetes sleeps in preStop instead.

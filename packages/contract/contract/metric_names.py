@@ -1,0 +1,3 @@
+"""What the names of both services' metrics begin with, but for those that OpenTelemetry names."""
+
+NAMESPACE = "device_statistics"

@@ -1,0 +1,52 @@
+"""Scrapes a service as Prometheus does, and reads what it gets with the client library's own parser."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import httpx2
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from local.services import Service
+from tests.personal_databases import PersonalDatabases
+from tests.servers import Product, StartProduct, run_command
+
+# Until a worker that replaces another one has started, on a busy machine.
+SHOWN_SECONDS_MAX = 60.0
+
+
+def product_that_shows_everything(start_product: StartProduct, personal: PersonalDatabases) -> Product:
+    """Both services with accounts, after the commands whose ends are shown."""
+    product = start_product(metrics=True, env=personal.environment)
+    for command in ("maintain", "verify-counts"):
+        run_command({**product.database.writer_env, **personal.environment}, command)
+    product.private.restart()  # it reads its databases when it starts
+    wait_until(lambda: "kek_age_seconds" in scrape(product.private))
+    return product
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Return when something is true, which must not take long."""
+    deadline = time.monotonic() + SHOWN_SECONDS_MAX
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def scrape(service: Service) -> str:
+    """What a service shows."""
+    answer = httpx2.get(f"http://127.0.0.1:{service.env['METRICS_PORT']}/metrics", timeout=10, trust_env=False)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def samples(service: Service) -> Iterator[Sample]:
+    """Every number of it."""
+    for family in text_string_to_metric_families(scrape(service)):
+        yield from family.samples
+
+
+def value(service: Service, name: str, labels: Mapping[str, str] | None = None) -> float:
+    """The sum of the numbers of one name that have these labels; 0 without any."""
+    wanted = (labels or {}).items()
+    return sum(each.value for each in samples(service) if each.name == name and wanted <= each.labels.items())
