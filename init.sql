@@ -133,6 +133,86 @@ COMMENT ON COLUMN erasure.step IS
 -- Serves maintain, which goes on with these, and looks again at those that were finished a short time ago.
 CREATE INDEX erasure_finished_at ON erasure (finished_at);
 
+-- Where a project's owner is told of what its rules find. The next attempt is that of the first pending delivery.
+CREATE TABLE webhook (
+    project_id      int         NOT NULL,
+    webhook_id      uuid        NOT NULL,
+    url             text        NOT NULL CHECK (char_length(url) BETWEEN 1 AND 2100),
+    description     text        CHECK (char_length(description) BETWEEN 1 AND 1000),
+    is_active       boolean     NOT NULL DEFAULT true,
+    created_at      timestamptz NOT NULL,
+    last_sequence   bigint      NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    claimed_until   timestamptz,
+    PRIMARY KEY (project_id, webhook_id)
+);
+COMMENT ON COLUMN webhook.next_attempt_at IS 'NULL: no delivery is pending.';
+COMMENT ON COLUMN webhook.claimed_until IS 'Until then, one process alone sends to this webhook.';
+CREATE INDEX webhook_next_attempt_at ON webhook (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+-- The secrets that sign what is sent, encrypted under a key-encryption key that no database has.
+CREATE TABLE webhook_secret (
+    project_id int         NOT NULL,
+    webhook_id uuid        NOT NULL,
+    secret_id  uuid        NOT NULL,
+    kek        smallint    NOT NULL CHECK (kek > 0),
+    wrapped    bytea       NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    PRIMARY KEY (project_id, webhook_id, secret_id)
+);
+COMMENT ON COLUMN webhook_secret.expires_at IS 'NULL: it is the current one.';
+
+-- Each state change of a rule, and the delivery that tells of it, are stored in one transaction.
+CREATE TABLE webhook_rule (
+    project_id   int         NOT NULL,
+    rule_id      uuid        NOT NULL,
+    webhook_id   uuid        NOT NULL,
+    definition   jsonb       NOT NULL,
+    created_at   timestamptz NOT NULL,
+    is_holding   boolean     NOT NULL DEFAULT false,
+    changed_at   timestamptz,
+    value        float8,
+    evaluated_to timestamptz,
+    PRIMARY KEY (project_id, rule_id)
+);
+COMMENT ON COLUMN webhook_rule.evaluated_to IS 'The end of the minutes that were looked at last. NULL: none yet.';
+CREATE INDEX webhook_rule_webhook_id ON webhook_rule (project_id, webhook_id);
+
+-- What was counted in all, at some minutes: for figures that have no rollup by the minute.
+CREATE TABLE webhook_sample (
+    project_id  int         NOT NULL,
+    rule_id     uuid        NOT NULL,
+    sampled_at  timestamptz NOT NULL,
+    event_count bigint      NOT NULL,
+    PRIMARY KEY (project_id, rule_id, sampled_at)
+);
+
+CREATE TABLE webhook_delivery (
+    project_id    int         NOT NULL,
+    delivery_id   uuid        NOT NULL,
+    webhook_id    uuid        NOT NULL,
+    sequence      bigint      NOT NULL CHECK (sequence > 0),
+    rule_id       uuid,
+    type          text        NOT NULL,
+    payload       text        NOT NULL,
+    state         text        NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'given_up')),
+    created_at    timestamptz NOT NULL,
+    retry_until   timestamptz NOT NULL,
+    finished_at   timestamptz,
+    attempt_count int         NOT NULL DEFAULT 0,
+    attempts      jsonb       NOT NULL DEFAULT '[]',
+    PRIMARY KEY (project_id, delivery_id),
+    UNIQUE (project_id, webhook_id, sequence),
+    CHECK ((state = 'pending') = (finished_at IS NULL))
+);
+COMMENT ON COLUMN webhook_delivery.payload IS 'The body as it is signed: an attempt never makes it anew.';
+COMMENT ON COLUMN webhook_delivery.attempts IS 'The newest 100, the earliest first.';
+-- Serves the order in which a webhook's deliveries are attempted.
+CREATE INDEX webhook_delivery_pending ON webhook_delivery (project_id, webhook_id, sequence) WHERE state = 'pending';
+-- Serves the deletion of those that ended long ago.
+CREATE INDEX webhook_delivery_finished_at ON webhook_delivery (finished_at);
+
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
@@ -1494,6 +1574,8 @@ GRANT SELECT, INSERT, DELETE, UPDATE
 GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    webhook, webhook_secret, webhook_rule, webhook_sample, webhook_delivery TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT SELECT, UPDATE (system_identifier, followed_xid) ON maintenance.follower TO registration_writer;

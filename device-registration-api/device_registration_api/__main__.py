@@ -30,6 +30,8 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from device_registration_api.webhooks import command_line as webhooks
+from device_registration_api.webhooks.secrets import WRAPPED_SECRETS
 from servicekit.errors import DomainError
 from servicekit.process import clock
 
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     access.add_commands(add, service)
     accounts.add_commands(add, service)
+    webhooks.add_commands(add, service, "PERSONAL_KEKS, WEBHOOK_ALLOWED_NETWORKS")
     erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser
 
@@ -174,9 +177,12 @@ def _erase_people(database: DatabaseSettings, settings: KeyringSettings, project
 
 
 def _rotate_keys(_: argparse.Namespace) -> bool:
-    settings = KeyringSettings()
-    with closing(connect_apart(KEYRING, DatabaseSettings(), settings, statement_seconds_max=60)) as conn:
-        return rotation.rotate_keys(conn, Keeper(settings.keks()), _print)
+    settings, database = KeyringSettings(), DatabaseSettings()
+    with (
+        closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
+        closing(connect(database, statement_seconds_max=60)) as conn,
+    ):
+        return rotation.rotate_keys(keyring, Keeper(settings.keks()), _print, [(conn, WRAPPED_SECRETS)])
 
 
 def _verify_counts(_: argparse.Namespace) -> bool:

@@ -34,12 +34,14 @@ from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
+from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.peppers import new_peppers
 from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from device_registration_api.store_events.commands import STORE_EVENTS
+from device_registration_api.webhooks import router as webhooks_router
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.error_responses import ErrorShape
@@ -63,6 +65,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     people_router.router,
     devices_router.router,
     erasure_router.router,
+    webhooks_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -79,7 +82,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         wait_seconds_max=2.0,
         prepare=[*idempotency.PREPARED, *(statement for table in kinds for statement in table.prepared())],
     )
-    peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
+    keyring_settings = read_settings(KeyringSettings)
+    peppers = new_peppers(keyring_settings, DatabaseSettings.of(settings), SERVICE)
     account_settings = read_settings(AccountSettings)
     personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(account_settings, personal_data)
@@ -98,6 +102,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
                 "api_keys_max": settings.api_keys_max,
+                "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
             }
         finally:
             for task in following:

@@ -58,6 +58,7 @@ from statistics_api.store_events.kind import STORE_EVENTS
 from statistics_api.store_events.reader import StoreReader
 from statistics_api.stores import router as stores
 from statistics_api.stores.reader import StoresReader
+from statistics_api.webhooks import router as webhooks
 
 SERVICE = "statistics-api"
 # The families that this service serves.
@@ -102,6 +103,7 @@ FAMILIES: Sequence[Family] = (
     Family(users.NAME, users.router, new_reader=users.UserDevices),
     Family("store users", store_users.router, personal_paths=store_users.PERSONAL_PATHS),
     Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
+    Family("webhooks", webhooks.router),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {"/api/": ErrorShape.PROBLEM, "/api/v1/": ErrorShape.PROBLEM_AND_ERROR}

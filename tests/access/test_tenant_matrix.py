@@ -17,6 +17,7 @@ import pytest
 
 from contract.access import Scope, key_id_of, new_key
 from contract.people import StoreUserDraft
+from contract.webhooks import WebhookDraft
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -119,6 +120,8 @@ class Tenant:
     receipt: str = ""
     # A device of that person, as it is written in a path; it has measured something.
     device_id: str = ""
+    # A webhook with a rule and a delivery.
+    webhook: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -146,6 +149,11 @@ class Tenant:
         point = {"x": 1, "y": 2, "z": 3}
         measured = f"/api/v1/stats/devices/{tenant.device_id}"
         public.post(measured, json=point, headers=key_header(tenant.key)).raise_for_status()
+        [hook] = WebhookDraft.model_json_schema()["examples"]
+        webhook = tenant.ask("POST", "/webhooks", hook | {"description": marker})
+        delivery = tenant.ask("POST", f"/webhooks/{webhook['id']}/test")
+        ids = {"webhook_id": webhook["id"], "rule_id": webhook["rules"][0]["id"], "delivery_id": delivery["id"]}
+        tenant.webhook = ids
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
@@ -177,6 +185,7 @@ class Tenant:
             "receipt": self.receipt,
             "device_id": self.device_id,
             "store_id": str(self.project["id"]),
+            **self.webhook,
         }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:

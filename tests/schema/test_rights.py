@@ -150,6 +150,10 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.measurement_quarter_hour": counting,
         "public.project_person": counting,
         "public.erasure": counting,
+        **{
+            f"public.{each}": {*counting, "DELETE"}
+            for each in ("webhook", "webhook_secret", "webhook_rule", "webhook_sample", "webhook_delivery")
+        },
         "maintenance.fact_table": {"SELECT"},
         "maintenance.follower": {"SELECT", "UPDATE"},
         **{f"stats.{view}": {"SELECT"} for _, view, _ in rows(database.admin_url, VIEWS)},

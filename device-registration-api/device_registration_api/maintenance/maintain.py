@@ -13,7 +13,13 @@ from device_registration_api.maintenance.catalogue import FactTable, read_fact_t
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
 from device_registration_api.maintenance.device_deletion import delete_devices
-from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
+from device_registration_api.maintenance.expiry import (
+    DELIVERIES_KEPT,
+    IDEMPOTENCY_KEPT,
+    delete_old_deliveries,
+    delete_old_keys,
+    delete_old_minutes,
+)
 from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
 from device_registration_api.maintenance.project_retention import retain_projects
 from device_registration_api.maintenance.retention import retire_partitions
@@ -86,6 +92,7 @@ def _steps(
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
     yield "idempotency", partial(_keys, conn, now, stopping)
+    yield "webhooks", partial(_deliveries, conn, now, stopping)
     # The last, because they may take long.
     yield "deleted devices", partial(_devices, conn, stopping)
     yield "deleted projects", partial(_projects, conn, stopping, erase_people)
@@ -162,6 +169,12 @@ def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callab
 def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
     deleted = delete_old_keys(conn, now, stopping)
     report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
+    return True
+
+
+def _deliveries(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
+    deleted = delete_old_deliveries(conn, now, stopping)
+    report(f"{deleted} deliveries that ended more than {DELIVERIES_KEPT.days} days ago deleted")
     return True
 
 

@@ -73,3 +73,8 @@ def optional_key(scope: Scope) -> dict[str, Any]:
 def project_reader() -> dict[str, Any]:
     """Return that of a route that shows a project to its API keys with the scope to read, and to its members."""
     return {"security": required_key(Scope.READ)["security"] + ACCOUNT_TOKEN["security"]}
+
+
+def project_manager() -> dict[str, Any]:
+    """Return that of a route that an owner of a project may use, and its API keys with the scope to manage."""
+    return {"security": required_key(Scope.MANAGE)["security"] + ACCOUNT_TOKEN["security"]}

@@ -1,7 +1,7 @@
 """Finds the project that the path of a request names, if the credential of the request may see it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -60,12 +60,7 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
         NotRecorded: something is not remembered, and cannot be asked.
     """
     caches: ProjectCaches = request.state.projects
-    found = presented(request.scope)
-    if (
-        found is not None
-        and found.form is Form.TOKEN
-        and await project_claims(request.state.tokens, found.text) is None
-    ):
+    if await _is_of_account(request):
         if scope is not Scope.READ:
             raise NeedsProjectCredential("a credential of the project is needed here, and not an account's token")
         account = await account_of(request)
@@ -77,6 +72,26 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
     if not stored:
         raise NotFound(_NOT_FOUND)
     return stored[0]
+
+
+async def manager_of(request: Request, project_key: str) -> Mapping[str, str]:
+    """Return what the private service is told of who manages this project, as the parameters of a query: an account,
+    which it checks to be an owner; or nothing, for an API key of the project that may manage, or a token of one.
+
+    Raises as `project_of`.
+    """
+    if await _is_of_account(request):
+        return {"account_id": str((await account_of(request)).account_id)}
+    await project_of(request, project_key, Scope.MANAGE)
+    return {}
+
+
+async def _is_of_account(request: Request) -> bool:
+    """Whether the credential is a token that is not a project's."""
+    found = presented(request.scope)
+    if found is None or found.form is not Form.TOKEN:
+        return False
+    return await project_claims(request.state.tokens, found.text) is None
 
 
 async def _known(cache: KeyCache[Project], project_key: str, key: str) -> Sequence[Project]:
