@@ -213,6 +213,24 @@ CREATE INDEX webhook_delivery_pending ON webhook_delivery (project_id, webhook_i
 -- Serves the deletion of those that ended long ago.
 CREATE INDEX webhook_delivery_finished_at ON webhook_delivery (finished_at);
 
+-- Links that show one view of a project. Only the SHA-256 of a token is stored: it has 128 random bits.
+CREATE TABLE share (
+    project_id      int         NOT NULL,
+    share_id        uuid        NOT NULL,
+    digest          bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    shown_view      text        NOT NULL CHECK (shown_view IN ('auth_events', 'requests', 'store_events', 'device')),
+    device_id       text        CHECK (char_length(device_id) BETWEEN 1 AND 255),
+    first_range     text        CHECK (char_length(first_range) BETWEEN 1 AND 64),
+    frame_ancestors text[]      NOT NULL,
+    created_at      timestamptz NOT NULL,
+    expires_at      timestamptz,
+    PRIMARY KEY (project_id, share_id),
+    CHECK ((shown_view = 'device') = (device_id IS NOT NULL))
+);
+COMMENT ON COLUMN share.expires_at IS 'NULL: never.';
+-- A request shows a token and not its project. Not unique, as that of api_key.
+CREATE INDEX share_digest ON share (digest);
+
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
@@ -865,6 +883,13 @@ CREATE VIEW stats.store_event_all_day AS
 CREATE VIEW stats.store_event_distinct AS
     SELECT project_id, segment, day, previous_day, present_count FROM store_event_distinct;
 
+CREATE VIEW stats.share AS
+    SELECT s.digest, s.project_id, s.share_id, s.shown_view, s.device_id, s.first_range, s.frame_ancestors,
+           s.expires_at, p.project_key, p.name AS project_name, p.timezone
+      FROM share AS s
+      JOIN project AS p USING (project_id)
+     WHERE p.is_active AND p.deleted_at IS NULL;
+
 CREATE VIEW stats.erasure AS
     SELECT project_id, receipt, requested_at, users, events, finished_at FROM erasure;
 
@@ -1453,6 +1478,19 @@ $$;
 CREATE TRIGGER device_notify_deleted
     AFTER DELETE ON device FOR EACH ROW EXECUTE FUNCTION maintenance.notify_device_deleted();
 
+-- Tells the public service, which remembers shares, that one is gone.
+CREATE FUNCTION maintenance.notify_share_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_notify('access_changed', 'share ' || encode(old.digest, 'hex'));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER share_notify_deleted
+    AFTER DELETE ON share FOR EACH ROW EXECUTE FUNCTION maintenance.notify_share_deleted();
+
 -- Deletes at most rows_max rows of a project that was deleted a minute ago or earlier: of the first table of schema
 -- public that has any, by the name of the column project_id. When no table has one left, the project itself goes, and
 -- table_name is NULL. Like the functions above it runs with its owner's rights: the caller may delete no fact.
@@ -1574,6 +1612,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE
 GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
+GRANT SELECT, INSERT, DELETE ON share TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     webhook, webhook_secret, webhook_rule, webhook_sample, webhook_delivery TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;

@@ -40,6 +40,7 @@ from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
+from device_registration_api.shares import router as shares_router
 from device_registration_api.store_events.commands import STORE_EVENTS
 from device_registration_api.webhooks import router as webhooks_router
 from servicekit.database.pool import Database
@@ -66,6 +67,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     devices_router.router,
     erasure_router.router,
     webhooks_router.router,
+    shares_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0

@@ -1,12 +1,8 @@
-"""The routes of webhooks that statistics-api calls: for an account, which is in the query, or for a key of the project.
+"""The routes of webhooks that statistics-api calls: for an account, which is in the query, or for a project's key."""
 
-A key has no account: statistics-api has checked that it is one of this project and may manage it.
-"""
-
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -24,9 +20,8 @@ from contract.webhooks import (
     WebhookDraft,
     WebhookWithSecret,
 )
-from device_registration_api.access.authorization import lock_project
 from device_registration_api.access.creations import Created, Representation, create_once
-from device_registration_api.access.requests import created_response, in_transaction, json_response, read_body
+from device_registration_api.access.requests import created_response, json_response, managing, read_body
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.webhooks import commands, deliveries
 from device_registration_api.webhooks.deliveries import TEST, Message
@@ -36,8 +31,6 @@ from servicekit.errors import NotConfigured
 from servicekit.http import deadline
 from servicekit.http.openapi import json_body, refusals
 from servicekit.process import clock
-
-Result = TypeVar("Result")
 
 SHOWN_ONCE = "Keep this secret now: it is stored encrypted, and is not shown again."
 _REPEATED = "The secret was shown in the first response to this idempotency key. If it is lost, rotate it."
@@ -53,7 +46,7 @@ router = APIRouter(prefix="/administration/projects/{project_key}/webhooks", tag
 @router.get("", response_model=list[Webhook], summary="The webhooks of a project", responses=_REFUSALS)
 async def list_webhooks(request: Request, project_key: str, account_id: UUID | None = None) -> Response:
     """The oldest first."""
-    found = await _managing(request, project_key, account_id, commands.list_webhooks)
+    found = await managing(request, project_key, account_id, commands.list_webhooks)
     return json_response(_WEBHOOKS.dump_json(found).decode())
 
 
@@ -77,7 +70,7 @@ async def create_webhook(request: Request, project_key: str, account_id: UUID | 
 
         return create_once(conn, project_id, "webhooks", wanted.idempotency_key, create)
 
-    return created_response(await _managing(request, project_key, account_id, work))
+    return created_response(await managing(request, project_key, account_id, work))
 
 
 @router.get(_ONE, response_model=Webhook, summary="One webhook", responses=_REFUSALS)
@@ -86,7 +79,7 @@ async def read_webhook(
 ) -> Response:
     """Without its secret."""
     work = partial(commands.read_webhook, webhook_id=webhook_id)
-    return json_response((await _managing(request, project_key, account_id, work)).model_dump_json())
+    return json_response((await managing(request, project_key, account_id, work)).model_dump_json())
 
 
 @router.patch(
@@ -101,7 +94,7 @@ async def change_webhook(
 ) -> Response:
     """An inactive one evaluates nothing and sends nothing."""
     work = partial(commands.change_webhook, webhook_id=webhook_id, change=await read_body(request, WebhookChange))
-    return json_response((await _managing(request, project_key, account_id, work)).model_dump_json())
+    return json_response((await managing(request, project_key, account_id, work)).model_dump_json())
 
 
 @router.delete(_ONE, status_code=204, summary="Delete a webhook", responses=_REFUSALS)
@@ -109,7 +102,7 @@ async def delete_webhook(
     request: Request, project_key: str, webhook_id: UUID, account_id: UUID | None = None
 ) -> Response:
     """With its rules and its log."""
-    await _managing(request, project_key, account_id, partial(commands.delete_webhook, webhook_id=webhook_id))
+    await managing(request, project_key, account_id, partial(commands.delete_webhook, webhook_id=webhook_id))
     return Response(status_code=204)
 
 
@@ -134,7 +127,7 @@ async def rotate(request: Request, project_key: str, webhook_id: UUID, account_i
 
         return create_once(conn, project_id, "webhooks/rotation", wanted.idempotency_key, create)
 
-    return created_response(await _managing(request, project_key, account_id, work))
+    return created_response(await managing(request, project_key, account_id, work))
 
 
 @router.post(
@@ -156,7 +149,7 @@ async def add_rule(request: Request, project_key: str, webhook_id: UUID, account
 
         return create_once(conn, project_id, "webhooks/rules", wanted.idempotency_key, create)
 
-    return created_response(await _managing(request, project_key, account_id, work))
+    return created_response(await managing(request, project_key, account_id, work))
 
 
 @router.delete(f"{_ONE}/rules/{{rule_id}}", status_code=204, summary="Delete a rule", responses=_REFUSALS)
@@ -165,7 +158,7 @@ async def delete_rule(
 ) -> Response:
     """Its deliveries stay."""
     work = partial(commands.delete_rule, webhook_id=webhook_id, rule_id=rule_id)
-    await _managing(request, project_key, account_id, work)
+    await managing(request, project_key, account_id, work)
     return Response(status_code=204)
 
 
@@ -177,7 +170,7 @@ async def send_test(request: Request, project_key: str, webhook_id: UUID, accoun
         made = deliveries.store_delivery(conn, project_id, project_key, webhook_id, Message(TEST, {}), clock.now())
         return deliveries.read_delivery(conn, project_id, webhook_id, made)
 
-    sent = await _managing(request, project_key, account_id, work)
+    sent = await managing(request, project_key, account_id, work)
     return json_response(sent.model_dump_json(), status=201)
 
 
@@ -196,7 +189,7 @@ async def list_deliveries(
         commands.read_webhook(conn, project_id, webhook_id)
         return deliveries.list_deliveries(conn, project_id, webhook_id, before=before, limit=limit)
 
-    found = await _managing(request, project_key, account_id, work)
+    found = await managing(request, project_key, account_id, work)
     return json_response(_DELIVERIES.dump_json(found).decode())
 
 
@@ -206,7 +199,7 @@ async def read_delivery(
 ) -> Response:
     """With its attempts."""
     work = partial(deliveries.read_delivery, webhook_id=webhook_id, delivery_id=delivery_id)
-    return json_response((await _managing(request, project_key, account_id, work)).model_dump_json())
+    return json_response((await managing(request, project_key, account_id, work)).model_dump_json())
 
 
 @router.post(
@@ -220,7 +213,7 @@ async def redeliver(
 ) -> Response:
     """With the same id, and before later ones."""
     work = partial(deliveries.redeliver, webhook_id=webhook_id, delivery_id=delivery_id, now=clock.now())
-    return json_response((await _managing(request, project_key, account_id, work)).model_dump_json())
+    return json_response((await managing(request, project_key, account_id, work)).model_dump_json())
 
 
 def keeper_of(request: Request) -> Keeper:
@@ -229,13 +222,6 @@ def keeper_of(request: Request) -> Keeper:
     if keeper is None:
         raise NotConfigured("webhooks need PERSONAL_KEKS, which is not set in this installation")
     return keeper
-
-
-async def _managing(
-    request: Request, project_key: str, account_id: UUID | None, work: Callable[[Connection, int], Result]
-) -> Result:
-    """Run `work` in one transaction, with the number of the project, which is locked. Raises as `lock_project`."""
-    return await in_transaction(request, lambda conn: work(conn, lock_project(conn, project_key, account_id)))
 
 
 def _shown_once(webhook: Webhook, secret: str) -> Representation:

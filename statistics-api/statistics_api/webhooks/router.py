@@ -1,10 +1,9 @@
 """The public routes of webhooks: for an owner's token, or an API key of the project that may manage."""
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from contract.access import Rotation
 from contract.webhooks import (
@@ -17,17 +16,12 @@ from contract.webhooks import (
     WebhookDraft,
     WebhookWithSecret,
 )
-from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key, validated
+from servicekit.http.bodies import KEY_HEADER
 from servicekit.http.openapi import Schema, json_body, query, refusals
 from servicekit.http.query_parameters import read_number
-from servicekit.http.strict_json import decode
 from statistics_api.access.documentation import project_manager
-from statistics_api.access.projects import manager_of
-from statistics_api.administration.client import call
-from statistics_api.administration.relaying import creation_of, relayed
 from statistics_api.delivery.endpoints import REPLAYED_HEADER
-
-Model = TypeVar("Model", bound=BaseModel)
+from statistics_api.projects.managing import ask_managing, change_managing, create_managing
 
 _READS = refusals(401, 403, 404, 422, 429, 503, as_problem=True)
 _CHANGES = refusals(401, 403, 404, 408, 409, 413, 422, 429, 503, as_problem=True)
@@ -49,7 +43,7 @@ router = APIRouter(prefix="/api/v1/projects/{project_key}/webhooks", tags=["webh
 )
 async def list_webhooks(request: Request, project_key: str) -> Response:
     """With their rules, the oldest first; without their secrets."""
-    return await _ask(request, "GET", project_key)
+    return await ask_managing(request, "GET", project_key, "webhooks")
 
 
 @router.post(
@@ -64,13 +58,13 @@ async def create_webhook(request: Request, project_key: str) -> Response:
     """The secret, which signs what is sent, is in this response only: a repeat with the same `Idempotency-Key` has
     null.
     """
-    return await _create(request, WebhookDraft, project_key)
+    return await create_managing(request, WebhookDraft, project_key, "webhooks")
 
 
 @router.get(_ONE, response_model=Webhook, summary="One webhook", responses=_READS, openapi_extra=project_manager())
 async def read_webhook(request: Request, project_key: str, webhook_id: str) -> Response:
     """With its rules, and without its secret."""
-    return await _ask(request, "GET", project_key, webhook_id)
+    return await ask_managing(request, "GET", project_key, "webhooks", webhook_id)
 
 
 @router.patch(
@@ -84,15 +78,13 @@ async def change_webhook(request: Request, project_key: str, webhook_id: str) ->
     """A field that is absent stays. With `is_active` false, no rule is evaluated and nothing is sent; pending
     deliveries wait.
     """
-    who = await manager_of(request, project_key)
-    change = await _body(request, WebhookChange)
-    return await _call("PATCH", request, who, (project_key, "webhooks", webhook_id), body=change)
+    return await change_managing(request, WebhookChange, project_key, "webhooks", webhook_id)
 
 
 @router.delete(_ONE, status_code=204, summary="Delete a webhook", responses=_CHANGES, openapi_extra=project_manager())
 async def delete_webhook(request: Request, project_key: str, webhook_id: str) -> Response:
     """With its rules and its log. An attempt that is under way is finished."""
-    return await _ask(request, "DELETE", project_key, webhook_id)
+    return await ask_managing(request, "DELETE", project_key, "webhooks", webhook_id)
 
 
 @router.post(
@@ -107,7 +99,7 @@ async def rotate_secret(request: Request, project_key: str, webhook_id: str) -> 
     """For the overlap, a day by default, everything has two signatures, by the new secret and by the old one. With 0
     the old one ends at once. A secret that was in its overlap already ends at once, too.
     """
-    return await _create(request, Rotation, project_key, webhook_id, "rotate")
+    return await create_managing(request, Rotation, project_key, "webhooks", webhook_id, "rotate")
 
 
 @router.post(
@@ -123,7 +115,7 @@ async def add_rule(request: Request, project_key: str, webhook_id: str) -> Respo
     `rule.started`, and when it ends one `rule.resolved`. `below` and `silent` begin a window after their creation. A
     rule does not change: delete it, and add another one.
     """
-    return await _create(request, RuleDraft, project_key, webhook_id, "rules")
+    return await create_managing(request, RuleDraft, project_key, "webhooks", webhook_id, "rules")
 
 
 @router.delete(
@@ -135,7 +127,7 @@ async def add_rule(request: Request, project_key: str, webhook_id: str) -> Respo
 )
 async def delete_rule(request: Request, project_key: str, webhook_id: str, rule_id: str) -> Response:
     """Its deliveries stay in the log, and pending ones are sent."""
-    return await _ask(request, "DELETE", project_key, webhook_id, "rules", rule_id)
+    return await ask_managing(request, "DELETE", project_key, "webhooks", webhook_id, "rules", rule_id)
 
 
 @router.post(
@@ -148,7 +140,7 @@ async def delete_rule(request: Request, project_key: str, webhook_id: str, rule_
 )
 async def send_test(request: Request, project_key: str, webhook_id: str) -> Response:
     """A delivery `webhook.test`, which is sent as any other one, after those that are pending."""
-    return await _ask(request, "POST", project_key, webhook_id, "test")
+    return await ask_managing(request, "POST", project_key, "webhooks", webhook_id, "test")
 
 
 @router.get(
@@ -166,11 +158,10 @@ async def send_test(request: Request, project_key: str, webhook_id: str) -> Resp
 )
 async def list_deliveries(request: Request, project_key: str, webhook_id: str) -> Response:
     """The newest first, with their attempts. Those that ended more than 30 days ago are deleted."""
-    who = await manager_of(request, project_key)
     limit = read_number(request.query_params, "limit", DELIVERIES_MAX, 1, DELIVERIES_MAX)
     before = read_number(request.query_params, "before", _SEQUENCE_MAX, 1, _SEQUENCE_MAX)
     page = {"limit": str(limit), "before": str(before)}
-    return await _call("GET", request, {**who, **page}, (project_key, "webhooks", webhook_id, "deliveries"))
+    return await ask_managing(request, "GET", project_key, "webhooks", webhook_id, "deliveries", query=page)
 
 
 @router.get(
@@ -182,7 +173,7 @@ async def list_deliveries(request: Request, project_key: str, webhook_id: str) -
 )
 async def read_delivery(request: Request, project_key: str, webhook_id: str, delivery_id: str) -> Response:
     """Its `id` is the header `webhook-id` of every attempt."""
-    return await _ask(request, "GET", project_key, webhook_id, "deliveries", delivery_id)
+    return await ask_managing(request, "GET", project_key, "webhooks", webhook_id, "deliveries", delivery_id)
 
 
 @router.post(
@@ -194,29 +185,6 @@ async def read_delivery(request: Request, project_key: str, webhook_id: str, del
 )
 async def redeliver(request: Request, project_key: str, webhook_id: str, delivery_id: str) -> Response:
     """At once, with the same id and the same body, and before later ones; for a pending one it is the next attempt."""
-    return await _ask(request, "POST", project_key, webhook_id, "deliveries", delivery_id, "redeliver")
-
-
-async def _ask(request: Request, method: str, project_key: str, *segments: str) -> Response:
-    """A call without a body."""
-    who = await manager_of(request, project_key)
-    return await _call(method, request, who, (project_key, "webhooks", *segments))
-
-
-async def _create(request: Request, model: type[Model], project_key: str, *segments: str) -> Response:
-    who = await manager_of(request, project_key)
-    key = read_idempotency_key(request)
-    path = (project_key, "webhooks", *segments)
-    return await _call("POST", request, who, path, body=creation_of(await _body(request, model), key, path))
-
-
-async def _call(
-    method: str, request: Request, query: Mapping[str, str], path: tuple[str, ...], body: BaseModel | None = None
-) -> Response:
-    return relayed(await call(request, method, "projects", *path, body=body, query=query))
-
-
-async def _body(request: Request, model: type[Model]) -> Model:
-    text = await read_bytes(request)
-    # A rotation needs no body.
-    return validated(model, {} if not text and model is Rotation else decode(text), "body")
+    return await ask_managing(
+        request, "POST", project_key, "webhooks", webhook_id, "deliveries", delivery_id, "redeliver"
+    )
