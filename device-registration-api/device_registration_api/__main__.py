@@ -34,6 +34,7 @@ from device_registration_api.webhooks import command_line as webhooks
 from device_registration_api.webhooks.secrets import WRAPPED_SECRETS
 from servicekit.errors import DomainError
 from servicekit.process import clock
+from servicekit.process.progress import shown_progress
 
 Command = Callable[[argparse.Namespace], bool]
 
@@ -88,11 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _migrate(_: argparse.Namespace) -> bool:
+def _migrate(chosen: argparse.Namespace) -> bool:
     from device_registration_api.schema import migrate  # noqa: PLC0415 - only these three commands need Alembic
 
     with _ended_by_sigterm():
-        _print(migrate.migrate(AdministratorSettings(), LoginSettings(), _print))
+        administrator, logins = AdministratorSettings(), LoginSettings()
+        with shown_progress(chosen.name) as progress:
+            done = migrate.migrate(administrator, logins, progress.above(_print), progress)
+        _print(done)
     return True
 
 
@@ -131,13 +135,15 @@ def _maintain(chosen: argparse.Namespace) -> bool:
     stop = threading.Event()
 
     def one_round() -> bool:
-        ok = maintain(
-            database,
-            retention_days,
-            _print,
-            stopping=stop.is_set,
-            erase_people=partial(_erase_people, database, settings),
-        )
+        with shown_progress(chosen.name) as progress:
+            ok = maintain(
+                database,
+                retention_days,
+                progress.above(_print),
+                stopping=stop.is_set,
+                erase_people=partial(_erase_people, database, settings),
+                progress=progress,
+            )
         if settings.is_complete():
             with (
                 closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
@@ -185,10 +191,13 @@ def _rotate_keys(_: argparse.Namespace) -> bool:
         return rotation.rotate_keys(keyring, Keeper(settings.keks()), _print, [(conn, WRAPPED_SECRETS)])
 
 
-def _verify_counts(_: argparse.Namespace) -> bool:
+def _verify_counts(chosen: argparse.Namespace) -> bool:
     settings = DatabaseSettings()
-    with closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn:
-        verdict = verify_counts.verify_counts(conn)
+    with (
+        closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn,
+        shown_progress(chosen.name) as progress,
+    ):
+        verdict = verify_counts.verify_counts(conn, progress)
     print(verify_counts.printed(verdict.counts))
     for drift in verdict.drifts:
         print(f"drift: {drift}")

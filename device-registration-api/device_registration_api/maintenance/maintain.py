@@ -26,6 +26,7 @@ from device_registration_api.maintenance.retention import retire_partitions
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 STATEMENT_SECONDS_MAX = 600
 # An arbitrary number that no other program uses for an advisory lock in this database.
@@ -49,6 +50,7 @@ def maintain(
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
     erase_people: Callable[[int], bool] = lambda _project_id: False,
+    progress: Progress = NOT_SHOWN,
 ) -> bool:
     """Run every step once for every fact table. False means that an operator has to read the reports.
 
@@ -66,8 +68,13 @@ def maintain(
             return True
         moment = now or server_time
         tables = read_fact_tables(conn)
-        steps = _steps(conn, tables, moment, retention_days, stopping, erase_people)
-        outcomes = [_run_step(name, report, work) for name, work in steps]
+        steps = list(_steps(conn, tables, moment, retention_days, stopping, erase_people))
+        progress.expect(len(steps))
+        outcomes = []
+        for name, work in steps:
+            progress.doing(name)
+            outcomes.append(_run_step(name, report, work))
+            progress.advance()
         return all(outcomes)
 
 
