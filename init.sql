@@ -133,6 +133,104 @@ COMMENT ON COLUMN erasure.step IS
 -- Serves maintain, which goes on with these, and looks again at those that were finished a short time ago.
 CREATE INDEX erasure_finished_at ON erasure (finished_at);
 
+-- Where a project's owner is told of what its rules find. The next attempt is that of the first pending delivery.
+CREATE TABLE webhook (
+    project_id      int         NOT NULL,
+    webhook_id      uuid        NOT NULL,
+    url             text        NOT NULL CHECK (char_length(url) BETWEEN 1 AND 2100),
+    description     text        CHECK (char_length(description) BETWEEN 1 AND 1000),
+    is_active       boolean     NOT NULL DEFAULT true,
+    created_at      timestamptz NOT NULL,
+    last_sequence   bigint      NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    claimed_until   timestamptz,
+    PRIMARY KEY (project_id, webhook_id)
+);
+COMMENT ON COLUMN webhook.next_attempt_at IS 'NULL: no delivery is pending.';
+COMMENT ON COLUMN webhook.claimed_until IS 'Until then, one process alone sends to this webhook.';
+CREATE INDEX webhook_next_attempt_at ON webhook (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+-- The secrets that sign what is sent, encrypted under a key-encryption key that no database has.
+CREATE TABLE webhook_secret (
+    project_id int         NOT NULL,
+    webhook_id uuid        NOT NULL,
+    secret_id  uuid        NOT NULL,
+    kek        smallint    NOT NULL CHECK (kek > 0),
+    wrapped    bytea       NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    PRIMARY KEY (project_id, webhook_id, secret_id)
+);
+COMMENT ON COLUMN webhook_secret.expires_at IS 'NULL: it is the current one.';
+
+-- Each state change of a rule, and the delivery that tells of it, are stored in one transaction.
+CREATE TABLE webhook_rule (
+    project_id   int         NOT NULL,
+    rule_id      uuid        NOT NULL,
+    webhook_id   uuid        NOT NULL,
+    definition   jsonb       NOT NULL,
+    created_at   timestamptz NOT NULL,
+    is_holding   boolean     NOT NULL DEFAULT false,
+    changed_at   timestamptz,
+    value        float8,
+    evaluated_to timestamptz,
+    PRIMARY KEY (project_id, rule_id)
+);
+COMMENT ON COLUMN webhook_rule.evaluated_to IS 'The end of the minutes that were looked at last. NULL: none yet.';
+CREATE INDEX webhook_rule_webhook_id ON webhook_rule (project_id, webhook_id);
+
+-- What was counted in all, at some minutes: for figures that have no rollup by the minute.
+CREATE TABLE webhook_sample (
+    project_id  int         NOT NULL,
+    rule_id     uuid        NOT NULL,
+    sampled_at  timestamptz NOT NULL,
+    event_count bigint      NOT NULL,
+    PRIMARY KEY (project_id, rule_id, sampled_at)
+);
+
+CREATE TABLE webhook_delivery (
+    project_id    int         NOT NULL,
+    delivery_id   uuid        NOT NULL,
+    webhook_id    uuid        NOT NULL,
+    sequence      bigint      NOT NULL CHECK (sequence > 0),
+    rule_id       uuid,
+    type          text        NOT NULL,
+    payload       text        NOT NULL,
+    state         text        NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'given_up')),
+    created_at    timestamptz NOT NULL,
+    retry_until   timestamptz NOT NULL,
+    finished_at   timestamptz,
+    attempt_count int         NOT NULL DEFAULT 0,
+    attempts      jsonb       NOT NULL DEFAULT '[]',
+    PRIMARY KEY (project_id, delivery_id),
+    UNIQUE (project_id, webhook_id, sequence),
+    CHECK ((state = 'pending') = (finished_at IS NULL))
+);
+COMMENT ON COLUMN webhook_delivery.payload IS 'The body as it is signed: an attempt never makes it anew.';
+COMMENT ON COLUMN webhook_delivery.attempts IS 'The newest 100, the earliest first.';
+-- Serves the order in which a webhook's deliveries are attempted.
+CREATE INDEX webhook_delivery_pending ON webhook_delivery (project_id, webhook_id, sequence) WHERE state = 'pending';
+-- Serves the deletion of those that ended long ago.
+CREATE INDEX webhook_delivery_finished_at ON webhook_delivery (finished_at);
+
+-- Links that show one view of a project. Only the SHA-256 of a token is stored: it has 128 random bits.
+CREATE TABLE share (
+    project_id      int         NOT NULL,
+    share_id        uuid        NOT NULL,
+    digest          bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    shown_view      text        NOT NULL CHECK (shown_view IN ('auth_events', 'requests', 'store_events', 'device')),
+    device_id       text        CHECK (char_length(device_id) BETWEEN 1 AND 255),
+    first_range     text        CHECK (char_length(first_range) BETWEEN 1 AND 64),
+    frame_ancestors text[]      NOT NULL,
+    created_at      timestamptz NOT NULL,
+    expires_at      timestamptz,
+    PRIMARY KEY (project_id, share_id),
+    CHECK ((shown_view = 'device') = (device_id IS NOT NULL))
+);
+COMMENT ON COLUMN share.expires_at IS 'NULL: never.';
+-- A request shows a token and not its project. Not unique, as that of api_key.
+CREATE INDEX share_digest ON share (digest);
+
 -- The revision of this schema; `migrate` reads and writes it.
 CREATE TABLE alembic_version (
     version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY
@@ -785,6 +883,13 @@ CREATE VIEW stats.store_event_all_day AS
 CREATE VIEW stats.store_event_distinct AS
     SELECT project_id, segment, day, previous_day, present_count FROM store_event_distinct;
 
+CREATE VIEW stats.share AS
+    SELECT s.digest, s.project_id, s.share_id, s.shown_view, s.device_id, s.first_range, s.frame_ancestors,
+           s.expires_at, p.project_key, p.name AS project_name, p.timezone
+      FROM share AS s
+      JOIN project AS p USING (project_id)
+     WHERE p.is_active AND p.deleted_at IS NULL;
+
 CREATE VIEW stats.erasure AS
     SELECT project_id, receipt, requested_at, users, events, finished_at FROM erasure;
 
@@ -1380,6 +1485,19 @@ $$;
 CREATE TRIGGER device_notify_deleted
     AFTER DELETE ON device FOR EACH ROW EXECUTE FUNCTION maintenance.notify_device_deleted();
 
+-- Tells the public service, which remembers shares, that one is gone.
+CREATE FUNCTION maintenance.notify_share_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_notify('access_changed', 'share ' || encode(old.digest, 'hex'));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER share_notify_deleted
+    AFTER DELETE ON share FOR EACH ROW EXECUTE FUNCTION maintenance.notify_share_deleted();
+
 -- Deletes at most rows_max rows of a project that was deleted a minute ago or earlier: of the first table of schema
 -- public that has any, by the name of the column project_id. When no table has one left, the project itself goes, and
 -- table_name is NULL. Like the functions above it runs with its owner's rights: the caller may delete no fact.
@@ -1501,6 +1619,9 @@ GRANT SELECT, INSERT, DELETE, UPDATE
 GRANT SELECT, INSERT, DELETE ON project_member TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO registration_writer;
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
+GRANT SELECT, INSERT, DELETE ON share TO registration_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    webhook, webhook_secret, webhook_rule, webhook_sample, webhook_delivery TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT SELECT, UPDATE (system_identifier, followed_xid) ON maintenance.follower TO registration_writer;

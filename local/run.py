@@ -86,8 +86,8 @@ def _run(settings: Settings, begun: float) -> NoReturn:
             handed_on() | databases_elsewhere(),
             installation.personal,
         )
-        private, public, maintenance = _children(settings, installation, admin_url)
-        with _stop_on_exit(public, private, maintenance):
+        private, public, *jobs = _children(settings, installation, admin_url)
+        with _stop_on_exit(public, private, *jobs):
             if not exists:
                 _print("Making the database ...")
                 bring_up_to_date()
@@ -101,11 +101,12 @@ def _run(settings: Settings, begun: float) -> NoReturn:
             api_key = installation.api_key(partial(first_api_key, writer), database_was_there=exists)
             private.wait_ready()
             public.wait_ready()
-            maintenance.start()
+            for each in jobs:
+                each.start()
             seconds = time.monotonic() - begun
             addresses = {"public": public.url, "private": private.url}
             _print(READY.format(seconds=seconds, data=installation.folder, api_key=api_key, **addresses))
-            watched = [Supervised(each.name, each, _print_error) for each in (private, public, maintenance)]
+            watched = [Supervised(each.name, each, _print_error) for each in (private, public, *jobs)]
             if server is not None:
                 watched.insert(0, Supervised("PostgreSQL", server, _print_error))
             watch(watched, CHECK_SECONDS)
@@ -125,7 +126,7 @@ def _server(settings: Settings, installation: Installation) -> Iterator[tuple[Po
         yield server, server.url(NAME)
 
 
-def _children(settings: Settings, installation: Installation, admin_url: str) -> tuple[Service, Service, Child]:
+def _children(settings: Settings, installation: Installation, admin_url: str) -> tuple[Service, Service, Child, Child]:
     environment = handed_on()
     personal_data = databases_elsewhere() | installation.personal_data
     private = registration_service(
@@ -142,12 +143,11 @@ def _children(settings: Settings, installation: Installation, admin_url: str) ->
         device_api_url=private.url,
         workers=settings.public_workers,
     )
-    maintenance = Child(
-        "maintenance",
-        [sys.executable, "-m", "device_registration_api", "maintain", "--every", str(MAINTENANCE_SECONDS)],
-        environment | personal_data | installation.writer.environment(admin_url),
-    )
-    return private, public, maintenance
+    own = environment | personal_data | installation.writer.environment(admin_url)
+    command = [sys.executable, "-m", "device_registration_api"]
+    maintenance = Child("maintenance", [*command, "maintain", "--every", str(MAINTENANCE_SECONDS)], own)
+    webhooks = Child("webhooks", [*command, "webhooks"], own)
+    return private, public, maintenance, webhooks
 
 
 @contextmanager

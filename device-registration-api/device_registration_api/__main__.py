@@ -31,8 +31,11 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
+from device_registration_api.webhooks import command_line as webhooks
+from device_registration_api.webhooks.secrets import WRAPPED_SECRETS
 from servicekit.errors import DomainError
 from servicekit.process import clock
+from servicekit.process.progress import shown_progress
 
 Command = Callable[[argparse.Namespace], bool]
 
@@ -82,15 +85,19 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     access.add_commands(add, service)
     accounts.add_commands(add, service)
+    webhooks.add_commands(add, service, "PERSONAL_KEKS, WEBHOOK_ALLOWED_NETWORKS")
     erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser
 
 
-def _migrate(_: argparse.Namespace) -> bool:
+def _migrate(chosen: argparse.Namespace) -> bool:
     from device_registration_api.schema import migrate  # noqa: PLC0415 - only these three commands need Alembic
 
     with _ended_by_sigterm():
-        _print(migrate.migrate(AdministratorSettings(), LoginSettings(), _print))
+        administrator, logins = AdministratorSettings(), LoginSettings()
+        with shown_progress(chosen.name) as progress:
+            done = migrate.migrate(administrator, logins, progress.above(_print), progress)
+        _print(done)
     return True
 
 
@@ -129,13 +136,15 @@ def _maintain(chosen: argparse.Namespace) -> bool:
     stop = threading.Event()
 
     def one_round() -> bool:
-        ok = maintain(
-            database,
-            retention_days,
-            _print,
-            stopping=stop.is_set,
-            erase_people=partial(_erase_people, database, settings),
-        )
+        with shown_progress(chosen.name) as progress:
+            ok = maintain(
+                database,
+                retention_days,
+                progress.above(_print),
+                stopping=stop.is_set,
+                erase_people=partial(_erase_people, database, settings),
+                progress=progress,
+            )
         if settings.is_complete():
             with (
                 closing(connect_apart(PERSONAL, database, settings, statement_seconds_max=60)) as personal,
@@ -175,15 +184,21 @@ def _erase_people(database: DatabaseSettings, settings: KeyringSettings, project
 
 
 def _rotate_keys(_: argparse.Namespace) -> bool:
-    settings = KeyringSettings()
-    with closing(connect_apart(KEYRING, DatabaseSettings(), settings, statement_seconds_max=60)) as conn:
-        return rotation.rotate_keys(conn, Keeper(settings.keks()), _print)
+    settings, database = KeyringSettings(), DatabaseSettings()
+    with (
+        closing(connect_apart(KEYRING, database, settings, statement_seconds_max=60)) as keyring,
+        closing(connect(database, statement_seconds_max=60)) as conn,
+    ):
+        return rotation.rotate_keys(keyring, Keeper(settings.keks()), _print, [(conn, WRAPPED_SECRETS)])
 
 
-def _verify_counts(_: argparse.Namespace) -> bool:
+def _verify_counts(chosen: argparse.Namespace) -> bool:
     settings = DatabaseSettings()
-    with closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn:
-        verdict = verify_counts.verify_counts(conn)
+    with (
+        closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn,
+        shown_progress(chosen.name) as progress,
+    ):
+        verdict = verify_counts.verify_counts(conn, progress)
     print(verify_counts.printed(verdict.counts))
     for drift in verdict.drifts:
         print(f"drift: {drift}")

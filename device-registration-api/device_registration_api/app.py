@@ -37,12 +37,15 @@ from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
+from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.peppers import new_peppers
 from device_registration_api.personal.pools import new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
+from device_registration_api.shares import router as shares_router
 from device_registration_api.store_events.commands import STORE_EVENTS
+from device_registration_api.webhooks import router as webhooks_router
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
 from servicekit.http.error_responses import ErrorShape
@@ -67,6 +70,8 @@ ADMINISTRATION: Sequence[APIRouter] = (
     people_router.router,
     devices_router.router,
     erasure_router.router,
+    webhooks_router.router,
+    shares_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -85,7 +90,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     )
     metrics = ServiceMetrics(NAMESPACE, version=__version__)
     metrics.database("stats", database)
-    peppers = new_peppers(read_settings(KeyringSettings), DatabaseSettings.of(settings), SERVICE)
+    keyring_settings = read_settings(KeyringSettings)
+    peppers = new_peppers(keyring_settings, DatabaseSettings.of(settings), SERVICE)
     account_settings = read_settings(AccountSettings)
     personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(account_settings, personal_data)
@@ -122,6 +128,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
                 "api_keys_max": settings.api_keys_max,
+                "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
             }
         finally:
             for task in following:

@@ -32,6 +32,7 @@ from statistics_api.access.documentation import SECURITY_SCHEMES
 from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.notifications import new_listener
 from statistics_api.access.projects import new_project_caches
+from statistics_api.access.shares import new_share_cache
 from statistics_api.access.tokens import Tokens
 from statistics_api.accounts import router as accounts
 from statistics_api.administration.client import Administration, report_key_usage
@@ -59,11 +60,13 @@ from statistics_api.projects import router as projects
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.rate_limit import CLIENT_LIMIT, KEY_LIMIT, RateLimit, RateLimitMiddleware, client_network
 from statistics_api.settings import Settings
+from statistics_api.shares import router as shares
 from statistics_api.store_events import router as store_events
 from statistics_api.store_events.kind import STORE_EVENTS
 from statistics_api.store_events.reader import StoreReader
 from statistics_api.stores import router as stores
 from statistics_api.stores.reader import StoresReader
+from statistics_api.webhooks import router as webhooks
 
 SERVICE = "statistics-api"
 RATE_LIMIT_DEGRADED = gauge(
@@ -111,6 +114,8 @@ FAMILIES: Sequence[Family] = (
     Family(users.NAME, users.router, new_reader=users.UserDevices),
     Family("store users", store_users.router, personal_paths=store_users.PERSONAL_PATHS),
     Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
+    Family("webhooks", webhooks.router),
+    Family("shares", shares.router, personal_paths=shares.PATHS_WITH_TOKENS),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
 ERROR_SHAPES = {
@@ -163,7 +168,8 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         administration = Administration(device_api)
         keys, projects = new_key_cache(database), new_project_caches(database)
         known_devices = KnownDevices(database)
-        listener = new_listener(settings.dsn(SERVICE), keys, projects, known_devices.forget)
+        known_shares = new_share_cache(database)
+        listener = new_listener(settings.dsn(SERVICE), keys, projects, known_shares, known_devices.forget)
         listener.start()
         usage = KeyUsage(partial(report_key_usage, administration))
         reporting = asyncio.create_task(usage.report_forever())
@@ -177,6 +183,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "tokens": Tokens(administration),
                 "client_of": partial(client_network, trusted_proxies=settings.trusted_proxies),
                 "projects": projects,
+                "shares": known_shares,
                 "devices": known_devices,
                 "repeated": repeated,
                 "dashboard_public": settings.dashboard_public,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.requests import Request
@@ -27,6 +27,7 @@ from tests.database import dsn_of, rows
 
 if TYPE_CHECKING:
     from statistics_api.access.queries import Project, StoredKey
+    from statistics_api.access.shares import StoredShare
     from tests.servers import MigratedDatabase
 
 
@@ -111,7 +112,13 @@ def no_device(project_id: str, device_id: str) -> None:
     pytest.fail(f"device {device_id} of project {project_id} is none of these")
 
 
+async def no_share(digest: str) -> tuple[StoredShare, ...]:
+    pytest.fail(f"nobody asks for the share {digest}")
+
+
 NO_PROJECTS = ProjectCaches(KeyCache(no_project), KeyCache(no_project))
+NO_SHARES = KeyCache(no_share)
+NO_OTHERS: dict[str, Any] = {"projects": NO_PROJECTS, "shares": NO_SHARES, "forget_device": no_device}
 
 
 async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(database: MigratedDatabase) -> None:
@@ -121,14 +128,18 @@ async def test_a_notification_ends_a_key_at_once_and_another_ones_does_not(datab
         with connected(database) as conn:
             revoke_key(conn, project, key_id(key))
         for other in ("key " + "0" * 12, "project 1 default", "key", "", "account 7", "project x y"):
-            forget_changed(other, keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
+            forget_changed(other, keys=asked.cache, **NO_OTHERS)
         await asked.ask(key)
         assert asked.queries == 1
-        forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
+        forget_changed(f"key {key_id(key)}", keys=asked.cache, **NO_OTHERS)
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
         forget_changed(
-            f"project {asked_for.project_id} {project}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device
+            f"project {asked_for.project_id} {project}",
+            keys=asked.cache,
+            projects=NO_PROJECTS,
+            shares=NO_SHARES,
+            forget_device=no_device,
         )
         with pytest.raises(NotAuthenticated):
             await asked.ask(key)
@@ -145,7 +156,7 @@ async def test_what_was_read_before_a_notification_is_not_remembered_after_it(da
             found = await read(wanted)
             with connected(database) as conn:
                 revoke_key(conn, project, key_id(key))
-            forget_changed(f"key {key_id(key)}", keys=asked.cache, projects=NO_PROJECTS, forget_device=no_device)
+            forget_changed(f"key {key_id(key)}", keys=asked.cache, **NO_OTHERS)
             return found
 
         asked.read = overtaken
@@ -259,7 +270,7 @@ async def test_a_notification_ends_what_is_remembered_of_a_project_for_keys_and_
     for payload, queries_after in (("project 8 shop-2", 2), ("project 7 shop-1", 4)):
         await projects.by_key.get("shop-1")
         await projects.by_member.get("shop-1/an-account")
-        forget_changed(payload, keys=keys, projects=projects, forget_device=no_device)
+        forget_changed(payload, keys=keys, projects=projects, shares=NO_SHARES, forget_device=no_device)
         await projects.by_key.get("shop-1")
         await projects.by_member.get("shop-1/an-account")
         assert len(queries_of) == queries_after

@@ -17,7 +17,10 @@ import pytest
 
 from contract.access import Scope, key_id_of, new_key
 from contract.people import StoreUserDraft
+from contract.shares import View
+from contract.webhooks import WebhookDraft
 from statistics_api.access.sessions import SessionKind
+from statistics_api.access.shares import FIGURES
 from tests.accounts.conftest import bearer, login, new_email, register
 from tests.accounts.forged import OTHER, claims, signed
 from tests.database import rows
@@ -121,6 +124,10 @@ class Tenant:
     receipt: str = ""
     # A device of that person, as it is written in a path; it has measured something.
     device_id: str = ""
+    # A webhook with a rule and a delivery.
+    webhook: Mapping[str, str] = field(default_factory=dict)
+    # A share of each view.
+    shares: Mapping[View, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def new(cls, public: httpx2.Client, marker: str = "words-of-another") -> "Tenant":
@@ -148,6 +155,14 @@ class Tenant:
         point = {"x": 1, "y": 2, "z": 3}
         measured = f"/api/v1/stats/devices/{tenant.device_id}"
         public.post(measured, json=point, headers=key_header(tenant.key)).raise_for_status()
+        [hook] = WebhookDraft.model_json_schema()["examples"]
+        webhook = tenant.ask("POST", "/webhooks", hook | {"description": marker})
+        delivery = tenant.ask("POST", f"/webhooks/{webhook['id']}/test")
+        ids = {"webhook_id": webhook["id"], "rule_id": webhook["rules"][0]["id"], "delivery_id": delivery["id"]}
+        tenant.webhook = ids
+        of_device = {View.DEVICE: {"device_id": device["device_id"]}}
+        views = {view: {"view": view, **of_device.get(view, {})} for view in View}
+        tenant.shares = {view: tenant.ask("POST", "/shares", body) for view, body in views.items()}
         return tenant
 
     def new_key(self, *scopes: Scope) -> str:
@@ -179,6 +194,8 @@ class Tenant:
             "receipt": self.receipt,
             "device_id": self.device_id,
             "store_id": str(self.project["id"]),
+            **self.webhook,
+            "share_id": self.shares[View.REQUESTS]["id"],
         }
 
     def requests_of(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
@@ -403,6 +420,52 @@ def test_a_key_does_only_what_its_scopes_say(product: Product, owner: Tenant, op
                     assert answer.status_code == 403, (operation.method, operation.path, scope, answer.text)
                     assert MARKER not in answer.text
     assert stored(product, owner) == before
+
+
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("header", ["key", "bearer"])
+def test_a_share_shows_its_view_and_nothing_else(
+    product: Product, owner: Tenant, operations: list[Operation], view: View, header: str
+) -> None:
+    """Asked of every operation, with the token of the owner's own share."""
+    token = owner.shares[view]["token"]
+    credential = key_header(token) if header == "key" else bearer(token)
+    before = stored(product, owner)
+    shown = set()
+    for operation in operations:
+        for request in owner.requests_of(operation):
+            answer = ask(owner, request, credential)
+            said = (operation.method, operation.path, answer.text)
+            if operation.path in {*FIGURES[view], "/api/v1/shared"}:
+                assert answer.status_code in OF_OWNER, said
+                shown.add(operation.path)
+            else:
+                assert answer.status_code in {401, 403}, said
+                assert MARKER not in answer.text
+    assert shown == {*FIGURES[view], "/api/v1/shared"}
+    assert stored(product, owner) == before
+
+
+def test_the_document_says_what_shares_show(operations: list[Operation]) -> None:
+    documented = {(each.method, each.path) for each in operations if each.takes("shareToken")}
+    assert {path for _, path in documented} == {"/api/v1/shared", *(path for view in View for path in FIGURES[view])}
+    # A path is as good as an operation: each has one method.
+    assert len(documented) == len({path for _, path in documented})
+
+
+def test_a_share_of_a_device_shows_no_other_device(public: httpx2.Client, owner: Tenant) -> None:
+    other = {"device_id": f"{MARKER} other"}
+    public.post("/api/v1/devices", json=other, headers=key_header(owner.key)).raise_for_status()
+    credential = key_header(owner.shares[View.DEVICE]["token"])
+    for name, status in ((owner.device_id, 200), (quote(other["device_id"]), 403), ("unknown", 403)):
+        assert public.get(f"/api/v1/stats/devices/{name}/series", headers=credential).status_code == status
+
+
+def test_a_share_of_a_stranger_sees_no_project_of_the_owner(owner: Tenant, stranger: Tenant) -> None:
+    for name in ("summary", "endpoints", "time-series", "distribution"):
+        path = f"/api/v1/projects/{owner.project['project_key']}/metrics/{name}"
+        credential = key_header(stranger.shares[View.REQUESTS]["token"])
+        assert owner.public.get(path, headers=credential).status_code == 404
 
 
 def test_a_project_s_token_is_none_of_an_account(owner: Tenant, operations: list[Operation]) -> None:

@@ -29,9 +29,14 @@ def shares(documents: list[Document]) -> list[Share]:
     table: list[Share] = []
     for pod in pods(documents):
         own = environment(pod.spec["containers"][0])
-        if pod.kind == "Deployment":
+        spec = named(documents, "Deployment", pod.name)["spec"] if pod.kind == "Deployment" else {}
+        if "replicas" in spec:
+            # A process that works by itself, on one connection.
+            most, surge = int(spec["replicas"]), int(spec["strategy"]["rollingUpdate"]["maxSurge"])
+            table.append(Share(pod.name, f"{most} + {surge} surge + {most} leaving", 1, 2 * most + surge))
+        elif pod.kind == "Deployment":
             most = int(named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"])
-            surge = int(named(documents, "Deployment", pod.name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
+            surge = int(spec["strategy"]["rollingUpdate"]["maxSurge"])
             workers = int(own.get("WORKERS", {"value": 1})["value"])
             pool = int(own["DB_CONNECTIONS_MAX"]["value"]) + BESIDE_THE_POOL.get(pod.name, 0)
             pieces = f"({most} + {surge} surge + {most} leaving) x {workers} worker"
@@ -79,6 +84,8 @@ def starved(documents: list[Document]) -> list[str]:
     [writer] = [each.each for each in shares(documents) if each.who == "device-registration-api"]
     most = int(named(documents, "HorizontalPodAutoscaler", "device-registration-api")["spec"]["maxReplicas"])
     left = limit(documents) - SUPERUSER_RESERVED - reader
-    if most * writer + 2 > left:  # `maintain` has the same login
-        said.append(f"the private service needs {most * writer + 2} connections, and the other login leaves {left}")
+    # `maintain` and `webhooks` have the same login.
+    needed = most * writer + 2 + int(named(documents, "Deployment", "webhooks")["spec"]["replicas"])
+    if needed > left:
+        said.append(f"the private service needs {needed} connections, and the other login leaves {left}")
     return said

@@ -8,7 +8,7 @@ from tests.deploy.rendering import Document, named, of_kind, pods
 NAME = "app.kubernetes.io/name"
 LOAD_BALANCER = ["10.0.48.0/24", "10.0.49.0/24", "10.0.50.0/24"]
 BACKUPS = ["backup", "backup-keyring"]
-CLIENTS = ["statistics-api", "device-registration-api", "migrate", "maintain", *BACKUPS, "restore-drill"]
+CLIENTS = ["statistics-api", "device-registration-api", "migrate", "maintain", "webhooks", *BACKUPS, "restore-drill"]
 
 
 class Pair(NamedTuple):
@@ -67,6 +67,7 @@ def expected(*, load_balancer: bool, database_cidr: str | None, to_s3: bool) -> 
         Pair("device-registration-api", "takes", "statistics-api", "TCP http"),
         Pair("statistics-api", "calls", "device-registration-api", "TCP http"),
     }
+    whole |= {Pair("webhooks", "calls", "0.0.0.0/0 less private ranges", f"TCP {port}") for port in (80, 443)}
     if database_cidr is None:
         whole |= {Pair("postgres", "takes", client, "TCP postgres") for client in CLIENTS}
         whole |= {Pair(client, "calls", "postgres", "TCP postgres") for client in CLIENTS}

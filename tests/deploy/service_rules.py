@@ -163,8 +163,9 @@ def quota(documents: list[Document]) -> Iterator[str]:
     for pod in pods(documents):
         most = 1
         if pod.kind == "Deployment":
-            scaler = named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]
-            most = 2 * int(scaler["maxReplicas"]) + 1
+            own = named(documents, "Deployment", pod.name)["spec"].get("replicas")
+            scaled = own or named(documents, "HorizontalPodAutoscaler", pod.name)["spec"]["maxReplicas"]
+            most = 2 * int(scaled) + 1
         needed["pods"] += most
         for container in pod.containers:
             for where, what in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):

@@ -16,6 +16,7 @@ from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
+from device_registration_api.webhooks.settings import WebhookSettings
 from servicekit.service.settings import refuse_example_secrets
 from statistics_api.settings import Settings as PublicSettings
 from tests.deploy.rendering import ROOT
@@ -27,6 +28,7 @@ READ_BY: dict[str, list[type[BaseSettings]]] = {
     "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
+    "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }
 PERSONAL_LOGIN = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}
 KEYS = ("PERSONAL_KEKS", "PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS")
@@ -34,6 +36,7 @@ KEYS = ("PERSONAL_KEKS", "PERSONAL_INDEX_KEYS", "TOKEN_SIGNING_KEYS")
 PERSONAL = {
     "migrate": PERSONAL_LOGIN,
     "maintain": {*PERSONAL_LOGIN, "PERSONAL_KEKS"},
+    "webhooks": {"PERSONAL_KEKS"},
     "device-registration-api": {*PERSONAL_LOGIN, *KEYS},
 }
 SECRETS = ("DB_PASSWORD", "READER_DB_PASSWORD", "POSTGRES_PASSWORD", "SERVICE_TOKEN", "PERSONAL_DB_PASSWORD", *KEYS)

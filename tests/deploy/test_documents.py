@@ -17,6 +17,7 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
+from device_registration_api.webhooks.settings import WebhookSettings
 from local.settings import Settings as LauncherSettings
 from statistics_api.settings import Settings as PublicSettings
 from tests.deploy import documents
@@ -27,6 +28,7 @@ EVERY = pytest.mark.parametrize("name", documents.NAMES)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 README_LINES_MAX = 200
 SETTINGS: list[type[BaseSettings]] = [
+    WebhookSettings,
     LauncherSettings,
     PublicSettings,
     PrivateSettings,

@@ -11,6 +11,7 @@ from device_registration_api.maintenance.settings import DatabaseSettings, Reten
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.settings import Settings as PrivateSettings
+from device_registration_api.webhooks.settings import WebhookSettings
 from statistics_api.settings import Settings as PublicSettings
 from tests.deploy.rendering import INSTALLATIONS, Document, environment, pods, variables
 
@@ -20,6 +21,7 @@ READ_BY: dict[str, list[type[BaseSettings]]] = {
     "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
+    "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }
 # For libpq, and inputs of kustomize that travel with the rest.
 NOT_OURS = {"PGSSLMODE", "DB_EGRESS_CIDR", "DB_MAX_CONNECTIONS"}
@@ -31,6 +33,7 @@ PERSONAL = {
     "device-registration-api": {*AccountSettings.names()},
     "migrate": LOGIN_OF_PERSONAL_DATA,
     "maintain": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS"},
+    "webhooks": {"PERSONAL_KEKS"},
     "backup": {"PERSONAL_DB_USER", "PERSONAL_DATABASE_URL"},
     "backup-keyring": {"PERSONAL_DB_USER", "KEYRING_DATABASE_URL"},
 }

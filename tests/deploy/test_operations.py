@@ -46,7 +46,7 @@ def test_nobody_writes_when_a_restored_database_takes_its_place(
         "wait --for=condition=complete --timeout=4h job/restore-drill",
         "patch cronjob maintain",
         "delete hpa --all",
-        "scale deployment/statistics-api deployment/device-registration-api --replicas=0",
+        "scale deployment/statistics-api deployment/device-registration-api deployment/webhooks --replicas=0",
         "delete job --all",
         "wait --for=delete pod",
         "exec postgres-0 -- psql",

@@ -49,6 +49,7 @@ def test_each_step_is_one_line(database: MigratedDatabase) -> None:
             "minutes of api_request: 0 buckets older than 35 days deleted",
             "minutes of auth_event: 0 buckets older than 35 days deleted",
             "idempotency: 0 keys older than 48 hours deleted",
+            "webhooks: 0 deliveries that ended more than 30 days ago deleted",
             "deleted devices: none",
             "deleted projects: none",
         ],

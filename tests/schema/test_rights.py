@@ -48,7 +48,7 @@ def as_login(database: MigratedDatabase, environment: Environment, statement: st
 def test_the_reader_may_select_the_views_of_schema_stats_and_nothing_else(database: MigratedDatabase) -> None:
     reader = database.reader_env
     views = set(rows(database.admin_url, VIEWS))
-    assert len(views) == 26
+    assert len(views) == 27
     assert set(as_login(database, reader, TABLE_RIGHTS)) == views
     assert set(as_login(database, reader, SCHEMA_RIGHTS)) == {("stats", "USAGE"), ("public", "USAGE")}
     assert set(as_login(database, reader, FUNCTION_RIGHTS)) == {
@@ -150,6 +150,11 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.measurement_quarter_hour": counting,
         "public.project_person": counting,
         "public.erasure": counting,
+        "public.share": {"SELECT", "INSERT", "DELETE"},
+        **{
+            f"public.{each}": {*counting, "DELETE"}
+            for each in ("webhook", "webhook_secret", "webhook_rule", "webhook_sample", "webhook_delivery")
+        },
         "maintenance.fact_table": {"SELECT"},
         "maintenance.command_run": {"SELECT", "INSERT", "UPDATE"},
         "maintenance.follower": {"SELECT", "UPDATE"},

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from device_registration_api.access.authorization import lock_project
 from device_registration_api.access.creations import Created
 from device_registration_api.events.router import read_deadline, read_envelope
 from servicekit.database import Connection
@@ -32,6 +34,17 @@ async def in_transaction(request: Request, work: Callable[[Connection], Result])
             return work(conn)
 
     return await database.run(attempt, read_deadline(request) - time.monotonic())
+
+
+async def managing(
+    request: Request, project_key: str, account_id: UUID | None, work: Callable[[Connection, int], Result]
+) -> Result:
+    """Run `work` in one transaction, with the number of the project, which is locked. Without an account, it is for an
+    API key of the project: statistics-api has checked that it may manage.
+
+    Raises as `lock_project` and `in_transaction`, and what `work` raises.
+    """
+    return await in_transaction(request, lambda conn: work(conn, lock_project(conn, project_key, account_id)))
 
 
 def created_response(created: Created) -> Response:

@@ -18,6 +18,7 @@ from device_registration_api.maintenance.wrong_events import WrongEvents, count_
 from device_registration_api.personal.erasing import new_eraser
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.connect import CommandError
+from servicekit.process.progress import shown_progress
 
 _STATEMENT_SECONDS_MAX = 600
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
@@ -73,7 +74,10 @@ def _delete_events(chosen: argparse.Namespace) -> bool:
         if not chosen.yes:
             _print(f"{found} events would be deleted, and stay counted; repeat with --yes")
             return True
-        _print(f"{delete_wrong_events(conn, wrong)} events were deleted; they stay counted")
+        with shown_progress("delete-events") as progress:
+            progress.expect(found)
+            deleted = delete_wrong_events(conn, wrong, progress=progress)
+        _print(f"{deleted} events were deleted; they stay counted")
     return True
 
 
@@ -85,7 +89,9 @@ def _instant(text: str) -> datetime:
 
 
 def _verify_erased(chosen: argparse.Namespace) -> bool:
-    return verify_erased(DatabaseSettings(), KeyringSettings(), _print, replay=chosen.replay)
+    with shown_progress("verify-erased") as progress:
+        report = progress.above(_print)
+        return verify_erased(DatabaseSettings(), KeyringSettings(), report, replay=chosen.replay, progress=progress)
 
 
 def _print(line: str) -> None:

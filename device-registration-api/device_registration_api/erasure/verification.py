@@ -22,6 +22,7 @@ from servicekit.database import Connection
 from servicekit.database.pool import Database
 from servicekit.database.sql import fetch_all
 from servicekit.process import clock
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 STATEMENT_SECONDS_MAX = 600
 _SECONDS_MAX = 3_600.0
@@ -58,7 +59,14 @@ class _Who(NamedTuple):
     receipt: UUID
 
 
-def verify_erased(database: DatabaseSettings, settings: KeyringSettings, report: Report, *, replay: bool) -> bool:
+def verify_erased(
+    database: DatabaseSettings,
+    settings: KeyringSettings,
+    report: Report,
+    *,
+    replay: bool,
+    progress: Progress = NOT_SHOWN,
+) -> bool:
     """Look for rows of everybody who was erased; False if there are any, or if an erasure is not finished.
 
     With `replay`, each erasure is done again before. The newest keyring remembers all of them, so a first database and
@@ -73,26 +81,29 @@ def verify_erased(database: DatabaseSettings, settings: KeyringSettings, report:
         raise CommandError("set PERSONAL_DB_USER, PERSONAL_DB_PASSWORD and PERSONAL_KEKS in the environment")
     first = pool(database, statement_seconds_max=STATEMENT_SECONDS_MAX)
     try:
-        return asyncio.run(_verify(first, eraser, report, replay=replay))
+        return asyncio.run(_verify(first, eraser, report, progress, replay=replay))
     finally:
         first.close()
         eraser.close()
 
 
-async def _verify(first: Database, eraser: PersonEraser, report: Report, *, replay: bool) -> bool:
+async def _verify(first: Database, eraser: PersonEraser, report: Report, progress: Progress, *, replay: bool) -> bool:
     if replay:
-        report(f"{await _replay(first, eraser)} erasures were done again")
+        report(f"{await _replay(first, eraser, progress)} erasures were done again")
     ledger = await commands.in_transaction(first, commands.every, _deadline())
     unfinished = {each.receipt for each in ledger if each.finished_at is None}
     for receipt in unfinished:
         report(f"{receipt}: not finished; run maintain")
     finished = [each for each in await _everybody(ledger, eraser) if each.receipt not in unfinished]
     found = 0
+    progress.expect(len(finished))
+    progress.doing("looking for rows of erased persons")
     for who in finished:
         left = {
             **await commands.in_transaction(first, partial(_left, who), _deadline()),
             **await eraser.left(who.project_id, who.person_id, _SECONDS_MAX),
         }
+        progress.advance()
         rows = {place: count for place, count in left.items() if count}
         if rows:
             found += 1
@@ -112,12 +123,15 @@ async def _everybody(ledger: Iterable[Erasure], eraser: PersonEraser) -> list[_W
     return list(known.values())
 
 
-async def _replay(first: Database, eraser: PersonEraser) -> int:
+async def _replay(first: Database, eraser: PersonEraser, progress: Progress) -> int:
     ledger = await commands.in_transaction(first, commands.every, _deadline())
     projects = set(await commands.in_transaction(first, _projects, _deadline()))
     erasures = Erasures(first, eraser)
     everybody = await _everybody(ledger, eraser)
+    progress.expect(len(everybody))
+    progress.doing("erasing again")
     for who in everybody:
+        progress.advance()
         if who.project_id in projects:
             erasure = await commands.in_transaction(first, partial(_restore, who), _deadline())
             await erasures.complete(erasure, _deadline())

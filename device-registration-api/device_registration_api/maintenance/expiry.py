@@ -1,4 +1,4 @@
-"""Deletes expired rows, which are minute buckets and idempotency keys, in small transactions."""
+"""Deletes expired rows in small transactions: minute buckets, idempotency keys, deliveries of webhooks."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +11,7 @@ from servicekit.database import Connection
 from servicekit.database.sql import Statement, execute
 
 IDEMPOTENCY_KEPT = timedelta(hours=48)
+DELIVERIES_KEPT = timedelta(days=30)
 # The rows that one transaction deletes, approximately: it takes milliseconds, so no writer waits long for it.
 BATCH_ROWS = 5_000
 
@@ -33,6 +34,15 @@ DELETE_OLD_KEYS = """
             ORDER BY created_at
             LIMIT %(rows)s)
 """
+DELETE_OLD_DELIVERIES = """
+    DELETE FROM webhook_delivery
+     WHERE (project_id, delivery_id) IN (
+           SELECT project_id, delivery_id
+             FROM webhook_delivery
+            WHERE finished_at < %(bound)s
+            ORDER BY finished_at
+            LIMIT %(rows)s)
+"""
 
 
 def delete_old_minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callable[[], bool]) -> int:
@@ -46,6 +56,11 @@ def delete_old_minutes(conn: Connection, table: FactTable, now: datetime, stoppi
 def delete_old_keys(conn: Connection, now: datetime, stopping: Callable[[], bool]) -> int:
     """Delete the idempotency keys that were claimed more than 48 hours ago, and return the number of rows."""
     return _delete_in_batches(conn, DELETE_OLD_KEYS, now - IDEMPOTENCY_KEPT, stopping)
+
+
+def delete_old_deliveries(conn: Connection, now: datetime, stopping: Callable[[], bool]) -> int:
+    """Delete the deliveries of webhooks that ended more than 30 days ago, and return the number of rows."""
+    return _delete_in_batches(conn, DELETE_OLD_DELIVERIES, now - DELIVERIES_KEPT, stopping)
 
 
 def _delete_in_batches(conn: Connection, statement: Statement, bound: datetime, stopping: Callable[[], bool]) -> int:

@@ -14,13 +14,20 @@ from device_registration_api.maintenance.command_runs import MAINTAIN, record_ru
 from device_registration_api.maintenance.connect import connect
 from device_registration_api.maintenance.deletion import delete_projects
 from device_registration_api.maintenance.device_deletion import delete_devices
-from device_registration_api.maintenance.expiry import IDEMPOTENCY_KEPT, delete_old_keys, delete_old_minutes
+from device_registration_api.maintenance.expiry import (
+    DELIVERIES_KEPT,
+    IDEMPOTENCY_KEPT,
+    delete_old_deliveries,
+    delete_old_keys,
+    delete_old_minutes,
+)
 from device_registration_api.maintenance.partitions import Created, create_partitions, rows_in_default
 from device_registration_api.maintenance.project_retention import retain_projects
 from device_registration_api.maintenance.retention import retire_partitions
 from device_registration_api.maintenance.settings import DatabaseSettings
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 STATEMENT_SECONDS_MAX = 600
 # An arbitrary number that no other program uses for an advisory lock in this database.
@@ -44,6 +51,7 @@ def maintain(
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
     erase_people: Callable[[int], bool] = lambda _project_id: False,
+    progress: Progress = NOT_SHOWN,
 ) -> bool:
     """Run every step once for every fact table. False means that an operator has to read the reports.
 
@@ -61,8 +69,13 @@ def maintain(
             return True
         moment = now or server_time
         tables = read_fact_tables(conn)
-        steps = _steps(conn, tables, moment, retention_days, stopping, erase_people)
-        outcomes = [_run_step(name, report, work) for name, work in steps]
+        steps = list(_steps(conn, tables, moment, retention_days, stopping, erase_people))
+        progress.expect(len(steps))
+        outcomes = []
+        for name, work in steps:
+            progress.doing(name)
+            outcomes.append(_run_step(name, report, work))
+            progress.advance()
         if all(outcomes):
             record_run(conn, MAINTAIN)
         return all(outcomes)
@@ -89,6 +102,7 @@ def _steps(
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
     yield "idempotency", partial(_keys, conn, now, stopping)
+    yield "webhooks", partial(_deliveries, conn, now, stopping)
     # The last, because they may take long.
     yield "deleted devices", partial(_devices, conn, stopping)
     yield "deleted projects", partial(_projects, conn, stopping, erase_people)
@@ -165,6 +179,12 @@ def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callab
 def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
     deleted = delete_old_keys(conn, now, stopping)
     report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
+    return True
+
+
+def _deliveries(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
+    deleted = delete_old_deliveries(conn, now, stopping)
+    report(f"{deleted} deliveries that ended more than {DELIVERIES_KEPT.days} days ago deleted")
     return True
 
 

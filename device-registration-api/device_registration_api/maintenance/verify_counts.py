@@ -15,6 +15,7 @@ from device_registration_api.maintenance.catalogue import CELLS, FACT_TABLES, Ag
 from device_registration_api.maintenance.verify_presences import presence_drifts
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 STATEMENT_SECONDS_MAX = 3600
 
@@ -113,7 +114,7 @@ class Verdict(NamedTuple):
     drifts: list[str]
 
 
-def verify_counts(conn: Connection) -> Verdict:
+def verify_counts(conn: Connection, progress: Progress = NOT_SHOWN) -> Verdict:
     """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours; who was present.
 
     It reads every fact, so it takes a while on a large database. It delays only the creation and the removal of
@@ -134,10 +135,13 @@ def verify_counts(conn: Connection) -> Verdict:
         execute(conn, READ_IN_BULK, {})
         for table in tables:
             execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
+        progress.expect(len(tables))
         for table in tables:
+            progress.doing(f"reading {table.fact}")
             counts += _counts(conn, table)
             days += _days_that_differ(conn, table)
             presences += presence_drifts(conn, table)
+            progress.advance()
     drifts = [*_count_drifts(counts), *map(_day_drift, days), *presences]
     return Verdict([each.fact for each in tables], counts, drifts)
 

@@ -15,6 +15,7 @@ from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 # The rows that one transaction deletes: it takes some tens of milliseconds.
 BATCH_ROWS = 5_000
@@ -62,7 +63,12 @@ def count_wrong_events(conn: Connection, wrong: WrongEvents) -> int:
     return found
 
 
-def delete_wrong_events(conn: Connection, wrong: WrongEvents, stopping: Callable[[], bool] = lambda: False) -> int:
+def delete_wrong_events(
+    conn: Connection,
+    wrong: WrongEvents,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = NOT_SHOWN,
+) -> int:
     """Delete them in small transactions, and return how many they were. It may be stopped and repeated at any time.
 
     Raises:
@@ -82,6 +88,7 @@ def delete_wrong_events(conn: Connection, wrong: WrongEvents, stopping: Callable
         if rows is None:
             break
         deleted += rows
+        progress.advance(rows)
     return deleted
 
 

@@ -1,7 +1,7 @@
 """Wraps every person's key again, under the current key-encryption key (KEK), so that an older KEK can be destroyed."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from device_registration_api.personal.keeper import Keeper, WrappedKey
@@ -13,16 +13,30 @@ from servicekit.database.sql import execute, fetch_all
 BATCH_KEYS = 500
 
 NOTE_EPOCH = "INSERT INTO key_epoch (kek) VALUES (%(kek)s) ON CONFLICT (kek) DO NOTHING"
-LOCK_BATCH = """
-    SELECT key_id::text, kek, wrapped
-      FROM person_key
-     WHERE kek <> %(kek)s AND key_id > %(after)s::uuid
-     ORDER BY key_id
-     LIMIT %(keys)s
-       FOR UPDATE
-"""
-STORE = "UPDATE person_key SET kek = %(kek)s, wrapped = %(wrapped)s WHERE key_id = %(key_id)s::uuid"
-COUNT_BY_KEK = "SELECT kek, count(*) FROM person_key GROUP BY kek ORDER BY kek"
+
+
+class WrappedKeys(NamedTuple):
+    """A table of wrapped keys: `what` they are, and the statements over it."""
+
+    what: str
+    lock_batch: LiteralString
+    store: LiteralString
+    count_by_kek: LiteralString
+
+
+PERSON_KEYS = WrappedKeys(
+    what="keys",
+    lock_batch="""
+        SELECT key_id::text, kek, wrapped
+          FROM person_key
+         WHERE kek <> %(kek)s AND key_id > %(after)s::uuid
+         ORDER BY key_id
+         LIMIT %(keys)s
+           FOR UPDATE
+    """,
+    store="UPDATE person_key SET kek = %(kek)s, wrapped = %(wrapped)s WHERE key_id = %(key_id)s::uuid",
+    count_by_kek="SELECT kek, count(*) FROM person_key GROUP BY kek ORDER BY kek",
+)
 
 
 class _Row(NamedTuple):
@@ -36,39 +50,53 @@ class _Count(NamedTuple):
     keys: int
 
 
-def rotate_keys(conn: Connection, keeper: Keeper, report: Callable[[str], None]) -> bool:
+def rotate_keys(
+    keyring: Connection,
+    keeper: Keeper,
+    report: Callable[[str], None],
+    beside: Sequence[tuple[Connection, WrappedKeys]] = (),
+) -> bool:
     """Wrap each key under the current KEK, in batches; False when a key is still under another one.
 
-    It may be stopped and repeated at any time, and writers go on beside it. A process that still has the old setting
-    may wrap a new key under the old KEK; the count at the end includes it.
+    `beside` are keys in other databases. It may be stopped and repeated at any time, and writers go on beside it. A
+    process that still has the old setting may wrap a new key under the old KEK; the count at the end includes it.
     """
-    with conn:
-        execute(conn, NOTE_EPOCH, {"kek": keeper.current})
+    with keyring:
+        execute(keyring, NOTE_EPOCH, {"kek": keeper.current})
+    everything = [(keyring, PERSON_KEYS), *beside]
+    for conn, keys in everything:
+        report(f"{_wrap_all(conn, keys, keeper, report)} {keys.what} wrapped under KEK {keeper.current}")
+    is_done = True
+    for conn, keys in everything:
+        with conn:
+            found = fetch_all(conn, keys.count_by_kek, {}, _Count)
+        for each in found:
+            if each.kek != keeper.current:
+                report(f"{each.keys} {keys.what} are still under KEK {each.kek}: keep it, and run this command again")
+                is_done = False
+    if is_done:
+        report(f"no key is under another KEK than {keeper.current}: remove others from PERSONAL_KEKS and destroy them")
+    return is_done
+
+
+def _wrap_all(conn: Connection, keys: WrappedKeys, keeper: Keeper, report: Callable[[str], None]) -> int:
     wrapped_again, after = 0, str(UUID(int=0))
     while True:
         with conn:
             bounds = {"kek": keeper.current, "after": after, "keys": BATCH_KEYS}
-            batch = fetch_all(conn, LOCK_BATCH, bounds, _Row)
+            batch = fetch_all(conn, keys.lock_batch, bounds, _Row)
             for row in batch:
-                wrapped_again += _wrap_again(conn, keeper, row, report)
+                wrapped_again += _wrap_again(conn, keys, keeper, row, report)
         if not batch:
-            break
+            return wrapped_again
         after = batch[-1].key_id
-    report(f"{wrapped_again} keys wrapped under KEK {keeper.current}")
-    with conn:
-        others = [each for each in fetch_all(conn, COUNT_BY_KEK, {}, _Count) if each.kek != keeper.current]
-    for each in others:
-        report(f"{each.keys} keys are still under KEK {each.kek}: keep it, and run this command again")
-    if not others:
-        report(f"no key is under another KEK than {keeper.current}: remove others from PERSONAL_KEKS and destroy them")
-    return not others
 
 
-def _wrap_again(conn: Connection, keeper: Keeper, row: _Row, report: Callable[[str], None]) -> int:
+def _wrap_again(conn: Connection, keys: WrappedKeys, keeper: Keeper, row: _Row, report: Callable[[str], None]) -> int:
     key_id = UUID(row.key_id)
     try:
         key = keeper.unwrap(WrappedKey(row.kek, bytes(row.wrapped)), key_id)
     except SealBroken as error:
         report(f"key {row.key_id} is left as it is: {error}")
         return 0
-    return execute(conn, STORE, {"key_id": row.key_id, **keeper.wrap(key, key_id)._asdict()})
+    return execute(conn, keys.store, {"key_id": row.key_id, **keeper.wrap(key, key_id)._asdict()})

@@ -20,12 +20,18 @@ from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, S
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from servicekit.database import Connection
 from servicekit.process import clock
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 # An arbitrary number that no other program uses for an advisory lock in database `postgres`.
 _ROLE_LOCK = 7_302_000
 
 
-def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Callable[[str], None] = print) -> str:
+def migrate(
+    administrator: AdministratorSettings,
+    logins: LoginSettings,
+    say: Callable[[str], None] = print,
+    progress: Progress = NOT_SHOWN,
+) -> str:
     """Create or update roles, databases, schemas and the coming weeks; return lines that say what was done.
 
     A database of a newer release (as after a rollback of the images) keeps its schema; roles and rights are updated.
@@ -37,7 +43,7 @@ def migrate(administrator: AdministratorSettings, logins: LoginSettings, say: Ca
     """
     allowed = {schema: found for schema in SCHEMAS if (found := roles.logins_of(schema, logins))}
     _check_places([url_of(schema, administrator) for schema in allowed])
-    lines = [_migrate_schema(schema, administrator, found, say) for schema, found in allowed.items()]
+    lines = [_migrate_schema(schema, administrator, found, say, progress) for schema, found in allowed.items()]
     if len(allowed) < len(SCHEMAS):
         lines.append("PERSONAL_DB_PASSWORD is not set: the databases of personal data are left out")
     return "\n".join(lines)
@@ -85,8 +91,13 @@ def _check_places(urls: list[str]) -> None:
 
 
 def _migrate_schema(
-    schema: Schema, administrator: AdministratorSettings, logins: list[roles.Login], say: Callable[[str], None]
+    schema: Schema,
+    administrator: AdministratorSettings,
+    logins: list[roles.Login],
+    say: Callable[[str], None],
+    progress: Progress,
 ) -> str:
+    progress.doing(f"database of {schema.name}")
     url = url_of(schema, administrator)
     database = database_name(url)
     with closing(connect_when_ready(url, "postgres", administrator.database_wait_seconds_max, say)) as conn:
@@ -103,11 +114,12 @@ def _migrate_schema(
             if before is None:
                 migrations.install(conn, schema)
             else:
-                migrations.upgrade(conn, config)
+                migrations.upgrade(conn, config, progress=progress)
         with conn:
             after = migrations.current_revision(conn)
         if schema is STATISTICS:
             for table in catalogue.read_fact_tables(conn):
+                progress.doing(f"weeks of {table.fact}")
                 list(partitions.create_partitions(conn, table, clock.now()))
     if before == after:
         return f"database {database!r} is at revision {after} already"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 from alembic import command
 from alembic.config import Config
@@ -15,6 +16,7 @@ from device_registration_api.schema.connect import TRANSACTION_LOCK, CommandErro
 from device_registration_api.schema.roles import act_as_owner
 from device_registration_api.schema.schemas import SCHEMA_FOLDER, Schema
 from servicekit.database import Connection
+from servicekit.process.progress import NOT_SHOWN, Progress
 
 
 def newest_revision(schema: Schema) -> str:
@@ -71,13 +73,23 @@ def install(conn: Connection, schema: Schema) -> None:
         cur.execute("INSERT INTO alembic_version (version_num) VALUES (%(revision)s)", {"revision": revision})
 
 
-def upgrade(conn: Connection, config: Config, revision: str = "head") -> None:
+def upgrade(conn: Connection, config: Config, revision: str = "head", progress: Progress = NOT_SHOWN) -> None:
     """Run the revisions that are missing up to `revision`. The caller owns the transaction.
 
     Raises CommandError when the database is at a revision that this release does not know.
     """
     act_as_owner(conn)
     with _reporting_errors(conn, config):
+        missing = _missing(conn, config)
+        progress.expect(len(missing))
+        names = iter([*(f"revision {each}" for each in missing), "commit"])
+        progress.doing(next(names))
+
+        def applied(**_: object) -> None:
+            progress.advance()
+            progress.doing(next(names, ""))
+
+        config.attributes["applied"] = applied
         command.upgrade(config, revision)
 
 
@@ -95,6 +107,13 @@ def downgrade(conn: Connection, config: Config) -> None:
     act_as_owner(conn)
     with _reporting_errors(conn, config):
         command.downgrade(config, "-1")
+
+
+def _missing(conn: Connection, config: Config) -> list[str]:
+    """Return the revisions that a database lacks, the first first; all of them for one of an unknown revision."""
+    current = current_revision(conn)
+    newest_first = (each.revision for each in ScriptDirectory.from_config(config).walk_revisions())
+    return list(takewhile(lambda each: each != current, newest_first))[::-1]
 
 
 @contextmanager

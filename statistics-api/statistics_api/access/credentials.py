@@ -19,6 +19,7 @@ from statistics_api.access.key_usage import KeyUsage
 from statistics_api.access.presented import AUTHORIZATION, KEY_HEADER, Form, NeedsProjectCredential, presented
 from statistics_api.access.queries import StoredKey
 from statistics_api.access.sessions import COOKIE, CrossSite, SessionKind, session_token
+from statistics_api.access.shares import check_shown, is_share_token, share_of
 from statistics_api.access.tokens import NOT_VALID as TOKEN_NOT_VALID
 from statistics_api.access.tokens import Tokens, project_claims
 
@@ -32,7 +33,8 @@ _MISSING = "an API key is required: X-API-Key, or Authorization: Bearer"
 
 
 class Credential(NamedTuple):
-    """What a request may do, and in which project; `key_id` is None for a request without a key.
+    """What a request may do, and in which project; `key_id` is None for a request without a key, and the id of the
+    share for the token of one.
 
     A project's token is as good as the key that it was made for, and ends with it.
     """
@@ -62,7 +64,7 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
             or the token is not valid.
         NeedsProjectCredential: the token is an account's.
         CrossSite: the token is in a cookie, and no page of this server has sent the request.
-        Forbidden: the key does not have the scope.
+        Forbidden: the key does not have the scope, or the view of the share does not have these figures.
         NotRecorded: the key is not remembered, and the database cannot be asked.
     """
     found = presented(request.scope, SessionKind.PROJECT)
@@ -70,6 +72,8 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
         return _WITHOUT_KEY
     if found.form is Form.TOKEN:
         credential = await _credential_of_token(request, found.text)
+    elif is_share_token(found.text):
+        credential = await _credential_of_share(request, found.text)
     else:
         credential = await _credential_of_key(request, found.text)
     if scope not in credential.scopes:
@@ -100,6 +104,13 @@ async def _credential_of_token(request: Request, text: str) -> Credential:
     usage: KeyUsage = request.state.key_usage
     usage.count(stored.project_id, claims.api_key)
     return Credential(stored.project_id, stored.scopes, claims.api_key)
+
+
+async def _credential_of_share(request: Request, text: str) -> Credential:
+    """A share reads the figures of its view, whatever else its project has."""
+    share = await share_of(request.state.shares, text)
+    check_shown(request, share)
+    return Credential(share.project_id, frozenset({Scope.READ}), share.share_id)
 
 
 async def required_credential_of(request: Request, scope: Scope) -> Credential:

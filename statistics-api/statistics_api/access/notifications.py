@@ -1,4 +1,4 @@
-"""Forgets a key, a project or a device as soon as the database says that it has changed.
+"""Forgets a key, a project, a device or a share as soon as the database says that it has changed.
 
 Without a notification, what is remembered is at most 30 seconds old (key_cache.py): the connection that listens may be
 lost at any time, and does no harm.
@@ -12,17 +12,23 @@ from servicekit.database.listener import Listener
 from statistics_api.access.key_cache import KeyCache
 from statistics_api.access.projects import ProjectCaches
 from statistics_api.access.queries import StoredKey
+from statistics_api.access.shares import StoredShare
 
-# The triggers send `key ID`, `project NUMBER KEY` or `device NUMBER ID`: of the project, and the client's own id.
+# The triggers send `key ID`, `project NUMBER KEY`, `share DIGEST`, or `device NUMBER ID`: of the project, and the
+# client's own id.
 CHANNEL = "access_changed"
 
 
 def new_listener(
-    dsn: str, keys: KeyCache[StoredKey], projects: ProjectCaches, forget_device: Callable[[str, str], None]
+    dsn: str,
+    keys: KeyCache[StoredKey],
+    projects: ProjectCaches,
+    shares: KeyCache[StoredShare],
+    forget_device: Callable[[str, str], None],
 ) -> Listener:
     """Return a listener that is not started; what it receives is handled in the running event loop."""
     loop = asyncio.get_running_loop()
-    forget = partial(forget_changed, keys=keys, projects=projects, forget_device=forget_device)
+    forget = partial(forget_changed, keys=keys, projects=projects, shares=shares, forget_device=forget_device)
     return Listener(dsn, CHANNEL, lambda payload: loop.call_soon_threadsafe(forget, payload))
 
 
@@ -31,6 +37,7 @@ def forget_changed(
     *,
     keys: KeyCache[StoredKey],
     projects: ProjectCaches,
+    shares: KeyCache[StoredShare],
     forget_device: Callable[[str, str], None],
 ) -> None:
     """Forget what a notification names. One that a later release sends means nothing here."""
@@ -41,5 +48,8 @@ def forget_changed(
             projects.by_key.forget(project_key)
             projects.by_member.forget_where(lambda project: str(project.project_id) == number)
             keys.forget_where(lambda key: str(key.project_id) == number)
+            shares.forget_where(lambda share: str(share.project_id) == number)
+        case ["share", digest]:
+            shares.forget(digest)
         case ["device", number, device_id]:
             forget_device(number, device_id)

@@ -30,6 +30,7 @@ _NOT_FOUND = "Project not found"
 # Any other text is no project's key: the database is not asked, and nothing is remembered.
 _PROJECT_KEY = re.compile(r"(?=.{1,128}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _BETWEEN = "/"  # in no project's key
+_ANY_SESSION = (SessionKind.ACCOUNT, SessionKind.PROJECT)
 
 
 class ProjectCaches(NamedTuple):
@@ -69,13 +70,8 @@ async def project_of(request: Request, project_key: str, scope: Scope) -> Projec
     """
     caches: ProjectCaches = request.state.projects
     # An account's session reads; for anything else it takes the project's own.
-    sessions = (SessionKind.ACCOUNT, SessionKind.PROJECT) if scope is Scope.READ else (SessionKind.PROJECT,)
-    found = presented(request.scope, *sessions)
-    if (
-        found is not None
-        and found.form is Form.TOKEN
-        and await project_claims(request.state.tokens, found.text) is None
-    ):
+    sessions = _ANY_SESSION if scope is Scope.READ else (SessionKind.PROJECT,)
+    if await _is_of_account(request, sessions):
         if scope is not Scope.READ:
             raise NeedsProjectCredential("a credential of the project is needed here, and not an account's token")
         account = await account_of(request)
@@ -113,6 +109,26 @@ def remembered_project(
 
 def _of_member(project_key: str, account_id: UUID) -> str:
     return f"{project_key}{_BETWEEN}{account_id}"
+
+
+async def manager_of(request: Request, project_key: str) -> Mapping[str, str]:
+    """Return what the private service is told of who manages this project, as the parameters of a query: an account,
+    which it checks to be an owner; or nothing, for an API key of the project that may manage, or a token of one.
+
+    Raises as `project_of`.
+    """
+    if await _is_of_account(request, _ANY_SESSION):
+        return {"account_id": str((await account_of(request)).account_id)}
+    await project_of(request, project_key, Scope.MANAGE)
+    return {}
+
+
+async def _is_of_account(request: Request, sessions: Sequence[SessionKind]) -> bool:
+    """Whether the credential is a token that is not a project's."""
+    found = presented(request.scope, *sessions)
+    if found is None or found.form is not Form.TOKEN:
+        return False
+    return await project_claims(request.state.tokens, found.text) is None
 
 
 async def _known(cache: KeyCache[Project], project_key: str, key: str) -> Sequence[Project]:

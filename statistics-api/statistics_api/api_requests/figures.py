@@ -4,20 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from contract.api_requests.events import MICROSECONDS
-from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, cell_range
+from contract.api_requests.latency import CELLS_OF_BAND, LATENCY_BOUNDS, cell_middle, cell_range
 
 PERCENTS_OF_POINT = (50, 95, 99)
 _TOLERATED = 4  # times the threshold: up to there, a slow request counts half
 
 
-def _middle(cell: int) -> float:
-    """Return the value, in microseconds, that is equally near to both ends of a cell."""
-    first, last = cell_range(cell)
-    return 2 * first * last / (first + last) if last else 0.0
-
-
 # By number; the first cell is 1.
-_MIDDLES = (0.0, *map(_middle, range(1, len(LATENCY_BOUNDS) + 1)))
+_MIDDLES = (0.0, *map(cell_middle, range(1, len(LATENCY_BOUNDS) + 1)))
 _CELL_MAX = len(LATENCY_BOUNDS)
 
 

@@ -21,7 +21,7 @@ from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import PROJECT_KEY, project_reader, required_key
+from statistics_api.access.documentation import PROJECT_KEY, project_reader, required_key, shown
 from statistics_api.access.projects import project_of
 from statistics_api.access.queries import Project
 from statistics_api.api_requests.kind import API_REQUESTS
@@ -84,6 +84,11 @@ def _reading(*more: dict[str, Any]) -> dict[str, Any]:
     return project_reader() | {"parameters": [PROJECT_KEY, *RANGE.documented(), *more, FORMAT_PARAMETER, IF_NONE_MATCH]}
 
 
+def _showing(*more: dict[str, Any]) -> dict[str, Any]:
+    """That of one whose figures shares show, too."""
+    return shown(_reading(*more))
+
+
 @router.post(
     "/track",
     status_code=201,
@@ -132,7 +137,7 @@ async def track_batch(request: Request) -> Response:
     response_model=Summary,
     summary="All requests of a range in one row",
     responses=_READING | refusals(400, as_problem=True),
-    openapi_extra=_reading(
+    openapi_extra=_showing(
         query(EXACT, bool, "Percentiles of the requests themselves, where all are still kept.", example="true")
     ),
 )
@@ -158,7 +163,7 @@ async def summary(request: Request) -> Response:
     response_model=list[EndpointFigures],
     summary="The same for each endpoint, that with the most requests first",
     responses=_READING,
-    openapi_extra=_reading(),
+    openapi_extra=_showing(),
 )
 @hot
 async def endpoints(request: Request) -> Response:
@@ -175,7 +180,7 @@ async def endpoints(request: Request) -> Response:
     response_model=list[DistributionCell],
     summary="How many requests took how long",
     responses=_READING,
-    openapi_extra=_reading(),
+    openapi_extra=_showing(),
 )
 @hot
 async def distribution(request: Request) -> Response:
@@ -190,7 +195,7 @@ async def distribution(request: Request) -> Response:
     response_model=list[SeriesPoint],
     summary="The requests of each minute, hour or day",
     responses=_READING | refusals(400, as_problem=True),
-    openapi_extra=_reading(
+    openapi_extra=_showing(
         query(
             GRANULARITY,
             Literal[GRANULARITIES],

@@ -29,7 +29,7 @@ from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import credential_of
-from statistics_api.access.documentation import optional_key
+from statistics_api.access.documentation import optional_key, shown
 from statistics_api.auth_events import queries
 from statistics_api.auth_events.direct import DirectStatistics
 from statistics_api.auth_events.kind import AUTH_EVENTS
@@ -157,7 +157,7 @@ async def log_auth_batch(request: Request) -> Response:
     response_model=DeviceTypeCount | Statistics,
     summary="How many events, of one device type or of each",
     responses=refusals(400, 401, 403, 422, 429, 503) | {200: {"headers": ETAG_HEADER}} | NOT_MODIFIED,
-    openapi_extra=optional_key(Scope.READ)
+    openapi_extra=shown(optional_key(Scope.READ))
     | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: all device types and their total.", example="iOS"),
@@ -181,7 +181,7 @@ async def statistics(request: Request) -> Response:
     response_model=TimeSeries,
     summary="How many events in each minute, hour, day or month",
     responses=refusals(400, 401, 403, 422, 429, 503) | CSV_RESPONSE,
-    openapi_extra=optional_key(Scope.READ)
+    openapi_extra=shown(optional_key(Scope.READ))
     | {
         "parameters": [
             query("deviceType", DeviceType, "Without it: one series for each device type.", example="iOS"),
@@ -212,7 +212,7 @@ async def timeseries(request: Request) -> Response:
     response_model=UserNumbers,
     summary="How many different users a range of days had",
     responses=refusals(400, 401, 403, 404, 422, 429, 503) | {200: {"headers": ETAG_HEADER}} | NOT_MODIFIED,
-    openapi_extra=optional_key(Scope.READ)
+    openapi_extra=shown(optional_key(Scope.READ))
     | {
         "parameters": [
             *RANGE.documented(),

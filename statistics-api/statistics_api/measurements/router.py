@@ -20,7 +20,7 @@ from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import VARY, required_key
+from statistics_api.access.documentation import VARY, required_key, shown
 from statistics_api.cursors import LINK_HEADER
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.devices.documentation import at_device
@@ -147,7 +147,7 @@ async def read_rows(request: Request) -> Response:
     response_model_exclude_unset=True,
     summary="Extremes, sums and medians of a period of a device",
     responses=_ANALYSING,
-    openapi_extra=at_device(period_body()) | required_key(Scope.READ),
+    openapi_extra=at_device(period_body()) | shown(required_key(Scope.READ)),
 )
 async def analyze(request: Request) -> Response:
     """Both ends are included; without a body, all measurements. An end in the future is fine.
@@ -200,7 +200,7 @@ async def analyze_user(request: Request) -> Response:
     response_model=Series,
     summary="Extremes, means and sums of each hour, day or month of a device",
     responses=refusals(400, as_problem=True) | _READING | CSV_RESPONSE,
-    openapi_extra=at_device({"parameters": [*RANGE.documented(), FORMAT_PARAMETER]}) | required_key(Scope.READ),
+    openapi_extra=at_device({"parameters": [*RANGE.documented(), FORMAT_PARAMETER]}) | shown(required_key(Scope.READ)),
 )
 async def series(request: Request) -> Response:
     """By the time of the measurement, so one that arrives late changes its own bucket. The range is extended to whole

@@ -13,7 +13,7 @@ from servicekit.http.openapi import query, refusals
 from servicekit.middleware.body_limits import BATCH_BYTES_MAX
 from servicekit.middleware.fast_path import hot
 from statistics_api.access.credentials import required_credential_of
-from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID, required_key
+from statistics_api.access.documentation import OPERATOR_TOKEN, STORE_ID, required_key, shown
 from statistics_api.access.tokens import operator_of
 from statistics_api.delivery.direct import DirectRecording
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
@@ -102,7 +102,7 @@ async def record_many(request: Request) -> Response:
     response_model=list[DayAmount],
     summary="How many events of a type each day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
+    openapi_extra=shown(required_key(Scope.READ)) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 @hot
 async def amount(request: Request) -> Response:
@@ -120,7 +120,7 @@ async def amount(request: Request) -> Response:
     response_model=list[DayAverage],
     summary="How many events of a type a user of the day had, the newest day first",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
+    openapi_extra=shown(required_key(Scope.READ)) | {"parameters": [_TYPE, *PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 @hot
 async def average(request: Request) -> Response:
@@ -138,7 +138,7 @@ async def average(request: Request) -> Response:
     response_model=UserNumbers,
     summary="How many different users a range of days had",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ)
+    openapi_extra=shown(required_key(Scope.READ))
     | {
         "parameters": [
             *RANGE.documented(),

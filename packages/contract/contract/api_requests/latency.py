@@ -38,3 +38,9 @@ def cell_range(cell: int) -> tuple[int, int]:
     """Return the first and the last time of a cell, in microseconds."""
     last = LATENCY_BOUNDS[cell] - 1 if cell < len(LATENCY_BOUNDS) else RESPONSE_US_MAX
     return LATENCY_BOUNDS[cell - 1], last
+
+
+def cell_middle(cell: int) -> float:
+    """Return the value, in microseconds, that is equally near to both ends of a cell."""
+    first, last = cell_range(cell)
+    return 2 * first * last / (first + last) if last else 0.0
