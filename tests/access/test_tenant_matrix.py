@@ -68,6 +68,11 @@ class Operation(NamedTuple):
         return any(scheme in each for each in self.security)
 
     @property
+    def takes_sessions(self) -> bool:
+        """Whether a browser's session may use it; what only a share's token may use, nobody else asks for."""
+        return not self.takes("shareToken") or self.takes("apiKey")
+
+    @property
     def is_optional(self) -> bool:
         """Whether it can be used without a credential."""
         return {} in self.security
@@ -370,7 +375,9 @@ def test_a_stranger_s_sessions_see_and_change_nothing(
         for request in owner.requests_of(operation):
             answer = ask(owner, request, credential)
             said = (operation.method, operation.path, answer.text)
-            if operation.is_for_operators:
+            if not operation.takes_sessions:
+                assert answer.status_code == 401, said
+            elif operation.is_for_operators:
                 assert answer.status_code == 403, said
             elif operation.names_what_is_another_s:
                 assert answer.status_code == 404, said
@@ -390,7 +397,8 @@ def test_the_owner_s_sessions_do_nothing_for_another_page(
         for of_another in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://attacker.example"}):
             for request in owner.requests_of(operation):
                 answer = ask(owner, request, sessions | of_another)
-                assert answer.status_code == 403, (operation.method, operation.path, answer.text)
+                expected = 403 if operation.takes_sessions else 401
+                assert answer.status_code == expected, (operation.method, operation.path, answer.text)
                 assert MARKER not in answer.text
     assert stored(product, owner) == before
 
@@ -480,7 +488,7 @@ def test_the_owner_is_never_refused_for_who_asks(public: httpx2.Client, operatio
     shared = Tenant.new(public)
     for operation in operations:
         schemes = ("apiKey", "bearerKey", "projectToken", "accountToken")
-        for scheme in (*filter(operation.takes, schemes), "sessions"):
+        for scheme in (*filter(operation.takes, schemes), *(["sessions"] if operation.takes_sessions else [])):
             # Some requests end the key, the project or the device.
             tenant = Tenant.new(public) if operation.method in {"DELETE", "PATCH"} else shared
             credential = {

@@ -158,6 +158,7 @@ class RepeatedCount(DirectCount):
     """The short way to `GET /direct/{name}/count`, for one name and some queries."""
 
     path = b"/direct/often/count"
+    template = "/direct/{name}/count"
 
 
 def repeated(target: bytes) -> RepeatedCount | None:

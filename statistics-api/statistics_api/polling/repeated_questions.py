@@ -85,8 +85,9 @@ class RepeatedTarget:
 
     method = b"GET"
 
-    def __init__(self, path: bytes, identify: Identify) -> None:
+    def __init__(self, path: bytes, template: str, identify: Identify) -> None:
         self.path = path
+        self.template = template
         self._identify = identify
         # By who asks, and in which form.
         self.repeats: dict[tuple[Hashable, bytes | None], _Repeat] = {}
@@ -136,7 +137,7 @@ class RepeatedQuestions:
         if asked.minute != self._minute:
             self._minute, self._targets, self._points = asked.minute, {}, 0
         points = self._points + _POINTS_OF_QUESTION + asked.points
-        route = self._targets.get(target) or RepeatedTarget(path, asked.identify)
+        route = self._targets.get(target) or RepeatedTarget(path, scope["route_template"], asked.identify)
         form = asked.identity, headers.get(_ACCEPT)
         if form not in route.repeats and points <= POINTS_MAX:
             self._points = points

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servicekit.process.request_log import RequestLog
-from servicekit.protocol.direct_routes import DirectRoute
+from servicekit.protocol.direct_routes import DirectRoute, RepeatedRoute
 
 # Returns the direct route of a raw target (path and query string) that was answered the long way shortly before.
-RepeatedTargets: TypeAlias = Callable[[bytes], DirectRoute[Any] | None]
+RepeatedTargets: TypeAlias = Callable[[bytes], RepeatedRoute[Any] | None]
 HeaderLines: TypeAlias = Sequence[tuple[bytes, bytes]]
 # Called once for a request, with the client's socket address and the request's headers. Returns header lines for the
 # response; raises a DomainError when the request is refused.

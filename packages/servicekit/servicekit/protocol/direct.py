@@ -53,7 +53,17 @@ class _DirectCycle:
     uvicorn reads it for a pipelined request, at shutdown, and when the connection is lost.
     """
 
-    __slots__ = ("begun", "disconnected", "keep_alive", "path", "request_id", "respond", "response_complete", "route")
+    __slots__ = (
+        "begun",
+        "disconnected",
+        "keep_alive",
+        "path",
+        "request_id",
+        "respond",
+        "response_complete",
+        "route",
+        "template",
+    )
     more_body = False
     response_started = False
     message_event = _NoEvent()
@@ -61,12 +71,14 @@ class _DirectCycle:
     def __init__(
         self,
         route: DirectRoute[Any],
+        template: str,
         path: str,
         request_id: str,
         begun: float,
         respond: "Callable[[asyncio.Future[Any]], DirectResponse | Pending]",
     ) -> None:
         self.route = route
+        self.template = template
         self.path = path
         self.request_id = request_id
         self.begun = begun
@@ -83,7 +95,8 @@ class DirectProtocol(LoadSheddingProtocol):
     _route: DirectRoute[Any] | None = None
     _direct_cycle: _DirectCycle
     _payload = _NO_BYTES
-    # The path, and what stands in it in place of the route's star.
+    # The declared path of the route, the path, and what stands in it in place of the route's star.
+    _template = ""
     _path = ""
     _segment = ""
     _begun = 0.0
@@ -150,7 +163,7 @@ class DirectProtocol(LoadSheddingProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._route is not None:
             request_id = str(self.scope.get("request_id") or self._request_id())
-            self._log_request(self._route, self._path, request_id, 0, self._begun)
+            self._log_request(self._route, self._template, self._path, request_id, 0, self._begun)
             self._route = None
         super().connection_lost(exc)
 
@@ -170,12 +183,17 @@ class DirectProtocol(LoadSheddingProtocol):
         route = self._served.direct_routes.get((method, path))
         segment = _NO_BYTES
         if route is None and method == b"GET" and self._served.repeated_targets is not None:
-            route = self._served.repeated_targets(self.url)
+            repeated = self._served.repeated_targets(self.url)
+            if repeated is not None:
+                route, self._template = repeated, repeated.template
+        elif route is not None:
+            self._template = self._served.templates[route.path]
         if route is None:
             parent, _, segment = path.rpartition(b"/")
             route = self._served.direct_parents.get((method, parent))
             if route is None or not segment or b"%" in segment or not segment.isascii():
                 return None
+            self._template = self._served.templates[route.path]
         self._path, self._segment = path.decode(), segment.decode()
         headers = self._header_map
         length = headers.get(b"content-length")
@@ -214,13 +232,15 @@ class DirectProtocol(LoadSheddingProtocol):
         except Exception as error:  # noqa: BLE001 - as in RequestContextMiddleware: a bug becomes a plain 500
             answer = _error_response(route, error, request_id)
         if isinstance(answer, Pending):
-            self._direct_cycle = _DirectCycle(route, self._path, request_id, self._begun, answer.respond)
+            self._direct_cycle = _DirectCycle(
+                route, self._template, self._path, request_id, self._begun, answer.respond
+            )
             self.cycle = cast("RequestResponseCycle", self._direct_cycle)
             concurrency_limit.started += 1
             answer.outcome.add_done_callback(self._on_outcome)
         else:
             self._write_response(answer, request_id, closes=drain.is_draining())
-            self._log_request(route, self._path, request_id, answer.status, self._begun)
+            self._log_request(route, self._template, self._path, request_id, answer.status, self._begun)
             self.on_response_complete()
 
     def _on_outcome(self, outcome: "asyncio.Future[Any]") -> None:
@@ -238,7 +258,7 @@ class DirectProtocol(LoadSheddingProtocol):
         if not cycle.disconnected:
             closes = not cycle.keep_alive or drain.is_draining()
             self._write_response(response, cycle.request_id, closes=closes)
-        self._log_request(cycle.route, cycle.path, cycle.request_id, response.status, cycle.begun)
+        self._log_request(cycle.route, cycle.template, cycle.path, cycle.request_id, response.status, cycle.begun)
         self.on_response_complete()
 
     def _write_response(self, response: DirectResponse, request_id: str, *, closes: bool) -> None:
@@ -265,9 +285,10 @@ class DirectProtocol(LoadSheddingProtocol):
         sent = self._header_map.get(b"x-request-id")
         return str(uuid7()) if sent is None else request_id_of({"headers": [(b"x-request-id", sent)]})
 
-    def _log_request(self, route: DirectRoute[Any], path: str, request_id: str, status: int, begun: float) -> None:
+    def _log_request(
+        self, route: DirectRoute[Any], template: str, path: str, request_id: str, status: int, begun: float
+    ) -> None:
         seconds = time.perf_counter() - begun
-        template = self._served.templates[route.path]
         self._served.log.write(route.method.decode(), path, template, status, seconds, request_id, {})
 
 

@@ -80,3 +80,10 @@ class DirectRoute(Protocol[Ordinary]):
         Raises:
             DomainError: it is rendered as for any other route.
         """
+
+
+class RepeatedRoute(DirectRoute[Ordinary], Protocol[Ordinary]):
+    """A direct route of one target alone, which was found by the long way before."""
+
+    # The declared path that the target has.
+    template: str
