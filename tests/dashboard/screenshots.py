@@ -19,6 +19,14 @@ SIZE_MAX = {"width": 1200, "height": 1120}
 # How many events of each type come at most in one hour.
 PER_HOUR = {"iOS": 60, "Android": 45, "Watch": 18, "TV": 10}
 
+# Path, method, status, typical time in milliseconds, and how many come at most in one hour.
+ENDPOINTS = (
+    ("/orders/{id}", "GET", 200, 18, 70),
+    ("/orders", "POST", 201, 60, 30),
+    ("/search", "GET", 200, 140, 22),
+    ("/health", "GET", 200, 1.5, 12),
+)
+
 
 def save(visitor: Visitor, name: str) -> None:
     visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": SIZE_MAX["height"]})
@@ -26,6 +34,28 @@ def save(visitor: Visitor, name: str) -> None:
     visitor.page.evaluate("document.fonts.ready")
     Path(IMAGES).mkdir(exist_ok=True)
     visitor.page.screenshot(path=IMAGES / f"{name}.png")
+
+
+def test_requests(visitor: Visitor, public: httpx2.Client, key: str) -> None:
+    now = clock.now()
+    requests = [
+        {
+            "url_path": path,
+            "method": method,
+            "response_status_code": (500 if number % 41 == 40 else 404) if number % 17 == 16 else status,
+            "response_time_ms": round(typical * (0.6 + (number * 37 % 100) / 90 + 4 * (number % 50 == 49)), 2),
+            "consumer": f"app-{number % 7}",
+            "timestamp": (now - timedelta(hours=hour, minutes=7)).isoformat(),
+        }
+        for hour in range(48)
+        for path, method, status, typical, most in ENDPOINTS
+        for number in range(round(most * (1.3 + math.sin(hour / 24 * 2 * math.pi)) / 2.3 * (1 - hour / 120)))
+    ]
+    headers = {"X-API-Key": key, "X-Dropped-Events": "12"}
+    public.post("/api/v1/track/batch", json=requests, headers=headers).raise_for_status()
+    visitor.enter(public, key, "/dashboard/requests")
+    expect(visitor.page.locator("#endpoints th button.row")).to_have_count(len(ENDPOINTS))
+    save(visitor, "dashboard-requests")
 
 
 def test_overview(visitor: Visitor, public: httpx2.Client, key: str) -> None:
