@@ -31,4 +31,5 @@ class Screen(NamedTuple):
 SCREENS = (
     Screen("overview", "", "Overview", may_be_public=True),
     Screen("requests", "/requests", "API project"),
+    Screen("store", "/store", "Store", opened_by=frozenset({SessionKind.PROJECT})),
 )

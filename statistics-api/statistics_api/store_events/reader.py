@@ -1,9 +1,10 @@
 """Answers questions about store events; equal questions at the same time share one query."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from pydantic_core import to_json
 
@@ -19,7 +20,11 @@ from statistics_api.time_series.users import AskedDays, zone_of
 READ_SECONDS_MAX = 3.0
 
 
-class Amounts(NamedTuple):
+# No named tuples: those of two classes with the same values are equal, and would share a query.
+
+
+@dataclass(frozen=True)
+class Amounts:
     """How many events each day had; of all types without one, and of a store that an operator named."""
 
     project_id: int
@@ -27,7 +32,8 @@ class Amounts(NamedTuple):
     page: Page
 
 
-class Averages(NamedTuple):
+@dataclass(frozen=True)
+class Averages:
     """How many events each user of a day had."""
 
     project_id: int
@@ -35,7 +41,16 @@ class Averages(NamedTuple):
     page: Page
 
 
-class Users(NamedTuple):
+@dataclass(frozen=True)
+class Types:
+    """Which types of events there are."""
+
+    project_id: int
+    page: Page
+
+
+@dataclass(frozen=True)
+class Users:
     """How many different users there were on these days."""
 
     project_id: int
@@ -43,7 +58,7 @@ class Users(NamedTuple):
     days: AskedDays
 
 
-Question: TypeAlias = Amounts | Averages | Users
+Question: TypeAlias = Amounts | Averages | Types | Users
 
 
 class StoreReader:
@@ -57,7 +72,13 @@ class StoreReader:
 
 
 def _answer(lease: Lease, question: Question) -> TaggedAnswer:
-    answer = _users(lease, question) if isinstance(question, Users) else _days(lease, question)
+    answer: object
+    if isinstance(question, Users):
+        answer = _users(lease, question)
+    elif isinstance(question, Types):
+        answer = [{"type": each} for each in queries.types(lease, question.project_id, question.page)]
+    else:
+        answer = _days(lease, question)
     return TaggedAnswer(to_json(answer), question.project_id)
 
 

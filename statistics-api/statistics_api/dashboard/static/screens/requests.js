@@ -3,6 +3,7 @@
 import { asCurl, get, quoted } from "../api.js";
 import { Chart } from "../chart.js";
 import { change, comparison, count, decimal, milliseconds, share, span } from "../format.js";
+import { Figures } from "../figures.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { ProjectPicker } from "../project.js";
@@ -19,7 +20,7 @@ const SHARES = [["Fastest", "fastest_request_ms"], ["Half within", "p50_ms"], ["
 const byId = (id) => document.getElementById(id);
 const project = new ProjectPicker(byId("project"));
 const picker = new RangePicker(byId("range"), { intervals: INTERVALS });
-const figures = new Map();
+const figures = new Figures(byId("figures"));
 let before = null; // {path, points}: the period that was compared with last
 let paths = {};
 
@@ -70,8 +71,8 @@ async function refresh(signal) {
     ...Object.values(asked).map(async (path) => (await get(path, { signal })).body),
     readBefore(root, range, signal),
   ]);
+  showCharts(summary, range, series.filter((point) => Date.parse(point.timestamp) <= range.to), earlier, asked.series);
   showFigures(summary);
-  showCharts(range, series.filter((point) => Date.parse(point.timestamp) <= range.to), earlier, asked.series);
   showEndpoints(range, rows);
   showDistribution(range, cells);
 }
@@ -110,41 +111,25 @@ async function readBefore(root, range, signal) {
 
 function showFigures(summary) {
   byId("empty").hidden = summary.request_count > 0;
-  showFigure("Requests", count(summary.request_count));
-  showFigure("Requests a minute", decimal(summary.requests_per_minute));
-  showFigure("Error rate", share(summary.error_count, summary.request_count),
+  figures.show("Requests a minute", decimal(summary.requests_per_minute));
+  figures.show("Error rate", share(summary.error_count, summary.request_count),
     `4xx: ${count(summary.client_error_count)} · 5xx: ${count(summary.server_error_count)}`);
   for (const name of ["p50", "p95", "p99"]) {
-    showFigure(name, milliseconds(summary[`${name}_ms`]));
+    figures.show(name, milliseconds(summary[`${name}_ms`]));
   }
-  showFigure("Apdex", summary.request_count ? decimal(summary.apdex) : "–");
-  showFigure("Consumers", count(summary.distinct_consumers), "of all days in the range");
+  figures.show("Apdex", summary.request_count ? decimal(summary.apdex) : "–");
+  figures.show("Consumers", count(summary.distinct_consumers), "of all days in the range");
   byId("dropped").hidden = summary.dropped === 0;
   setText(byId("dropped"), `Dropped by clients: ${count(summary.dropped)}. These requests are in no other figure.`);
 }
 
-function showFigure(name, text, note) {
-  if (!figures.has(name)) {
-    const value = element("dd", {}, element("span"), element("span", { class: "note" }));
-    figures.set(name, value);
-    byId("figures").append(element("div", {}, element("dt", { text: name }), value));
-  }
-  const [value, below] = figures.get(name).children;
-  setText(value, text);
-  if (note !== undefined) {
-    setText(below, note);
-  }
-}
-
-function showCharts(range, points, earlier, path) {
+function showCharts(summary, range, points, earlier, path) {
   const starts = points.map((point) => Date.parse(point.timestamp));
   const all = sum(points);
   const complete = sum(points.filter((_, index) => starts[index] < range.completeUntil));
   const compared = earlier && sum(earlier);
   const { text, direction } = compared === null ? { text: "", direction: "" } : change(compared, complete);
-  const note = figures.get("Requests").lastElementChild;
-  setText(note, text);
-  note.className = `note ${direction}`;
+  figures.show("Requests", count(summary.request_count), text, direction);
   requests.draw({
     times: starts,
     columns: [points.map((point) => point.request_count - point.error_count), points.map((point) => point.error_count)],
