@@ -248,7 +248,7 @@ def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: d
             asked.add(path)
     metrics = {f"/api/v1/projects/{{project_key}}/metrics{each}" for each in METRICS}
     devices = {"/api/v1/devices", "/api/v1/stats/devices/{device_id}", "/api/v1/stats/devices/{device_id}/series"}
-    stores = {f"/api/event/{each}" for each in ("amount/{type}", "avg-time/{type}", "users")} | {"/api/store"}
+    stores = {f"/api/event/{each}" for each in ("amount/{type}", "avg-time/{type}", "types", "users")} | {"/api/store"}
     unknown = {each for each in UNKNOWN if "{" in each}
     family_1 = {f"/Log/auth/{each}" for each in ("statistics", "timeseries", "users")}
     assert asked == metrics | devices | stores | unknown | family_1

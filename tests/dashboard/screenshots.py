@@ -12,12 +12,26 @@ from playwright.sync_api import expect
 
 from local.services import ROOT
 from servicekit.process import clock
+from tests.access.conftest import make_key, make_project
 from tests.dashboard.browsing import Visitor
+from tests.servers import Product
 
 IMAGES = ROOT / "docs" / "images"
 SIZE_MAX = {"width": 1200, "height": 1120}
 # How many events of each type come at most in one hour.
 PER_HOUR = {"iOS": 60, "Android": 45, "Watch": 18, "TV": 10}
+
+# Path, method, status, typical time in milliseconds, and how many come at most in one hour.
+ENDPOINTS = (
+    ("/orders/{id}", "GET", 200, 18, 70),
+    ("/orders", "POST", 201, 60, 30),
+    ("/search", "GET", 200, 140, 22),
+    ("/health", "GET", 200, 1.5, 12),
+)
+
+USERS = 60
+# How many events of each type a store has at most on one day.
+PER_DAY = {"visit": 90, "purchase": 35, "return": 6}
 
 
 def save(visitor: Visitor, name: str) -> None:
@@ -26,6 +40,55 @@ def save(visitor: Visitor, name: str) -> None:
     visitor.page.evaluate("document.fonts.ready")
     Path(IMAGES).mkdir(exist_ok=True)
     visitor.page.screenshot(path=IMAGES / f"{name}.png")
+
+
+def test_requests(visitor: Visitor, public: httpx2.Client, key: str) -> None:
+    now = clock.now()
+    requests = [
+        {
+            "url_path": path,
+            "method": method,
+            "response_status_code": (500 if number % 3 == 1 else 404) if number % 17 == 16 else status,
+            "response_time_ms": round(typical * (0.6 + (number * 37 % 100) / 90 + 4 * (number % 50 == 49)), 2),
+            "consumer": f"app-{number % 7}",
+            "timestamp": (now - timedelta(hours=hour, minutes=7)).isoformat(),
+        }
+        for hour in range(48)
+        for path, method, status, typical, most in ENDPOINTS
+        for number in range(round(most * (1.3 + math.sin(hour / 24 * 2 * math.pi)) / 2.3 * (1 - hour / 120)))
+    ]
+    headers = {"X-API-Key": key, "X-Dropped-Events": "12"}
+    public.post("/api/v1/track/batch", json=requests, headers=headers).raise_for_status()
+    visitor.enter(public, key, "/dashboard/requests")
+    expect(visitor.page.locator("#endpoints th button.row")).to_have_count(len(ENDPOINTS))
+    save(visitor, "dashboard-requests")
+
+
+def test_store(visitor: Visitor, public: httpx2.Client, product: Product) -> None:
+    key = make_key(product, make_project(product))
+    headers = {"X-API-Key": key}
+    users = []
+    for number in range(USERS):
+        name = f"user-{number}"
+        user = {"email": f"{name}@example.com", "username": name, "first_name": "A", "last_name": "B", "phone": "03"}
+        users.append(public.post("/api/user", json=user, headers=headers).raise_for_status().json()["id"])
+    now = clock.now()
+    # The oldest day first: the later ones have users who were there before.
+    events = [
+        {
+            "type": name,
+            "user_id": users[(number * number + day) % (USERS - day)],
+            "data": {},
+            "occurred_at": (now - timedelta(days=day)).isoformat(),
+        }
+        for day in reversed(range(30))
+        for name, most in PER_DAY.items()
+        for number in range(round(most * (1.4 + math.sin((day + len(name)) / 7 * 2 * math.pi)) / 2.4 * (1 - day / 60)))
+    ]
+    public.post("/api/event/batch", json=events, headers=headers).raise_for_status()
+    visitor.enter(public, key, "/dashboard/store?range=7d")
+    expect(visitor.page.locator("#types input")).to_have_count(len(PER_DAY))
+    save(visitor, "dashboard-store")
 
 
 def test_overview(visitor: Visitor, public: httpx2.Client, key: str) -> None:

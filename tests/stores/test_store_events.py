@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from statistics_api.pages import Page
+from statistics_api.store_events.reader import Amounts, Averages
 from tests.database import administrator, assert_counts_are_exact
 from tests.delivery.both_ways import assert_both_ways_record_the_same
 from tests.servers import Product
@@ -360,3 +362,19 @@ def test_a_direct_route_records_as_the_long_way(store: Store) -> None:
     gone = [store.http.post(EVENT + end, json=body) for end in ("", "/")]
     assert [answer.status_code for answer in gone] == [410, 410]
     assert gone[0].content == gone[1].content
+
+
+def test_the_types_of_a_store_are_in_the_order_of_their_first_event(store: Store) -> None:
+    assert store.ask("types") == []
+    user = store.add_user()
+    for type_ in ("visit", "purchase", "visit", "ü / 1"):
+        store.record(user, type_)
+    assert store.ask("types") == [{"type": each} for each in ("visit", "purchase", "ü / 1")]
+    assert store.ask("types", offset=1, limit=1) == [{"type": "purchase"}]
+    assert store.http.get(f"{EVENT}/types", params={"type": "visit"}).status_code == 422
+
+
+def test_questions_of_two_kinds_share_no_query() -> None:
+    """Amounts and averages of one type, asked at the same time: each is a key of the queries that run."""
+    page = Page(0, 50)
+    assert len({Amounts(1, "visit", page), Averages(1, "visit", page), Amounts(1, "visit", Page(0, 50))}) == 2

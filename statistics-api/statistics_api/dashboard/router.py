@@ -12,7 +12,7 @@ from statistics_api.administration.relaying import NOT_STORED
 from statistics_api.dashboard import assets
 from statistics_api.dashboard.pages import SECURITY, page
 from statistics_api.dashboard.screens import SCREENS, Screen
-from statistics_api.dashboard.sessions import log_in, log_out, sessions_of
+from statistics_api.dashboard.sessions import log_in, log_out, own_project, sessions_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -62,5 +62,6 @@ async def session(request: Request) -> Response:
     return Response(to_json(content), headers=NOT_STORED, media_type="application/json")
 
 
+router.add_api_route("/dashboard/session/project", own_project, methods=["GET"])
 router.add_api_route("/dashboard/session", log_in, methods=["POST"])
 router.add_api_route("/dashboard/session", log_out, methods=["DELETE"])

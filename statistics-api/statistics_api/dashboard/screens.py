@@ -28,4 +28,8 @@ class Screen(NamedTuple):
 
 
 # In the order of the navigation.
-SCREENS = (Screen("overview", "", "Overview", may_be_public=True),)
+SCREENS = (
+    Screen("overview", "", "Overview", may_be_public=True),
+    Screen("requests", "/requests", "API project"),
+    Screen("store", "/store", "Store", opened_by=frozenset({SessionKind.PROJECT})),
+)

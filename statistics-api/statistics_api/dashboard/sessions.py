@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from fastapi import Request, Response
+from pydantic_core import to_json
 
 from contract.access import Scope
 from contract.accounts import AccessToken, Login
@@ -18,6 +19,8 @@ from statistics_api.access.logins import account_login, project_login
 from statistics_api.access.sessions import SessionKind, is_secure, require_own_page
 from statistics_api.access.tokens import account_of
 from statistics_api.administration.relaying import NOT_STORED
+from statistics_api.projects.reader import ProjectReader
+from statistics_api.projects.router import NAME as PROJECTS
 
 
 class Sessions(NamedTuple):
@@ -50,6 +53,19 @@ async def sessions_of(request: Request) -> Sessions:
     except DomainError:
         pass  # as above
     return Sessions(frozenset(kinds), is_operator)
+
+
+async def own_project(request: Request) -> Response:
+    """Which project a session of an API key is of: the paths of its figures have the project's key in them.
+
+    Raises:
+        NotAuthenticated: there is no such session, or it is not valid any more.
+        NotFound, NotRecorded: the project was deleted; the database cannot be asked.
+    """
+    credential = await required_credential_of(request, Scope.READ)
+    reader: ProjectReader = request.state.readers[PROJECTS]
+    label = await reader.label(credential.project_id)
+    return Response(to_json(label._asdict()), headers=NOT_STORED, media_type="application/json")
 
 
 async def log_in(request: Request) -> Response:

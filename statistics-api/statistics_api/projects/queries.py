@@ -18,6 +18,7 @@ PROJECTS = """
        AND (%(project_key)s::text IS NULL OR p.project_key = %(project_key)s)
      ORDER BY p.created_at, p.project_id
 """
+LABEL = "SELECT project_key, name, timezone FROM stats.project WHERE project_id = %(project_id)s"
 MEMBERS = """
     SELECT account_id::text, role, added_at
       FROM stats.project_member
@@ -46,6 +47,20 @@ class KeyFilter(NamedTuple):
 
     key_id: str | None = None
     active_only: bool = False
+
+
+class Label(NamedTuple):
+    """What a page calls a project; `timezone` is an IANA name."""
+
+    project_key: str
+    name: str
+    timezone: str
+
+
+def labels(lease: Lease, project_id: int) -> list[Label]:
+    """Return the label of a project, or nothing if there is no such project any more."""
+    with lease.transaction() as conn:
+        return fetch_all(conn, LABEL, {"project_id": project_id}, Label)
 
 
 def projects(lease: Lease, account_id: UUID, project_key: str | None = None) -> list[Project]:

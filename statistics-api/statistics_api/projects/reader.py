@@ -9,7 +9,7 @@ from servicekit.database.pool import Database
 from servicekit.errors import NotFound
 from servicekit.process import clock
 from statistics_api.projects import queries
-from statistics_api.projects.queries import KeyFilter
+from statistics_api.projects.queries import KeyFilter, Label
 
 READ_SECONDS_MAX = 3.0
 
@@ -28,6 +28,13 @@ class ProjectReader:
         """Return one project. Raises NotFound unless it exists and the account is a member."""
         work = partial(queries.projects, account_id=account_id, project_key=project_key)
         found = await self._database.run(work, READ_SECONDS_MAX)
+        if not found:
+            raise NotFound("Project not found")
+        return found[0]
+
+    async def label(self, project_id: int) -> Label:
+        """Return what a page calls a project, for a credential of it. Raises NotFound if there is none any more."""
+        found = await self._database.run(partial(queries.labels, project_id=project_id), READ_SECONDS_MAX)
         if not found:
             raise NotFound("Project not found")
         return found[0]

@@ -17,6 +17,13 @@ AMOUNTS = """
      ORDER BY day DESC
     OFFSET %(offset)s LIMIT %(limit)s
 """
+TYPES = """
+    SELECT type
+      FROM stats.event_type
+     WHERE project_id = %(project_id)s
+     ORDER BY type_id
+    OFFSET %(offset)s LIMIT %(limit)s
+"""
 AMOUNTS_OF_ALL_TYPES = """
     SELECT day, sum(event_count)::bigint
       FROM stats.store_event_all_day
@@ -55,6 +62,12 @@ USERS = """
        AND day BETWEEN %(first)s AND %(last)s
        AND previous_day < %(first)s
 """
+
+
+def types(lease: Lease, project_id: int, page: Page) -> list[str]:
+    """Return the types of events that a store has recorded, in the order of their first event."""
+    with lease.transaction() as conn:
+        return fetch_all(conn, TYPES, {"project_id": project_id, **page._asdict()}, str)
 
 
 def amounts(lease: Lease, project_id: int, type_: str | None, page: Page) -> list[tuple[date, int]]:

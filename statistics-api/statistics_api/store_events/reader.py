@@ -39,6 +39,14 @@ class Averages:
 
 
 @dataclass(frozen=True, slots=True)
+class Types:
+    """Which types of events there are."""
+
+    project_id: int
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
 class Users:
     """How many different users there were on these days."""
 
@@ -47,7 +55,7 @@ class Users:
     days: AskedDays
 
 
-Question: TypeAlias = Amounts | Averages | Users
+Question: TypeAlias = Amounts | Averages | Types | Users
 
 
 class StoreReader:
@@ -58,7 +66,13 @@ class StoreReader:
 
 
 def _answer(lease: Lease, question: Question) -> TaggedAnswer:
-    answer = _users(lease, question) if isinstance(question, Users) else _days(lease, question)
+    answer: object
+    if isinstance(question, Users):
+        answer = _users(lease, question)
+    elif isinstance(question, Types):
+        answer = [{"type": each} for each in queries.types(lease, question.project_id, question.page)]
+    else:
+        answer = _days(lease, question)
     return TaggedAnswer(to_json(answer), question.project_id)
 
 

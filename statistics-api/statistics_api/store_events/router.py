@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from contract.access import Scope
 from contract.delivery import BatchResponse
-from contract.store_events.answers import DayAmount, DayAverage, StoredEvent
+from contract.store_events.answers import DayAmount, DayAverage, EventType, StoredEvent
 from contract.users import UserNumbers
 from servicekit.errors import Invalid
 from servicekit.http.openapi import query, refusals
@@ -23,7 +23,7 @@ from statistics_api.polling.current_answers import CurrentAnswers
 from statistics_api.polling.repeated_questions import Asked, Minute, answer
 from statistics_api.polling.tagged_answers import ETAG_HEADER, IF_NONE_MATCH, NOT_MODIFIED
 from statistics_api.store_events.kind import STORE_EVENTS
-from statistics_api.store_events.reader import Amounts, Averages, Question, StoreReader, Users
+from statistics_api.store_events.reader import Amounts, Averages, Question, StoreReader, Types, Users
 from statistics_api.stores.ids import read_store_id
 from statistics_api.time_series.users import RANGE, AskedDays
 
@@ -95,6 +95,22 @@ async def record_many(request: Request) -> Response:
     """
     credential = await required_credential_of(request, Scope.INGEST)
     return await record_batch(request, STORE_EVENTS, credential.project_id)
+
+
+@router.get(
+    "/event/types",
+    response_model=list[EventType],
+    summary="Which types of events the store has recorded, in the order of their first event",
+    responses=_READING,
+    openapi_extra=required_key(Scope.READ) | {"parameters": [*PAGE_PARAMETERS, IF_NONE_MATCH]},
+)
+@hot
+async def types(request: Request) -> Response:
+    """A type stays in the list when its events leave with their retention: its figures stay, too."""
+    credential = await required_credential_of(request, Scope.READ)
+    minute = Minute.present()
+    question = Types(credential.project_id, read_page(request.query_params))
+    return await answer(request, _answers(request), Asked(question, credential.project_id, with_key, minute))
 
 
 @router.get(

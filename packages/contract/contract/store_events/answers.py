@@ -17,6 +17,12 @@ class StoredEvent(BaseModel):
     created_at: datetime
 
 
+class EventType(BaseModel):
+    """A type of events that a store has recorded."""
+
+    type: str = Field(examples=["purchase"])
+
+
 class DayAmount(BaseModel):
     """How many events a day had."""
 

@@ -38,7 +38,7 @@ export class Chart {
     );
     this.tableButton.addEventListener("click", () => this.#toggleTable());
     png.addEventListener("click", () => this.#savePng());
-    curl.addEventListener("click", () => this.data && copy(asCurl(this.data.path), curl));
+    curl.addEventListener("click", () => this.data && copy([this.data.path].flat().map(asCurl).join("\n"), curl));
     this.surface.addEventListener("keydown", (event) => this.#onKey(event));
     this.surface.addEventListener("blur", () => this.#say(null));
     document.addEventListener("themechange", () => this.#rebuild());
@@ -48,12 +48,13 @@ export class Chart {
   /**
    * Show data: `times` are starts of buckets in milliseconds, `columns` has the values of each series, and `before`
    * those of the period that it is compared with, or null. `range` is as `rangeOf` returns it, `caption` a sentence,
-   * `path` the request that the data is from.
+   * `path` the request that the data is from, or several; `csv` is
+   * the text of the file, where the API has none.
    */
   draw(data) {
     this.data = data;
     setText(this.caption, data.caption);
-    this.csv.href = `${data.path}&format=csv`;
+    this.#offerCsv(data);
     if (this.plot === null || this.zone !== data.range.zone) {
       this.#rebuild();
     } else {
@@ -61,6 +62,23 @@ export class Chart {
     }
     if (!this.table.hidden) {
       this.#fillTable();
+    }
+  }
+
+  /** Name other series; the next `draw` shows them. */
+  relabel(labels) {
+    this.plot?.destroy();
+    Object.assign(this, { labels, plot: null, index: null });
+  }
+
+  #offerCsv({ path, csv }) {
+    if (csv === undefined) {
+      this.csv.href = `${path}&format=csv`;
+    } else if (csv !== this.csvText) {
+      URL.revokeObjectURL(this.csv.href);
+      Object.assign(this, { csvText: csv });
+      this.csv.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
+      this.csv.download = `${this.title}.csv`;
     }
   }
 

@@ -61,3 +61,17 @@ export function ago(milliseconds) {
   const seconds = Math.round(milliseconds / 1_000);
   return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
 }
+
+const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const duration = new Intl.NumberFormat(undefined, { style: "unit", unit: "millisecond", maximumSignificantDigits: 3 });
+
+/** A number that is no count, to three digits. */
+export const decimal = (number) => (number === null ? NONE : short.format(number));
+export const milliseconds = (number) => (number === null ? NONE : duration.format(number));
+
+/** What a chart counts, of the whole range; and how it compares, where `before` is not null, of what is complete. */
+export function comparison(name, range, all, complete, before) {
+  const sentence = `${name}, ${range.name}: ${count(all)}`;
+  const part = range.isRunning ? `, counting each complete ${range.interval}` : "";
+  return before === null ? `${sentence}.` : `${sentence}, ${changeInWords(before, complete)}${part}.`;
+}
