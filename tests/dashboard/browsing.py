@@ -7,6 +7,8 @@ from playwright.sync_api import ConsoleMessage, Page, expect
 
 # An answer other than 2xx is reported by the browser itself, and is no fault of a page.
 _OF_THE_NETWORK = "Failed to load resource"
+# What a client may send as a name, and a page must not run.
+XSS = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
 class Visitor:

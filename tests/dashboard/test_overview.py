@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, Route, expect
 
 from tests.access.conftest import make_key, make_project
 from tests.accounts.conftest import PHRASE
-from tests.dashboard.browsing import Visitor
+from tests.dashboard.browsing import XSS, Visitor
 from tests.servers import Product
 
 BYTES_MAX = 100_000
@@ -19,7 +19,6 @@ EVENTS = {"iOS": 5, "Android": 3, "Watch": 1}
 NAME_OF_FOCUSED = """
     (({ activeElement: it }) => it.getAttribute("aria-label") ?? it.name ?? it.textContent)(document)
 """
-XSS = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")

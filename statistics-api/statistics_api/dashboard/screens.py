@@ -28,4 +28,7 @@ class Screen(NamedTuple):
 
 
 # In the order of the navigation.
-SCREENS = (Screen("overview", "", "Overview", may_be_public=True),)
+SCREENS = (
+    Screen("overview", "", "Overview", may_be_public=True),
+    Screen("devices", "/devices", "Devices", opened_by=frozenset({SessionKind.PROJECT})),
+)

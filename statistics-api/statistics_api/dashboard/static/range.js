@@ -22,8 +22,8 @@ const DATE = /^\d{4}-\d{2}-\d{2}$/;
  * What is shown: from `from` to `to`, both in milliseconds; `isRunning` says that it ends now. Comparisons use
  * [from, completeUntil), the buckets that have ended, and `before`: equally many local days or hours before it, or null.
  */
-export function rangeOf({ range, interval, compare, zone, from, to }, instant) {
-  const intervals = INTERVALS[range] ?? customIntervals(from, to, zone);
+export function rangeOf({ range, interval, compare, zone, from, to, offered }, instant) {
+  const intervals = withOnly(offered, INTERVALS[range] ?? customIntervals(from, to, zone));
   const chosen = intervals.includes(interval) ? interval : intervals[0];
   const ends = endsOf(range, chosen, zone, instant, from, to);
   const isRunning = ends.to > instant;
@@ -42,6 +42,12 @@ export function rangeOf({ range, interval, compare, zone, from, to }, instant) {
     completeUntil,
     before: isCompared ? { from: moved(ends.from), to: moved(completeUntil) } : null,
   };
+}
+
+/** Those of the intervals that a screen offers; where it offers none of them, all that it does. */
+function withOnly(offered, intervals) {
+  const both = offered ? intervals.filter((each) => offered.includes(each)) : intervals;
+  return both.length ? both : offered;
 }
 
 function endsOf(range, interval, zone, instant, from, to) {
@@ -93,11 +99,14 @@ export function seriesQuery(range, { names = {} } = {}) {
   return query.toString();
 }
 
-/** The form of the page; dispatches "change" when another range is to be shown. */
+/**
+ * The form of the page; dispatches "change" when another range is to be shown. `intervals` are those that the figures of
+ * a screen have, if not all; `zone` is theirs, if they have no other; `range` is that of an address without one.
+ */
 export class RangePicker extends EventTarget {
-  constructor(form) {
+  constructor(form, { intervals, zone, range = DEFAULTS.range } = {}) {
     super();
-    this.form = form;
+    Object.assign(this, { form, offered: intervals, zone, defaults: { ...DEFAULTS, range } });
     this.#offerZones();
     this.#read();
     form.addEventListener("change", () => this.#onChange());
@@ -115,12 +124,12 @@ export class RangePicker extends EventTarget {
     const query = new URLSearchParams(location.search);
     const { elements } = this.form;
     for (const name of ["range", "compare", "zone", "from", "to"]) {
-      const value = query.get(name) ?? DEFAULTS[name];
+      const value = query.get(name) ?? this.defaults[name];
       if (value !== undefined) {
         elements[name].value = value;
       }
     }
-    for (const [name, value] of Object.entries(DEFAULTS)) {
+    for (const [name, value] of Object.entries(this.defaults)) {
       elements[name].value ||= value; // the URL may name one that there is not
     }
     elements.zone.value ||= elements.zone.options[0].value;
@@ -143,7 +152,7 @@ export class RangePicker extends EventTarget {
     }
     this.state = {
       range: elements.range.value, compare: elements.compare.value, zone, interval,
-      from: elements.from.value, to: elements.to.value,
+      from: elements.from.value, to: elements.to.value, offered: this.offered,
     };
     const range = this.current();
     elements.interval.replaceChildren(...range.intervals.map((each) => element("option", { text: each })));
@@ -187,7 +196,7 @@ export class RangePicker extends EventTarget {
   #offerZones() {
     const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const asked = new URLSearchParams(location.search).get("zone");
-    const zones = new Set([own, "UTC", asked].filter((each) => each && isZone(each)));
+    const zones = new Set(this.zone ? [this.zone] : [own, "UTC", asked].filter((each) => each && isZone(each)));
     this.form.elements.zone.replaceChildren(...[...zones].map((each) => element("option", { text: each })));
   }
 }
