@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from local.services import ROOT
 from servicekit.process import clock
+from tests.accounts.conftest import PHRASE, bearer, login
 from tests.dashboard.browsing import Visitor
 
 IMAGES = ROOT / "docs" / "images"
@@ -70,3 +71,20 @@ def test_devices(visitor: Visitor, public: httpx2.Client, key: str) -> None:
     visitor.page.get_by_role("link", name="All devices").click()
     expect(visitor.page.locator("#devices tbody tr")).to_have_count(3)
     save(visitor, "dashboard-devices")
+
+
+def test_administration(visitor: Visitor, public: httpx2.Client, email: str) -> None:
+    headers = bearer(login(public, email).json()["access_token"])
+    project = public.post("/api/v1/projects/", json={"name": "Shop", "retention_days": 90}, headers=headers).json()
+    keys = f"/api/v1/projects/{project['project_key']}/api-keys/"
+    for name, scopes, limit in (
+        ("till 4", ["ingest"], "600/minute"),
+        ("board", ["read"], None),
+        ("old", ["read"], None),
+    ):
+        draft = {"name": name, "scopes": scopes, "rate_limit": limit}
+        made = public.post(keys, json=draft, headers=headers).raise_for_status().json()
+    public.patch(f"{keys}{made['id']}", json={"is_active": False}, headers=headers).raise_for_status()
+    visitor.log_in(email, PHRASE, "/dashboard/administration")
+    expect(visitor.page.locator("#keys tbody tr")).to_have_count(3)
+    save(visitor, "dashboard-administration")

@@ -31,4 +31,5 @@ class Screen(NamedTuple):
 SCREENS = (
     Screen("overview", "", "Overview", may_be_public=True),
     Screen("devices", "/devices", "Devices", opened_by=frozenset({SessionKind.PROJECT})),
+    Screen("administration", "/administration", "Administration", opened_by=frozenset({SessionKind.ACCOUNT})),
 )

@@ -124,7 +124,7 @@ export class Chart {
   #drawLegend(fills, colour) {
     const entries = this.labels.map((label, index) => element("li", {}, swatch(this.kind === "stacked" ? fills[index] : colour(`--series-${index + 1}`)), ` ${label}`));
     if (this.data.range.before) {
-      entries.push(element("li", { text: "╌╌ all of them, before" }));
+      entries.push(element("li", { text: `╌╌ ${this.kind === "band" ? this.labels[0] : "all of them"}, before` }));
     }
     this.legend.replaceChildren(...entries);
   }
