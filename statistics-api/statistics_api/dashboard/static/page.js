@@ -20,6 +20,23 @@ export function element(name, { text, ...attributes } = {}, ...children) {
   return made;
 }
 
+/** What a person has chosen on this browser, or null. */
+export function recall(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null; // storage may be forbidden
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // it lasts as long as the page
+  }
+}
+
 export const sessions = () => document.body.dataset.sessions.split(" ").filter(Boolean);
 
 const state = document.getElementById("state");

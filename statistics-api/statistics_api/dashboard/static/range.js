@@ -1,7 +1,7 @@
 // The range picker. Its state is in the URL, so a link shows the same; keys: T Y W M, and X for the comparison.
 
 import { now } from "./api.js";
-import { element } from "./page.js";
+import { element, recall, remember } from "./page.js";
 import { bucketStart, instantOf, isZone, shifted, startOfDay, startOfMonth } from "./zones.js";
 
 const MINUTE = 60_000;
@@ -109,7 +109,8 @@ export class RangePicker extends EventTarget {
     Object.assign(this, { form, offered: intervals, zone, defaults: { ...DEFAULTS, range } });
     this.#offerZones();
     this.#read();
-    form.addEventListener("change", () => this.#onChange());
+    form.elements.keys.checked = recall("keys") !== "off";
+    form.addEventListener("change", (event) => this.#onFormChange(event));
     form.addEventListener("submit", (event) => event.preventDefault());
     addEventListener("popstate", () => { this.#read(); this.dispatchEvent(new Event("change")); });
     addEventListener("keydown", (event) => this.#onKey(event));
@@ -160,6 +161,14 @@ export class RangePicker extends EventTarget {
     this.state.interval = range.interval;
   }
 
+  #onFormChange({ target }) {
+    if (target.name === "keys") {
+      remember("keys", target.checked ? "on" : "off");
+    } else {
+      this.#onChange();
+    }
+  }
+
   #onChange() {
     this.#settle(this.form.elements.interval.value);
     const query = new URLSearchParams(location.search);
@@ -177,7 +186,8 @@ export class RangePicker extends EventTarget {
 
   #onKey(event) {
     const isTyping = event.target.closest?.("input, select, textarea, dialog, [contenteditable]");
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) {
+    const isOff = !this.form.elements.keys.checked; // speech and other input may press keys by chance
+    if (isOff || isTyping || event.ctrlKey || event.metaKey || event.altKey) {
       return;
     }
     const key = event.key.toLowerCase();
