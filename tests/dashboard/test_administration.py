@@ -319,3 +319,6 @@ def test_only_an_operator_sees_the_service(
     expect(page.locator("#service-text")).to_contain_text("statistics-api")
     expect(page.locator("#service-text")).to_contain_text(": ready.")
     expect(page.locator("#service")).to_contain_text("device-registration-api")
+    page.route("**/readyz", lambda route: route.fulfill(status=503, json={"reason": "database: is away"}))
+    page.reload()
+    expect(page.locator("#service-text")).to_contain_text("database: is away")

@@ -137,6 +137,15 @@ def test_a_device_is_opened_left_and_opened_by_its_id(listed: Visitor) -> None:
     expect(page.locator("figure")).to_have_count(0)
 
 
+@pytest.mark.parametrize("device", ["", ".", ".."], ids=["empty", "dot", "dots"])
+def test_what_no_path_can_name_is_no_device(visitor: Visitor, public: httpx2.Client, filled: str, device: str) -> None:
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url))
+    visitor.enter(public, filled, of(device))
+    expect(visitor.page.get_by_role("alert")).to_have_text("Device not found")
+    assert not any("/api/" in url for url in asked)
+
+
 def test_a_device_shows_its_analysis_its_series_and_its_rows(boiler: Visitor) -> None:
     page = boiler.page
     assert cells(page, "#analysis") == ANALYSIS

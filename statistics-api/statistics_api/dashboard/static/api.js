@@ -78,7 +78,7 @@ async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
   const fields = problem.errors ?? (Array.isArray(problem.detail) ? problem.detail : []);
   const sentences = fields.map((each) => `${each.field ?? each.loc?.join(".")}: ${each.message ?? each.msg}`);
-  const detail = typeof problem.detail === "string" ? problem.detail : `The server answered ${response.status}.`;
+  const detail = typeof problem.detail === "string" ? problem.detail : problem.reason ?? `The server answered ${response.status}.`;
   return new RequestFailed([detail, ...sentences].join(" "), {
     status: response.status,
     code: problem.code ?? "",

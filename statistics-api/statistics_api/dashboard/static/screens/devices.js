@@ -1,6 +1,6 @@
 // Devices of a project: which are silent, and what one has measured in a range.
 
-import { asCurl, get, now, quoted, send } from "../api.js";
+import { asCurl, get, now, quoted, RequestFailed, send } from "../api.js";
 import { Chart } from "../chart.js";
 import { count, everyDigit, measured, span, time } from "../format.js";
 import { copy, element, setText, showState } from "../page.js";
@@ -16,6 +16,9 @@ const ROWS = 100;
 const MINUTE = 60_000;
 // An analysis of many rows takes seconds: it may use a twentieth of the time.
 const ANALYSIS_SHARE = 20;
+
+// No path can name these: a browser would ask for another path.
+const UNNAMEABLE = ["", ".", ".."];
 
 const byId = (id) => document.getElementById(id);
 const picker = new RangePicker(byId("range"), { intervals: ["hour", "day", "month"] });
@@ -104,6 +107,9 @@ async function refreshDevice(id, signal) {
   }
   setText(byId("device-heading"), id);
   byId("back").setAttribute("href", addressOf({ device: null }));
+  if (UNNAMEABLE.includes(id)) {
+    throw new RequestFailed("Device not found", { status: 404 });
+  }
   const { body: device } = await get(`${DEVICES}${path}`, { signal });
   setText(byId("device-text"), [device.name, device.user_id ? `Owner: ${device.user_id}` : "No owner"].filter(Boolean).join(" · "));
   await Promise.all([
