@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from local.services import ROOT
 from servicekit.process import clock
 from tests.access.conftest import make_key, make_project
+from tests.accounts.conftest import PHRASE, bearer, login
 from tests.dashboard.browsing import Visitor
 from tests.servers import Product
 
@@ -109,3 +110,44 @@ def test_overview(visitor: Visitor, public: httpx2.Client, key: str) -> None:
     visitor.enter(public, key)
     expect(visitor.page.locator("#types tbody tr")).to_have_count(4)
     save(visitor, "dashboard-overview")
+
+
+def test_devices(visitor: Visitor, public: httpx2.Client, key: str) -> None:
+    now = clock.now()
+    headers = {"X-API-Key": key}
+    for device, name in (("hall/boiler 7", "Boiler room"), ("roof-2", "Roof"), ("gate", None)):
+        public.post("/api/v1/devices/", json={"device_id": device, "name": name}, headers=headers).raise_for_status()
+    for device, since in (("hall%2Fboiler%207", 1), ("roof-2", 190)):
+        rows = [
+            {
+                "x": round(20 + 4 * math.sin(minute / 229) + 0.7 * math.sin(minute * minute), 3),
+                "y": round(math.cos(minute / 307) + 0.3 * math.sin(minute * minute), 3),
+                "z": round(9.81 + 0.02 * math.sin(minute), 4),
+                "timestamp": (now - timedelta(minutes=minute)).isoformat(),
+            }
+            for minute in range(since, 48 * 60, 3)
+        ]
+        public.post(f"/api/v1/stats/devices/{device}/batch", json=rows, headers=headers).raise_for_status()
+    visitor.enter(public, key, "/dashboard/devices?device=hall%2Fboiler+7")
+    expect(visitor.page.locator("#rows tbody tr")).to_have_count(100)
+    save(visitor, "dashboard-device")
+    visitor.page.get_by_role("link", name="All devices").click()
+    expect(visitor.page.locator("#devices tbody tr")).to_have_count(3)
+    save(visitor, "dashboard-devices")
+
+
+def test_administration(visitor: Visitor, public: httpx2.Client, email: str) -> None:
+    headers = bearer(login(public, email).json()["access_token"])
+    project = public.post("/api/v1/projects/", json={"name": "Shop", "retention_days": 90}, headers=headers).json()
+    keys = f"/api/v1/projects/{project['project_key']}/api-keys/"
+    for name, scopes, limit in (
+        ("till 4", ["ingest"], "600/minute"),
+        ("board", ["read"], None),
+        ("old", ["read"], None),
+    ):
+        draft = {"name": name, "scopes": scopes, "rate_limit": limit}
+        made = public.post(keys, json=draft, headers=headers).raise_for_status().json()
+    public.patch(f"{keys}{made['id']}", json={"is_active": False}, headers=headers).raise_for_status()
+    visitor.log_in(email, PHRASE, "/dashboard/administration")
+    expect(visitor.page.locator("#keys tbody tr")).to_have_count(3)
+    save(visitor, "dashboard-administration")

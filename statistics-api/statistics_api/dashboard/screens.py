@@ -31,5 +31,7 @@ class Screen(NamedTuple):
 SCREENS = (
     Screen("overview", "", "Overview", may_be_public=True),
     Screen("requests", "/requests", "API project"),
+    Screen("devices", "/devices", "Devices", opened_by=frozenset({SessionKind.PROJECT})),
     Screen("store", "/store", "Store", opened_by=frozenset({SessionKind.PROJECT})),
+    Screen("administration", "/administration", "Administration", opened_by=frozenset({SessionKind.ACCOUNT})),
 )

@@ -78,7 +78,7 @@ async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
   const fields = problem.errors ?? (Array.isArray(problem.detail) ? problem.detail : []);
   const sentences = fields.map((each) => `${each.field ?? each.loc?.join(".")}: ${each.message ?? each.msg}`);
-  const detail = typeof problem.detail === "string" ? problem.detail : `The server answered ${response.status}.`;
+  const detail = typeof problem.detail === "string" ? problem.detail : problem.reason ?? `The server answered ${response.status}.`;
   return new RequestFailed([detail, ...sentences].join(" "), {
     status: response.status,
     code: problem.code ?? "",
@@ -87,8 +87,8 @@ async function refusal(response) {
   });
 }
 
-/** A command that asks the same. Credentials are named, and not shown: a script cannot read them. */
-export function asCurl(path) {
+/** A command that asks the same, by POST if it has content. Credentials are named, and not shown: no script can read them. */
+export function asCurl(path, content) {
   const sessions = document.body.dataset.sessions.split(" ");
   const ofProject = !path.startsWith("/api/v1/projects");
   let credential = "";
@@ -99,7 +99,8 @@ export function asCurl(path) {
   } else if (!ofProject && sessions.includes("project")) {
     credential = ` -H "X-API-Key: $API_KEY"`;
   }
-  return `curl ${quoted(location.origin + path)}${credential}`;
+  const body = content === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(content))}`;
+  return `curl ${quoted(location.origin + path)}${credential}${body}`;
 }
 
 /** A word of a shell's command. */

@@ -12,8 +12,9 @@ const PNG_MARGIN = 16;
 /**
  * A chart in a <figure>.
  *
- * `title` names it; `labels` are the names of its series. `kind` is "stacked" (bars) or "lines"; `format` writes a
- * value. `draw` shows data, `fail` says why there is none.
+ * `title` names it; `labels` are the names of its series. `kind` is "stacked" (bars), "lines", or "band": a line, and the
+ * lower and the upper limit of what is around it, where null is a gap. `format` writes a value. `draw` shows data,
+ * `fail` says why there is none.
  */
 export class Chart {
   constructor(figure, { title, labels, kind = "stacked", format = count }) {
@@ -105,14 +106,16 @@ export class Chart {
     const colour = (name) => style.getPropertyValue(name).trim();
     const fills = this.labels.map((_, index) => pattern(index, colour(`--series-${index + 1}`), colour("--surface")));
     const isStacked = this.kind === "stacked";
+    const isBand = this.kind === "band";
     const series = this.labels.map((label, index) => ({
       label,
       stroke: isStacked ? colour("--surface") : colour(`--series-${index + 1}`),
-      width: isStacked ? 1 : 2,
+      width: isStacked || (isBand && index > 0) ? 1 : 2,
       dash: isStacked ? undefined : DASHES[index % DASHES.length],
       fill: isStacked ? () => fills[index] : undefined,
       paths: isStacked ? uPlot.paths.bars({ size: [0.9, 80], align: 1 }) : undefined,
-      points: { show: false },
+      // Between two gaps there is no line to be seen.
+      points: { show: isBand, size: index > 0 ? 3 : 5 },
     }));
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
     this.plot = new uPlot({
@@ -121,7 +124,8 @@ export class Chart {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1_000), zone),
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-      scales: { x: { range: () => [this.data.times[0] / 1_000, this.data.range.to / 1_000] }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.05)] } },
+      scales: { x: { range: () => [this.data.times[0] / 1_000, this.data.range.to / 1_000] }, y: { range: isBand ? aroundValues : (_, __, max) => [0, Math.max(1, max * 1.05)] } },
+      bands: isBand ? [{ series: [3, 2], fill: `${colour("--series-1")}33` }] : [],
       axes: [{ ...axis, space: 64, values: (_, values) => values.map((each) => axisTime(each * 1_000, zone, this.data.range.interval)) }, { ...axis, size: 64, values: (_, values) => values.map((each) => (Number.isInteger(each) || !isStacked ? this.format(each) : "")) }],
       series: [
         {},
@@ -138,7 +142,7 @@ export class Chart {
   #drawLegend(fills, colour) {
     const entries = this.labels.map((label, index) => element("li", {}, swatch(this.kind === "stacked" ? fills[index] : colour(`--series-${index + 1}`)), ` ${label}`));
     if (this.data.range.before) {
-      entries.push(element("li", { text: "╌╌ all of them, before" }));
+      entries.push(element("li", { text: `╌╌ ${this.kind === "band" ? this.labels[0] : "all of them"}, before` }));
     }
     this.legend.replaceChildren(...entries);
   }
@@ -263,6 +267,11 @@ export class Chart {
 }
 
 const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
+
+/** A scale for values of either sign, which need no zero. */
+function aroundValues(_, min, max) {
+  return min === null ? [-1, 1] : uPlot.rangeNum(min, max, 0.1, true);
+}
 
 const total = (columns, index) => columns.reduce((sum, column) => sum + column[index], 0);
 

@@ -7,6 +7,23 @@ const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFrac
 const NONE = "–";
 
 export const count = (number) => whole.format(number);
+
+const SIGNIFICANT_DIGITS = 6;
+const EXACT_DIGITS = 17; // enough for any double
+const real = (digits, notation) => new Intl.NumberFormat(undefined, { maximumSignificantDigits: digits, notation });
+const [rounded, roundedScientific, exact, exactScientific] = [SIGNIFICANT_DIGITS, EXACT_DIGITS].flatMap((digits) =>
+  ["standard", "scientific"].map((notation) => real(digits, notation)));
+const isLong = (number) => number !== 0 && (Math.abs(number) >= 1e15 || Math.abs(number) < 1e-6);
+
+/** A measured number, or null where there is none. */
+export const measured = (number) => (number === null ? NONE : (isLong(number) ? roundedScientific : rounded).format(number));
+
+/** The same with every digit that distinguishes it from other doubles. */
+export function everyDigit(number) {
+  // As a text: the double itself has more digits, of which nobody has sent any.
+  return number === null ? NONE : (isLong(number) ? exactScientific : exact).format(String(number));
+}
+
 export const share = (part, total) => (total ? percent.format(part / total) : NONE);
 
 /** What the second number changed to: a text, and "up", "down" or "". */
