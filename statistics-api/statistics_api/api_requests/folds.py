@@ -2,7 +2,8 @@
 
 What is kept has a state: the number of requests of the part, and the sum of their times. Requests are only ever added
 to rollups, and all rollups grow in one transaction, so sums whose state is the same have not changed. A state costs
-little: it is read from the buckets of the whole project, without their cells.
+little: it is read from the buckets of the whole project, without their cells. It names the server's start, too: after a
+failover or a restore other requests may add up to the same.
 """
 
 from array import array
@@ -110,7 +111,8 @@ def state_of(parts: Sequence[Part]) -> LiteralString:
         [
             f"""
         SELECT '{place}' AS part,
-               coalesce(stats.total(event_count), 0) || ':' || coalesce(sum(response_us_sum), 0) AS state
+               coalesce(stats.total(event_count), 0) || ':' || coalesce(sum(response_us_sum), 0)
+                   || ':' || extract(epoch FROM pg_postmaster_start_time()) AS state
           FROM {within(OF_PROJECT[part.period], place)}
             """  # noqa: S608 - of constants of this file
             for place, part in zip(_STATE_PLACES, parts, strict=False)
