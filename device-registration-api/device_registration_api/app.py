@@ -30,6 +30,8 @@ from device_registration_api.events.following import follow_forever
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.exports import router as exports_router
+from device_registration_api.exports.connect import pool_of_exports
 from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
@@ -72,6 +74,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     erasure_router.router,
     webhooks_router.router,
     shares_router.router,
+    exports_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -90,6 +93,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     )
     metrics = ServiceMetrics(NAMESPACE, version=__version__)
     metrics.database("stats", database)
+    exports = exports_router.Exports(kinds, pool_of_exports(DatabaseSettings.of(settings), SERVICE))
+    metrics.database("exports", exports.database)
     keyring_settings = read_settings(KeyringSettings)
     peppers = new_peppers(keyring_settings, DatabaseSettings.of(settings), SERVICE)
     account_settings = read_settings(AccountSettings)
@@ -127,6 +132,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
                 "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
+                "exports": exports,
                 "api_keys_max": settings.api_keys_max,
                 "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
             }
@@ -135,6 +141,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 task.cancel()
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
+            exports.database.close()
             peppers.close()
             if accounts is not None:
                 accounts.close()
