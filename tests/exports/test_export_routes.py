@@ -54,24 +54,20 @@ def test_csv_has_the_same_rows_and_no_formula(source: Source, kind: str) -> None
     answer = source.export(kind, format="csv").raise_for_status()
     assert answer.headers["content-type"].startswith("text/csv")
     assert csv_rows(answer.text) == [
-        {
-            **{
-                name: ""
-                if value is None
-                else value
-                if isinstance(value, str)
-                else json.dumps(value, separators=(",", ":"))
-                for name, value in line.items()
-            },
-            "checkpoint": "",
-        }
-        for line in lines
+        {**{name: cell_of(value) for name, value in line.items()}, "checkpoint": ""} for line in lines
     ]
     cells = [cell for line in csv.reader(io.StringIO(answer.text, newline="")) for cell in line]
     numbers = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
     assert not [cell for cell in cells if cell[:1] in {*"=+-@\t\r"} and not numbers.fullmatch(cell)]
     if kind != "measurements":
         assert any(cell.startswith(f"'{FORMULA}") for cell in cells) or f'["{FORMULA}"]' in answer.text
+
+
+def cell_of(value: object) -> str:
+    """What a member of a line is in CSV."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def test_a_checkpoint_in_csv_leads_on(source: Source) -> None:
@@ -184,7 +180,7 @@ def test_after_a_restore_a_checkpoint_is_refused(source: Source) -> None:
     try:
         refused = source.export("measurements", cursor=checkpoint)
         assert refused.status_code == 409
-        assert "restored" in refused.json()["detail"] and "from" in refused.json()["detail"]
+        assert "restored" in refused.json()["detail"]
         assert source.exported("measurements")[0] == []
     finally:
         rows(database, "BEGIN; DROP TABLE measurement; ALTER TABLE lost RENAME TO measurement; COMMIT")
