@@ -32,6 +32,7 @@ from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.exports import router as exports_router
 from device_registration_api.exports.connect import pool_of_exports
+from device_registration_api.exports.horizon import HorizonAge
 from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
@@ -118,7 +119,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         }
         for kind, writer in writers.items():
             metrics.queue(kind, writer.coalescer)
-        sources: list[tuple[Database, Read]] = [(database, read_stored)]
+        sources: list[tuple[Database, Read]] = [(database, read_stored), (database, HorizonAge().read)]
         if personal_data is not None:
             kek = account_settings.keks().current
             sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))

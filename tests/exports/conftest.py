@@ -15,7 +15,7 @@ import pytest
 from servicekit.http.csv_text import as_sent
 from tests.access.conftest import make_key, make_project
 from tests.database import rows
-from tests.servers import Product
+from tests.servers import Cluster, MigratedDatabase, Product
 
 # A text that a spreadsheet would take for a formula.
 FORMULA = "=1+1"
@@ -120,3 +120,10 @@ def new_source(product: Product) -> Iterator[Callable[[], Source]]:
 def source(new_source: Callable[[], Source]) -> Source:
     """A project without events."""
     return new_source()
+
+
+@pytest.fixture(scope="module")
+def module_database(cluster: Cluster, template: str) -> Iterator[MigratedDatabase]:
+    """A migrated database that the tests of a module share."""
+    with cluster.new_database(template) as name:
+        yield MigratedDatabase(cluster.admin_url(name))

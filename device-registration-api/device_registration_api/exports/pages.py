@@ -185,7 +185,8 @@ class _Reading:
         elif position.transactions == 1:
             self._read_alone(self.page.position)
         else:
-            fewer = position.transactions // (_SLOWER if is_whole is None else 2)
+            is_of_one = is_whole is False and self.page.position.transaction == position.transaction
+            fewer = 1 if is_of_one else position.transactions // (_SLOWER if is_whole is None else 2)
             self.page.position = self.page.position.model_copy(update={"transactions": max(fewer, 1)})
         return is_whole is not None
 
