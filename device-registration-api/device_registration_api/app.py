@@ -18,10 +18,8 @@ from device_registration_api.access import store_router
 from device_registration_api.accounts import router as accounts_router
 from device_registration_api.accounts.accounts import new_accounts
 from device_registration_api.accounts.settings import AccountSettings
-from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
-from device_registration_api.auth_events.commands import AUTH_EVENTS
 from device_registration_api.devices import router as devices_router
 from device_registration_api.erasure import router as erasure_router
 from device_registration_api.erasure.job import Erasures
@@ -34,8 +32,8 @@ from device_registration_api.exports import router as exports_router
 from device_registration_api.exports.connect import pool_of_exports
 from device_registration_api.exports.horizon import HorizonAge
 from device_registration_api.followers import FOLLOWERS
+from device_registration_api.kinds import KINDS
 from device_registration_api.maintenance.settings import DatabaseSettings
-from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
@@ -47,7 +45,6 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from device_registration_api.shares import router as shares_router
-from device_registration_api.store_events.commands import STORE_EVENTS
 from device_registration_api.webhooks import router as webhooks_router
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
@@ -61,8 +58,6 @@ from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
-# Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, MEASUREMENTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.

@@ -1,4 +1,4 @@
-"""Writes pages of an export as lines of JSON or as CSV, each with the checkpoint behind it."""
+"""Writes rows of an export as lines of JSON or as CSV, and in a page the checkpoint behind them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,24 +13,43 @@ from servicekit.http.csv_text import csv_text
 Writer = Callable[[Page, Sequence[str], bool], bytes]
 
 
-def lines(page: Page, _: Sequence[str], __: bool) -> bytes:
-    """Return a line for each row and one with the checkpoint. JSON of PostgreSQL has no line ends in it."""
+def lines(rows: Sequence[str]) -> bytes:
+    """Return a line for each row. JSON of PostgreSQL has no line ends in it."""
+    return "\n".join([*rows, ""]).encode()
+
+
+def cells(rows: Sequence[str]) -> Iterator[list[object]]:
+    """Return the fields of each row; what is no text, number or null is JSON."""
+    parsed: Iterator[dict[str, Any]] = map(from_json, rows)
+    return ([*map(_cell, row.values())] for row in parsed)
+
+
+def csv(rows: Sequence[str]) -> bytes:
+    """Return the rows in CSV, without names."""
+    return csv_text(cells(rows)).encode()
+
+
+def names(fields: Sequence[str]) -> bytes:
+    """Return the line in CSV with the names of fields."""
+    return csv_text([fields]).encode()
+
+
+def _lines_of_page(page: Page, _: Sequence[str], __: bool) -> bytes:
     checkpoint: dict[str, object] = {CHECKPOINT: page.position.text()}
     if page.is_end:
         checkpoint[END] = True
-    return "\n".join([*page.rows, to_json(checkpoint).decode(), ""]).encode()
+    return lines([*page.rows, to_json(checkpoint).decode()])
 
 
-def csv(page: Page, names: Sequence[str], with_names: bool) -> bytes:
-    """Return the rows and, in a last column of its own, the checkpoint; the other fields of that line are empty."""
-    rows: list[Sequence[object]] = [[*names, CHECKPOINT]] if with_names else []
-    parsed: Iterator[dict[str, Any]] = map(from_json, page.rows)
-    rows.extend([*map(_cell, row.values()), None] for row in parsed)
-    rows.append([*[None] * len(names), page.position.text()])
-    return csv_text(rows).encode()
+def _csv_of_page(page: Page, fields: Sequence[str], with_names: bool) -> bytes:
+    """The checkpoint is in a last column of its own; the other fields of its line are empty."""
+    found: list[Sequence[object]] = [[*fields, CHECKPOINT]] if with_names else []
+    found.extend([*row, None] for row in cells(page.rows))
+    found.append([*[None] * len(fields), page.position.text()])
+    return csv_text(found).encode()
 
 
-WRITERS: Mapping[ExportFormat, Writer] = {ExportFormat.NDJSON: lines, ExportFormat.CSV: csv}
+PAGE_WRITERS: Mapping[ExportFormat, Writer] = {ExportFormat.NDJSON: _lines_of_page, ExportFormat.CSV: _csv_of_page}
 
 
 def _cell(value: object) -> object:

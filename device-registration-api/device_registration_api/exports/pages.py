@@ -62,6 +62,7 @@ ONE_TRANSACTION = sql.SQL(
      LIMIT %(rows)s
 """
 )
+TYPES = sql.SQL("SELECT {exported} FROM {fact} {joined} LIMIT 0")
 IN_ORDER_OF_KEYS = "SET LOCAL enable_sort = off"
 BOUNDS = sql.SQL("""
     SELECT min(received_at), max(received_at)
@@ -112,7 +113,14 @@ class ExportedTable:
         }
         self.window: Composed = WINDOW.format(**names)
         self.one_transaction: Composed = ONE_TRANSACTION.format(**names)
+        self._types: Composed = TYPES.format(**names)
         self.bounds: Composed = BOUNDS.format(fact=names["fact"])
+
+    def columns(self, transaction: Transaction) -> dict[str, int]:
+        """Return the object id of the type of each field."""
+        with transaction() as conn, conn.cursor() as cursor:
+            cursor.execute(self._types)
+            return {column.name: column.type_code for column in cursor.description or ()}
 
 
 def start(

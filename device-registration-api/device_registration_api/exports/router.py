@@ -20,7 +20,7 @@ from contract.projects import ProjectId
 from contract.text import QueryInstant
 from device_registration_api.events.router import read_deadline
 from device_registration_api.events.table import EventTable
-from device_registration_api.exports.formats import WRITERS
+from device_registration_api.exports.formats import PAGE_WRITERS
 from device_registration_api.exports.pages import ExportedTable, read_page, start
 from device_registration_api.exports.position import read_position
 from servicekit.database.lease import Lease
@@ -62,7 +62,7 @@ async def export(
     if cursor is not None and received_from is not None:
         raise Invalid.single(f"must not be sent together with `{CURSOR}`", "query", RECEIVED_FROM)
     position = None if cursor is None else read_position(cursor, kind, project_id)
-    write = WRITERS[as_format]
+    write = PAGE_WRITERS[as_format]
 
     def read(lease: Lease) -> tuple[bytes, Mapping[str, str]]:
         begins = position or start(lease.transaction, table, project_id, received_from)

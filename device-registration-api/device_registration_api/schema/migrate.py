@@ -118,6 +118,7 @@ def _migrate_schema(
                 migrations.upgrade(conn, config, progress=progress)
                 if schema is STATISTICS:
                     progress.doing("events of another server")
+                    roles.act_as_owner(conn)
                     numbered = number_restored(conn, catalogue.read_fact_tables(conn))
                     if numbered:
                         say(f"{numbered} events were restored from another server, and come first in exports now")
