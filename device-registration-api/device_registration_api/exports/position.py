@@ -53,8 +53,8 @@ class Position(BaseModel):
         )
 
 
-def read_position(text: str, kind: str, project_id: int) -> Position:
-    """Return the position of a cursor.
+def read_position(text: str, kind: str, project_id: int, where: str = "query") -> Position:
+    """Return the position of a cursor, which is in this part of a request.
 
     Raises:
         Invalid: it is none, or that of another kind or project.
@@ -63,7 +63,7 @@ def read_position(text: str, kind: str, project_id: int) -> Position:
         fields = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
         found = Position.model_validate_json(fields)
     except (ValueError, ValidationError):
-        raise Invalid.single("must be the checkpoint of an export", "query", CURSOR) from None
+        raise Invalid.single("must be the checkpoint of an export", where, CURSOR) from None
     if (found.kind, found.project_id) != (kind, project_id):
-        raise Invalid.single("is the checkpoint of another kind of event, or of another project", "query", CURSOR)
+        raise Invalid.single("is the checkpoint of another kind of event, or of another project", where, CURSOR)
     return found
