@@ -121,6 +121,14 @@ def test_there_is_a_checkpoint_every_ten_thousand_rows_and_each_leads_on(source:
         assert before + [each["eventId"] for each in later] == found
 
 
+def test_head_has_the_headers_and_reads_one_page(source: Source) -> None:
+    source.record("auth_events", 2)
+    answer = source.http.head(source.path("auth_events"))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert source.http.head(source.path("auth_events"), params={"cursor": "x"}).status_code == 422
+
+
 def test_from_leaves_out_what_was_received_earlier(source: Source) -> None:
     source.record("auth_events", 2)
     [(now,)] = rows(source.product.database, "SELECT to_json(clock_timestamp()) #>> '{}'")

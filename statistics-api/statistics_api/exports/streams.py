@@ -29,6 +29,7 @@ from contract.exports import (
 )
 from servicekit.errors import DomainError, NotRecorded, Overloaded
 from servicekit.http.accept import accepts_coding
+from servicekit.middleware.normalization import IS_HEAD
 from servicekit.process import drain
 from statistics_api.access.documentation import VARY
 from statistics_api.administration.client import call
@@ -109,6 +110,9 @@ class ExportResponse(Response):
         with self._slots.taken():
             first = await self._read({**self._export.query, WITH_NAMES: "true"})
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if IS_HEAD in scope:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             async for content in self._pages(first):
                 for start in range(0, len(content), _WRITTEN_BYTES):
                     piece = content[start : start + _WRITTEN_BYTES]
