@@ -213,6 +213,25 @@ CREATE INDEX webhook_delivery_pending ON webhook_delivery (project_id, webhook_i
 -- Serves the deletion of those that ended long ago.
 CREATE INDEX webhook_delivery_finished_at ON webhook_delivery (finished_at);
 
+-- Which events a webhook is sent as they are, and behind which one it goes on.
+CREATE TABLE webhook_stream (
+    project_id      int         NOT NULL,
+    webhook_id      uuid        NOT NULL,
+    kind            text        NOT NULL CHECK (char_length(kind) BETWEEN 1 AND 64),
+    cursor          text        NOT NULL CHECK (char_length(cursor) BETWEEN 1 AND 1000),
+    created_at      timestamptz NOT NULL,
+    delivered_at    timestamptz,
+    failed_attempts int         NOT NULL DEFAULT 0 CHECK (failed_attempts >= 0),
+    last_error      text,
+    next_attempt_at timestamptz NOT NULL,
+    claimed_until   timestamptz,
+    PRIMARY KEY (project_id, webhook_id, kind)
+);
+COMMENT ON COLUMN webhook_stream.cursor IS 'The checkpoint of an export: everything before it was received.';
+COMMENT ON COLUMN webhook_stream.claimed_until IS 'Until then, one process alone sends this stream.';
+-- Serves the order in which streams are attempted.
+CREATE INDEX webhook_stream_next_attempt_at ON webhook_stream (next_attempt_at);
+
 -- Links that show one view of a project. Only the SHA-256 of a token is stored: it has 128 random bits.
 CREATE TABLE share (
     project_id      int         NOT NULL,
@@ -1621,7 +1640,7 @@ GRANT SELECT, INSERT, UPDATE (suppressed_at, erased_at) ON project_person TO reg
 GRANT SELECT, INSERT, UPDATE (step, users, events, finished_at) ON erasure TO registration_writer;
 GRANT SELECT, INSERT, DELETE ON share TO registration_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
-    webhook, webhook_secret, webhook_rule, webhook_sample, webhook_delivery TO registration_writer;
+    webhook, webhook_secret, webhook_rule, webhook_sample, webhook_delivery, webhook_stream TO registration_writer;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA maintenance FROM PUBLIC;
 GRANT SELECT ON maintenance.fact_table TO registration_writer;
 GRANT SELECT, UPDATE (system_identifier, followed_xid) ON maintenance.follower TO registration_writer;

@@ -14,6 +14,7 @@ from load import api_requests, footprint, measurements, reads, store_events, wri
 from load.alternatives import comparison
 from load.dashboards import dashboards
 from load.environment import BenchEnvironment
+from load.exports import exports
 from load.figures import Figure, plot, row, table
 from load.instructions import instructions
 from load.neighbours import neighbours
@@ -47,6 +48,7 @@ def main() -> int:
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
                 ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
+                ("exports", lambda: exports(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),

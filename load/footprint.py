@@ -29,9 +29,9 @@ def memory(environment: BenchEnvironment, seconds: int) -> list[Figure]:
         product.restart_public(2)
         running = pool.submit(post, product, AUTH_EVENTS, clients=512, seconds=_WARM_SECONDS + seconds)
         time.sleep(_WARM_SECONDS)
-        before = dict(_resident_mib(product))
+        before = dict(resident_mib(product))
         time.sleep(seconds - 1)
-        after = dict(_resident_mib(product))
+        after = dict(resident_mib(product))
         running.result()
     growth = {process: after[process] - before[process] for process in after}
     largest = ", ".join(f"{name} {after[(name, pid)]:.0f}" for name, pid in sorted(after))
@@ -83,7 +83,7 @@ def _start_and_stop(folder: Path) -> float:
         run.wait()
 
 
-def _resident_mib(product: Product) -> Iterator[tuple[tuple[str, int], float]]:
+def resident_mib(product: Product) -> Iterator[tuple[tuple[str, int], float]]:
     """Every process of both services, by name and pid; a worker belongs to its service's process group."""
     for service in (product.public, product.private):
         for entry in Path("/proc").iterdir():

@@ -18,10 +18,8 @@ from device_registration_api.access import store_router
 from device_registration_api.accounts import router as accounts_router
 from device_registration_api.accounts.accounts import new_accounts
 from device_registration_api.accounts.settings import AccountSettings
-from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events import previous_release
 from device_registration_api.auth_events import router as auth_events
-from device_registration_api.auth_events.commands import AUTH_EVENTS
 from device_registration_api.devices import router as devices_router
 from device_registration_api.erasure import router as erasure_router
 from device_registration_api.erasure.job import Erasures
@@ -30,9 +28,12 @@ from device_registration_api.events.following import follow_forever
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.exports import router as exports_router
+from device_registration_api.exports.connect import pool_of_exports
+from device_registration_api.exports.horizon import HorizonAge
 from device_registration_api.followers import FOLLOWERS
+from device_registration_api.kinds import KINDS
 from device_registration_api.maintenance.settings import DatabaseSettings
-from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
@@ -44,7 +45,6 @@ from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
 from device_registration_api.shares import router as shares_router
-from device_registration_api.store_events.commands import STORE_EVENTS
 from device_registration_api.webhooks import router as webhooks_router
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
@@ -58,8 +58,6 @@ from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import read_settings
 
 SERVICE = "device-registration-api"
-# Every kind of event that is recorded here.
-KINDS: Sequence[EventTable[Any]] = (AUTH_EVENTS, API_REQUESTS, MEASUREMENTS, STORE_EVENTS)
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
 ERROR_SHAPES = {"/administration/": ErrorShape.PROBLEM_IN_FULL, "/events/": ErrorShape.PROBLEM_IN_FULL}
 # The routes under `/administration/`, a router for each room.
@@ -72,6 +70,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     erasure_router.router,
     webhooks_router.router,
     shares_router.router,
+    exports_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -90,6 +89,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     )
     metrics = ServiceMetrics(NAMESPACE, version=__version__)
     metrics.database("stats", database)
+    exports = exports_router.Exports(kinds, pool_of_exports(DatabaseSettings.of(settings), SERVICE))
+    metrics.database("exports", exports.database)
     keyring_settings = read_settings(KeyringSettings)
     peppers = new_peppers(keyring_settings, DatabaseSettings.of(settings), SERVICE)
     account_settings = read_settings(AccountSettings)
@@ -113,7 +114,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         }
         for kind, writer in writers.items():
             metrics.queue(kind, writer.coalescer)
-        sources: list[tuple[Database, Read]] = [(database, read_stored)]
+        sources: list[tuple[Database, Read]] = [(database, read_stored), (database, HorizonAge().read)]
         if personal_data is not None:
             kek = account_settings.keks().current
             sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))
@@ -127,6 +128,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
                 "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
+                "exports": exports,
                 "api_keys_max": settings.api_keys_max,
                 "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
             }
@@ -135,6 +137,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 task.cancel()
             await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
+            exports.database.close()
             peppers.close()
             if accounts is not None:
                 accounts.close()

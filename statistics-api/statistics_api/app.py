@@ -49,6 +49,8 @@ from statistics_api.devices.known_devices import KnownDevices
 from statistics_api.devices.reader import NAME as DEVICES
 from statistics_api.devices.reader import DeviceReader
 from statistics_api.erasure import router as erasure
+from statistics_api.exports import router as exports
+from statistics_api.exports.streams import Slots
 from statistics_api.families import Family
 from statistics_api.limiters import SharedLimiter
 from statistics_api.measurements import router as measurements
@@ -114,6 +116,7 @@ FAMILIES: Sequence[Family] = (
     Family(users.NAME, users.router, new_reader=users.UserDevices),
     Family("store users", store_users.router, personal_paths=store_users.PERSONAL_PATHS),
     Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
+    Family(exports.NAME, exports.router, new_reader=lambda _: Slots()),
     Family("webhooks", webhooks.router),
     Family("shares", shares.router, personal_paths=shares.PATHS_WITH_TOKENS),
 )

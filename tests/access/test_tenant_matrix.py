@@ -163,7 +163,13 @@ class Tenant:
         [hook] = WebhookDraft.model_json_schema()["examples"]
         webhook = tenant.ask("POST", "/webhooks", hook | {"description": marker})
         delivery = tenant.ask("POST", f"/webhooks/{webhook['id']}/test")
-        ids = {"webhook_id": webhook["id"], "rule_id": webhook["rules"][0]["id"], "delivery_id": delivery["id"]}
+        tenant.ask("POST", f"/webhooks/{webhook['id']}/streams", {"kind": "measurements"})
+        ids = {
+            "kind": "measurements",
+            "webhook_id": webhook["id"],
+            "rule_id": webhook["rules"][0]["id"],
+            "delivery_id": delivery["id"],
+        }
         tenant.webhook = ids
         of_device = {View.DEVICE: {"device_id": device["device_id"]}}
         views = {view: {"view": view, **of_device.get(view, {})} for view in View}

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from device_registration_api.exports.connect import CONNECTIONS_MAX as OF_EXPORTS
 from device_registration_api.personal.connect import CONNECTIONS_MAX
 from device_registration_api.schema.roles import READER_CONNECTION_SHARE_MAX
 from tests.deploy.rendering import Document, environment, named, of_kind, pods
@@ -10,9 +11,9 @@ from tests.deploy.rendering import Document, environment, named, of_kind, pods
 SUPERUSER_RESERVED = 3
 # And a handful for operators with psql.
 RESERVED = SUPERUSER_RESERVED + 10
-# Beside its pool, a process of the private service has those of `personal` and `keyring`, and a connection for the
-# peppers; one of the public service listens for changes of keys.
-BESIDE_THE_POOL = {"device-registration-api": 2 * CONNECTIONS_MAX + 1, "statistics-api": 1}
+# Beside its pool, a process of the private service has those of `personal` and `keyring`, a connection for the peppers,
+# and the pool of exports; one of the public service listens for changes of keys.
+BESIDE_THE_POOL = {"device-registration-api": 2 * CONNECTIONS_MAX + 1 + OF_EXPORTS, "statistics-api": 1}
 
 
 class Share(NamedTuple):

@@ -126,6 +126,7 @@ READINGS: EventTable[ReadingColumns] = EventTable(
         ),
     ),
     count=count_readings,
+    exported={"eventId": "event_id", "name": "name", "value": "value", "detail": "detail"},
     returned="number, value, detail",
 )
 

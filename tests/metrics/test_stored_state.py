@@ -8,6 +8,7 @@ from time import time
 import pytest
 from psycopg2 import sql
 
+from device_registration_api.exports.horizon import HORIZON_AGE, HorizonAge
 from device_registration_api.metrics.stored import (
     DATABASE_ANSWERS,
     DEFAULT_PARTITION_ROWS,
@@ -104,3 +105,26 @@ async def test_the_ends_of_commands_and_what_they_found_are_shown_and_a_failed_r
     found = await shown(DRIFT)
     assert found is not None
     assert found > 0
+
+
+async def test_the_time_for_which_a_transaction_holds_back_exports_is_shown(
+    pool: Database, database: MigratedDatabase
+) -> None:
+    now = 0.0
+    horizon = HorizonAge(lambda: now)
+
+    async def age() -> float:
+        return (await pool.run(horizon.read, 5))[HORIZON_AGE, ()]
+
+    assert await age() == 0
+    with administrator(database) as session, session.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT pg_current_xact_id()::text")
+        ages = []
+        for _ in range(3):
+            rows(database, "SELECT pg_current_xact_id()::text")
+            now += 15
+            ages.append(await age())
+        cursor.execute("COMMIT")
+    assert ages == [0, 15, 30]
+    now += 15
+    assert await age() == 0

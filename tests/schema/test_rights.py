@@ -153,7 +153,14 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         "public.share": {"SELECT", "INSERT", "DELETE"},
         **{
             f"public.{each}": {*counting, "DELETE"}
-            for each in ("webhook", "webhook_secret", "webhook_rule", "webhook_sample", "webhook_delivery")
+            for each in (
+                "webhook",
+                "webhook_secret",
+                "webhook_rule",
+                "webhook_sample",
+                "webhook_delivery",
+                "webhook_stream",
+            )
         },
         "maintenance.fact_table": {"SELECT"},
         "maintenance.command_run": {"SELECT", "INSERT", "UPDATE"},

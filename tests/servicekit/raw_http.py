@@ -71,6 +71,10 @@ class Connection:
         self.send(body or b"")
         return self.answer(method)
 
+    def receive(self, bytes_max: int) -> bytes:
+        """What has come, once anything has."""
+        return self._socket.recv(bytes_max)
+
     def rest(self) -> bytes:
         """Everything until the server closes the connection."""
         return self._reader.read()

@@ -153,6 +153,17 @@ def long_routes() -> APIRouter:
 
         return StreamingResponse(body())
 
+    @router.get("/endless")
+    async def endless() -> StreamingResponse:
+        """As fast as the client takes it."""
+
+        async def body() -> AsyncIterator[bytes]:
+            while True:
+                yield bytes(64 * 1024)
+                await asyncio.sleep(0)  # when the client is gone, nothing else waits
+
+        return StreamingResponse(body())
+
     @router.get("/half")
     async def half() -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:
@@ -218,6 +229,7 @@ if __name__ == "__main__":
     configure_logs(SERVICE, "text" if os.environ.get("LOG_FORMAT") == "text" else "json")
     load_shedding.free_refusals.per_second = float(os.environ.get("FREE_REFUSALS_PER_SECOND", "0"))
     timeouts.REQUEST_SECONDS_MAX = float(os.environ.get("REQUEST_SECONDS_MAX", "15"))
+    timeouts.STALL_SECONDS_MAX = float(os.environ.get("STALL_SECONDS_MAX", "60"))
     server.serve(
         "tests.servicekit.small_service:build",
         host="127.0.0.1",

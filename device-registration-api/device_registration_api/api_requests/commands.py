@@ -22,9 +22,11 @@ _DAY: LiteralString = "date_trunc('day', bucket_start, 'UTC')"
 _ALL: LiteralString = ""
 _ENDPOINT: LiteralString = "endpoint_id, "
 
-RETURNED: LiteralString = """
+_RESPONSE_MS: LiteralString = "(response_us / 1000.0)::float8"
+_IP_HASH: LiteralString = "encode(ip_hash, 'hex')"
+RETURNED: LiteralString = f"""
     event_id AS id, url_path, method, status_code AS response_status_code,
-    (response_us / 1000.0)::float8 AS response_time_ms, user_agent, encode(ip_hash, 'hex') AS ip_hash, consumer,
+    {_RESPONSE_MS} AS response_time_ms, user_agent, {_IP_HASH} AS ip_hash, consumer,
     occurred_at AS timestamp
 """
 
@@ -174,6 +176,18 @@ def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumn
         ),
         rollups=ROLLUPS,
         count=count,
+        exported={
+            "eventId": "event_id",
+            "url_path": "url_path",
+            "method": "method",
+            "response_status_code": "status_code",
+            "response_time_ms": _RESPONSE_MS,
+            "user_agent": "user_agent",
+            "consumer": "consumer",
+            "ip_hash": _IP_HASH,
+            "timestamp": "occurred_at",
+            "received_at": "received_at",
+        },
         returned=RETURNED,
         write=write,
         spellings={"response_time_ms": float},

@@ -75,4 +75,11 @@ AUTH_EVENTS = EventTable(
     ),
     rollups=ROLLUPS,
     count=count,
+    exported={
+        "eventId": "event_id",
+        "userKey": "user_key",
+        "deviceType": "device_type",
+        "occurredAt": "occurred_at",
+        "receivedAt": "received_at",
+    },
 )

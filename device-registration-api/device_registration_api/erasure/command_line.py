@@ -3,15 +3,12 @@
 import argparse
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 
-from pydantic import TypeAdapter, ValidationError
-
-from contract.text import Instant
 from device_registration_api.accounts.accounts import Accounts
 from device_registration_api.accounts.command_line import report
 from device_registration_api.erasure.job import Erasures
 from device_registration_api.erasure.verification import verify_erased
+from device_registration_api.maintenance.arguments import instant
 from device_registration_api.maintenance.connect import connect, pool
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.maintenance.wrong_events import WrongEvents, count_wrong_events, delete_wrong_events
@@ -21,7 +18,6 @@ from device_registration_api.schema.connect import CommandError
 from servicekit.process.progress import shown_progress
 
 _STATEMENT_SECONDS_MAX = 600
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 Command = Callable[[argparse.Namespace], bool]
 
@@ -41,8 +37,8 @@ def add_commands(
     added.add_argument("kind", metavar="KIND", help="auth_events, store_events, ...")
     added.add_argument("project_key", metavar="PROJECT-KEY")
     added.add_argument("--type", metavar="TYPE", help="a device type, or a type of store events")
-    added.add_argument("--from", dest="starts", type=_instant, metavar="TIME", help="that happened then or later")
-    added.add_argument("--to", dest="ends", type=_instant, metavar="TIME", help="that happened earlier")
+    added.add_argument("--from", dest="starts", type=instant, metavar="TIME", help="that happened then or later")
+    added.add_argument("--to", dest="ends", type=instant, metavar="TIME", help="that happened earlier")
     added.add_argument("--yes", action="store_true", help="delete them; without it, they are counted only")
 
     added = add("erase-account", _erase_account, f"erase an account from all databases (reads {service}, {accounts})")
@@ -79,13 +75,6 @@ def _delete_events(chosen: argparse.Namespace) -> bool:
             deleted = delete_wrong_events(conn, wrong, progress=progress)
         _print(f"{deleted} events were deleted; they stay counted")
     return True
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return _INSTANT.validate_python(text)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError("a time with a zone is needed, like 2026-11-30T00:00:00Z") from error
 
 
 def _verify_erased(chosen: argparse.Namespace) -> bool:

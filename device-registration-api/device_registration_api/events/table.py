@@ -91,6 +91,7 @@ class EventTable(Generic[Columns]):
         columns: Sequence[FactColumn],
         rollups: Sequence[Rollup],
         count: Callable[[Rows[Columns]], Sequence[Counted]],
+        exported: Mapping[str, LiteralString],
         returned: LiteralString | None = None,
         returned_from: LiteralString = "",
         write: Callable[[Rows[Columns]], list[bytes]] | None = None,
@@ -103,6 +104,9 @@ class EventTable(Generic[Columns]):
         refusals: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
+
+        `exported` has the fields of a row of an export, each with its expression over the fact and what `returned_from`
+        joins to it: `eventId`, and the fields that an event is sent with, so that an exported row can be sent again.
 
         A kind that returns stored rows to its clients has `returned`: the columns of such a row, as SELECT has them,
         from the fact and what `returned_from` joins to it. `write` returns the same rows as JSON, one for each row that
@@ -131,6 +135,8 @@ class EventTable(Generic[Columns]):
         self.refuse = refuse
         self._refusing = refusing
         self.refusals = refusals
+        self.exported = exported
+        self.joined = returned_from
         self.write = write
         self._spellings = spellings
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]

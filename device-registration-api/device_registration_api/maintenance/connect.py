@@ -12,15 +12,16 @@ _WAIT_SECONDS_MAX = 5.0
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:
     """Connect as the private service. Raises psycopg2.OperationalError when the server cannot be reached."""
-    return psycopg2.connect(_conninfo(settings, statement_seconds_max))
+    return psycopg2.connect(conninfo(settings, statement_seconds_max))
 
 
 def pool(settings: DatabaseSettings, *, statement_seconds_max: int) -> Database:
     """Return a pool of one such connection, for work that is written for a pool. It connects at its first use."""
-    return Database(_conninfo(settings, statement_seconds_max), connections_max=1, wait_seconds_max=_WAIT_SECONDS_MAX)
+    return Database(conninfo(settings, statement_seconds_max), connections_max=1, wait_seconds_max=_WAIT_SECONDS_MAX)
 
 
-def _conninfo(settings: DatabaseSettings, statement_seconds_max: int) -> str:
+def conninfo(settings: DatabaseSettings, statement_seconds_max: float, application: str = "maintenance") -> str:
+    """Return the connection string of such a connection. It contains the password."""
     timeouts = SessionTimeouts(statement_seconds=statement_seconds_max, lock_seconds=2, idle_in_transaction_seconds=10)
     return dsn(
         host=settings.db_host,
@@ -28,6 +29,6 @@ def _conninfo(settings: DatabaseSettings, statement_seconds_max: int) -> str:
         name=settings.db_name,
         user=settings.db_user,
         password=settings.db_password.get_secret_value(),
-        application="maintenance",
+        application=application,
         timeouts=timeouts,
     )

@@ -11,6 +11,7 @@ from psycopg2 import sql
 
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.followers import FOLLOWERS
+from device_registration_api.maintenance.arguments import project_id_of
 from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
@@ -20,7 +21,6 @@ from servicekit.process.progress import NOT_SHOWN, Progress
 # The rows that one transaction deletes: it takes some tens of milliseconds.
 BATCH_ROWS = 5_000
 
-PROJECT = "SELECT project_id FROM project WHERE project_key = %(project_key)s AND deleted_at IS NULL"
 NAMED_TYPE = sql.SQL("SELECT {column}::text FROM {types} WHERE project_id = %(project_id)s AND type = %(type)s")
 COUNT = sql.SQL("""
     SELECT count(*) FROM {fact}
@@ -100,16 +100,13 @@ def _choose(conn: Connection, wrong: WrongEvents) -> _Chosen:
         message = f"there are no events of the kind {wrong.kind}, only {', '.join(tables)}"
         raise CommandError(message)
     table = tables[wrong.kind]
-    projects: list[int] = fetch_all(conn, PROJECT, {"project_key": wrong.project_key}, int)
-    if not projects:
-        message = f"there is no project {wrong.project_key}"
-        raise CommandError(message)
+    project_id = project_id_of(conn, wrong.project_key)
     parameters: dict[str, object] = {
-        "project_id": projects[0],
+        "project_id": project_id,
         "starts": wrong.starts or "-infinity",
         "ends": wrong.ends or "infinity",
     }
-    value = None if wrong.type is None else _value(conn, table, projects[0], wrong.type)
+    value = None if wrong.type is None else _value(conn, table, project_id, wrong.type)
     return _Chosen(table, parameters, table.type_column or "project_id", value)
 
 

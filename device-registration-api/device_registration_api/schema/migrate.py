@@ -6,6 +6,7 @@ from contextlib import closing
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from device_registration_api.exports.numbering import number_restored
 from device_registration_api.maintenance import catalogue, partitions
 from device_registration_api.schema import migrations, roles
 from device_registration_api.schema.connect import (
@@ -115,6 +116,12 @@ def _migrate_schema(
                 migrations.install(conn, schema)
             else:
                 migrations.upgrade(conn, config, progress=progress)
+                if schema is STATISTICS:
+                    progress.doing("events of another server")
+                    roles.act_as_owner(conn)
+                    numbered = number_restored(conn, catalogue.read_fact_tables(conn))
+                    if numbered:
+                        say(f"{numbered} events were restored from another server, and come first in exports now")
         with conn:
             after = migrations.current_revision(conn)
         if schema is STATISTICS:

@@ -1,13 +1,24 @@
 """Creates, changes and deletes webhooks and their rules. Callers own the transaction, and have locked the project."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg2.extras import Json
 
-from contract.webhooks import RULES_MAX, WEBHOOKS_MAX, Rule, RuleDraft, Webhook, WebhookChange, WebhookDraft
+from contract.webhooks import (
+    RULES_MAX,
+    WEBHOOKS_MAX,
+    Rule,
+    RuleDraft,
+    Stream,
+    StreamDraft,
+    Webhook,
+    WebhookChange,
+    WebhookDraft,
+)
+from device_registration_api.exports.position import Position
 from device_registration_api.webhooks.deliveries import WEBHOOK_NOT_FOUND
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
@@ -53,6 +64,21 @@ DELETE_RULES = """
      WHERE project_id = %(project_id)s AND webhook_id = %(webhook_id)s::uuid
        AND (%(rule_id)s::uuid IS NULL OR rule_id = %(rule_id)s::uuid)
 """
+INSERT_STREAM = """
+    INSERT INTO webhook_stream (project_id, webhook_id, kind, cursor, created_at, next_attempt_at)
+    VALUES (%(project_id)s, %(webhook_id)s::uuid, %(kind)s, %(cursor)s, %(now)s, %(now)s)
+"""
+STREAMS = """
+    SELECT webhook_id::text, kind, cursor, created_at, delivered_at, failed_attempts, last_error, next_attempt_at
+      FROM webhook_stream
+     WHERE project_id = %(project_id)s
+     ORDER BY created_at, kind
+"""
+DELETE_STREAMS = """
+    DELETE FROM webhook_stream
+     WHERE project_id = %(project_id)s AND webhook_id = %(webhook_id)s::uuid
+       AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+"""
 # As everybody else: the rules first, then the webhook, then what belongs to it.
 LOCK = "SELECT FROM webhook WHERE project_id = %(project_id)s AND webhook_id = %(webhook_id)s::uuid FOR UPDATE"
 DELETE = """
@@ -67,6 +93,17 @@ DELETE = """
 class _StoredRule(NamedTuple):
     webhook_id: UUID
     rule: Rule
+
+
+class _StoredStream(NamedTuple):
+    webhook_id: str
+    kind: str
+    checkpoint: str
+    created_at: datetime
+    delivered_at: datetime | None
+    failed_attempts: int
+    last_error: str | None
+    next_attempt_at: datetime
 
 
 class _Stored(NamedTuple):
@@ -116,7 +153,8 @@ def change_webhook(conn: Connection, project_id: int, webhook_id: UUID, change: 
 def delete_webhook(conn: Connection, project_id: int, webhook_id: UUID) -> None:
     """Remove a webhook with its secrets, its rules and its log. Raises NotFound."""
     read_webhook(conn, project_id, webhook_id)
-    named = _named(project_id, webhook_id) | {"rule_id": None}
+    named = _named(project_id, webhook_id) | {"rule_id": None, "kind": None}
+    execute(conn, DELETE_STREAMS, named)
     execute(conn, DELETE_SAMPLES, named)
     execute(conn, DELETE_RULES, named)
     execute(conn, LOCK, named)
@@ -138,6 +176,26 @@ def delete_rule(conn: Connection, project_id: int, webhook_id: UUID, rule_id: UU
         raise NotFound("Rule not found: the webhook has no rule with this id")
 
 
+def add_stream(
+    conn: Connection, project_id: int, webhook_id: UUID, draft: StreamDraft, begins: Callable[[], Position]
+) -> Stream:
+    """Store a stream of a webhook; `begins` returns its first position. Raises NotFound, and Conflict if it has one."""
+    found = read_webhook(conn, project_id, webhook_id)
+    if any(each.kind == draft.kind for each in found.streams):
+        message = f"the webhook has a stream of {draft.kind} already"
+        raise Conflict(message)
+    stored = {"kind": draft.kind, "cursor": begins().text(), "now": clock.now()}
+    execute(conn, INSERT_STREAM, _named(project_id, webhook_id) | stored)
+    [stream] = [each for each in read_webhook(conn, project_id, webhook_id).streams if each.kind == draft.kind]
+    return stream
+
+
+def delete_stream(conn: Connection, project_id: int, webhook_id: UUID, kind: str) -> None:
+    """End a stream. Raises NotFound."""
+    if not execute(conn, DELETE_STREAMS, _named(project_id, webhook_id) | {"kind": kind}):
+        raise NotFound("Stream not found: the webhook has no stream of this kind")
+
+
 def _insert_rule(conn: Connection, project_id: int, webhook_id: UUID, draft: RuleDraft) -> Rule:
     rule_id, now = uuid4(), clock.now()
     definition = draft.model_dump(mode="json")
@@ -150,13 +208,18 @@ def _webhooks(conn: Connection, project_id: int, webhook_id: UUID | None) -> lis
     named = {"project_id": project_id, "webhook_id": None if webhook_id is None else str(webhook_id)}
     stored = fetch_all(conn, LIST, named, _Stored)
     rules = fetch_all(conn, RULES, named, _stored_rule)
+    streams = fetch_all(conn, STREAMS, named, _StoredStream)
     return [
-        _webhook(each, [rule.rule for rule in rules if rule.webhook_id == UUID(each.webhook_id)]) for each in stored
+        Webhook(
+            id=UUID(each.webhook_id),
+            rules=[rule.rule for rule in rules if rule.webhook_id == UUID(each.webhook_id)],
+            streams=[
+                Stream.model_validate(stream._asdict()) for stream in streams if stream.webhook_id == each.webhook_id
+            ],
+            **{**each._asdict(), "webhook_id": None},
+        )
+        for each in stored
     ]
-
-
-def _webhook(stored: _Stored, rules: Sequence[Rule]) -> Webhook:
-    return Webhook(id=UUID(stored.webhook_id), rules=list(rules), **{**stored._asdict(), "webhook_id": None})
 
 
 def _stored_rule(rule_id: str, webhook_id: str, definition: dict[str, Any], *values: Any) -> _StoredRule:  # noqa: ANN401 - columns

@@ -22,6 +22,7 @@ from device_registration_api.webhooks.queue import Due, claim, give_up_old, note
 from device_registration_api.webhooks.secrets import valid_secrets
 from device_registration_api.webhooks.sending import Outcome, send
 from device_registration_api.webhooks.signing import signed_headers
+from device_registration_api.webhooks.streams import Batch, claim_batches, note_batch
 from servicekit.database import Connection
 from servicekit.process import clock
 
@@ -49,7 +50,7 @@ class WebhookJob:
         """`threads` make the attempts: ATTEMPTS_AT_ONCE of them."""
         self._conn = conn
         self._threads = threads
-        self._running: dict[Future[_Sent], Due] = {}
+        self._running: dict[Future[_Sent], Due | Batch] = {}
         self._keeper = keeper
         self._allowed = allowed
         self._report = report
@@ -75,13 +76,18 @@ class WebhookJob:
         """
         for due, secrets in self._claim(0 if stopping() else ATTEMPTS_AT_ONCE - len(self._running)):
             self._running[self._threads.submit(self._attempt, due, secrets)] = due
+        for batch, secrets in self._claim_batches(0 if stopping() else ATTEMPTS_AT_ONCE - len(self._running)):
+            self._running[self._threads.submit(self._attempt, batch, secrets)] = batch
         if not self._running:
             return 0
         done, _ = wait(self._running, timeout=PAUSE_SECONDS, return_when=FIRST_COMPLETED)
         for each in done:
-            sent = each.result()
+            sent, attempted = each.result(), self._running.pop(each)
+            if isinstance(attempted, Batch):
+                note_batch(self._conn, attempted, sent.at, sent.outcome)
+                continue
             with self._conn:
-                note_attempt(self._conn, self._running.pop(each), sent.at, sent.outcome)
+                note_attempt(self._conn, attempted, sent.at, sent.outcome)
         return len(done)
 
     def finish(self, stopping: Callable[[], bool] = lambda: False) -> int:
@@ -108,7 +114,24 @@ class WebhookJob:
                 found.append((due, secrets))
         return found
 
-    def _attempt(self, due: Due, secrets: Sequence[bytes]) -> _Sent:
+    def _claim_batches(self, streams_max: int) -> list[tuple[Batch, list[bytes]]]:
+        if not streams_max:
+            return []
+        now = clock.now()
+        found = []
+        for batch in claim_batches(self._conn, now, streams_max):
+            webhook = batch.webhook
+            try:
+                with self._conn:
+                    secrets = valid_secrets(self._conn, self._keeper, webhook.project_id, webhook.webhook_id, now)
+            except SealBroken as error:
+                self._report(f"webhook {webhook.webhook_id}: {error}")
+                note_batch(self._conn, batch, now, Outcome(0, None, "secret-not-readable"))
+                continue
+            found.append((batch, secrets))
+        return found
+
+    def _attempt(self, due: Due | Batch, secrets: Sequence[bytes]) -> _Sent:
         at, body = clock.now(), due.payload.encode()
         headers = signed_headers(secrets, str(due.delivery_id), int(at.timestamp()), body)
         return _Sent(at, send(due.webhook.url, headers, body, self._allowed))

@@ -1,5 +1,6 @@
 """The routes of webhooks that statistics-api calls: for an account, which is in the query, or for a project's key."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -15,6 +16,8 @@ from contract.webhooks import (
     Delivery,
     Rule,
     RuleDraft,
+    Stream,
+    StreamDraft,
     Webhook,
     WebhookChange,
     WebhookDraft,
@@ -22,6 +25,9 @@ from contract.webhooks import (
 )
 from device_registration_api.access.creations import Created, Representation, create_once
 from device_registration_api.access.requests import created_response, json_response, managing, read_body
+from device_registration_api.exports.pages import start
+from device_registration_api.exports.position import Position, read_position
+from device_registration_api.exports.router import Exports
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.webhooks import commands, deliveries
 from device_registration_api.webhooks.deliveries import TEST, Message
@@ -158,6 +164,45 @@ async def delete_rule(
 ) -> Response:
     """Its deliveries stay."""
     work = partial(commands.delete_rule, webhook_id=webhook_id, rule_id=rule_id)
+    await managing(request, project_key, account_id, work)
+    return Response(status_code=204)
+
+
+@router.post(
+    f"{_ONE}/streams",
+    status_code=201,
+    response_model=Stream,
+    summary="Send events as they are to a webhook",
+    responses=_REFUSALS,
+    openapi_extra=json_body(Creation[StreamDraft], headers=_HEADERS),
+)
+async def add_stream(request: Request, project_key: str, webhook_id: UUID, account_id: UUID | None = None) -> Response:
+    """In the order of their transactions."""
+    wanted = await read_body(request, Creation[StreamDraft])
+    draft = wanted.draft
+    exports: Exports = request.state.exports
+
+    def work(conn: Connection, project_id: int) -> Created:
+        def begins() -> Position:
+            if draft.cursor is not None:
+                return read_position(draft.cursor, draft.kind, project_id, "body")
+            return start(lambda: nullcontext(conn), exports.tables[draft.kind], project_id, draft.received_from)
+
+        def create() -> Representation:
+            text = commands.add_stream(conn, project_id, webhook_id, draft, begins).model_dump_json()
+            return Representation(text, text)
+
+        return create_once(conn, project_id, "webhooks/streams", wanted.idempotency_key, create)
+
+    return created_response(await managing(request, project_key, account_id, work))
+
+
+@router.delete(f"{_ONE}/streams/{{kind}}", status_code=204, summary="End a stream", responses=_REFUSALS)
+async def delete_stream(
+    request: Request, project_key: str, webhook_id: UUID, kind: str, account_id: UUID | None = None
+) -> Response:
+    """A batch that is under way may still arrive."""
+    work = partial(commands.delete_stream, webhook_id=webhook_id, kind=kind)
     await managing(request, project_key, account_id, work)
     return Response(status_code=204)
 

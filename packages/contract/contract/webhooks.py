@@ -20,8 +20,10 @@ from pydantic import (
 
 from contract.auth_events.events import DeviceType
 from contract.devices import DeviceId
+from contract.exports import CURSOR_CHARACTERS_MAX
 from contract.projects import Description, ProjectName, not_null
 from contract.store_events.events import TypeName
+from contract.text import Instant
 
 URL_CHARACTERS_MAX = 2_048
 WEBHOOKS_MAX = 20
@@ -132,6 +134,47 @@ class RuleDraft(BaseModel):
         return self
 
 
+class StreamKind(StrEnum):
+    """The events of a stream."""
+
+    AUTH_EVENTS = "auth_events"
+    API_REQUESTS = "api_requests"
+    MEASUREMENTS = "measurements"
+    STORE_EVENTS = "store_events"
+
+
+class StreamDraft(BaseModel):
+    """Which events a webhook is sent, and from where on: all, unless there is a checkpoint or a time."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"kind": "auth_events"}]})
+
+    kind: StreamKind
+    cursor: Annotated[str, Field(min_length=1, max_length=CURSOR_CHARACTERS_MAX)] | None = Field(
+        default=None, description="The checkpoint of an export or of a batch."
+    )
+    received_from: Instant | None = Field(
+        default=None, alias="from", description="Events that were received earlier are left out. Not with `cursor`."
+    )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.cursor is not None and self.received_from is not None:
+            raise ValueError("`cursor` and `from` must not be sent together")
+        return self
+
+
+class Stream(BaseModel):
+    """How far a stream is: everything before `checkpoint` was received."""
+
+    kind: str
+    checkpoint: str
+    created_at: datetime
+    delivered_at: datetime | None = Field(description="When a batch was received last.")
+    failed_attempts: int = Field(description="Since then.")
+    last_error: str | None = Field(description="Of the last one of them.")
+    next_attempt_at: datetime
+
+
 class Rule(RuleDraft):
     """A rule, and what it is now: `is_holding` since the time of the last change; `value` as it was looked at last."""
 
@@ -182,6 +225,7 @@ class Webhook(BaseModel):
     pending: int
     next_attempt_at: datetime | None
     rules: list[Rule]
+    streams: list[Stream]
 
 
 class WebhookWithSecret(Webhook):

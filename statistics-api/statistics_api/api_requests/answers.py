@@ -18,10 +18,11 @@ from contract.api_requests.metrics import (
     StoredRequest,
     Summary,
 )
+from servicekit.http.csv_text import csv_text
 from statistics_api.api_requests.figures import NO_POINT, Figures, Point
 from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
 from statistics_api.polling.tagged_answers import TaggedAnswer
-from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, csv_text, local_times
+from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, local_times
 
 _FIGURES = tuple(RequestFigures.model_fields)
 _ENDPOINT_NAMES = ("method", "url_path")
@@ -47,7 +48,7 @@ class Table(NamedTuple):
     ) -> TaggedAnswer:
         """Return the answer; as CSV, browsers save it as the file `name`."""
         if as_csv:
-            body = csv_text(self.columns, self.rows).encode()
+            body = csv_text([self.columns, *self.rows]).encode()
             return TaggedAnswer(
                 body, project_id, media_type=CSV_WITH_HEADER, headers={**csv_headers(f"{name}.csv"), **headers}
             )

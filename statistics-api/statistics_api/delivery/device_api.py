@@ -11,6 +11,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from contract.delivery import LINES_TYPE
+from contract.exports import CSV_TYPE
 from servicekit.errors import (
     BodyTooLarge,
     DomainError,
@@ -44,7 +45,7 @@ _RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 
 CallObserver: TypeAlias = Callable[[str, str, int, list[float]], None]
 
-_JSON_TYPES = {"application/json", LINES_TYPE}
+_OWN_TYPES = {"application/json", LINES_TYPE, CSV_TYPE}
 
 _NOT_DONE = "this cannot be done right now; nothing was stored"
 _MAYBE_DONE = "this may or may not have been stored"
@@ -117,9 +118,9 @@ class DeviceApi:
             raise _lost(method) from error
         if not response.is_success:
             raise _refusal(method, response)
-        if response.content and not _is_json(response):
+        if response.content and not _is_of_own_type(response):
             # The path is not logged, because it may contain personal data.
-            _log.error("the private service answered %d with something that is not JSON", response.status_code)
+            _log.error("the private service answered %d with something of a foreign type", response.status_code)
             raise _lost(method)
         return DeviceApiResponse(response.status_code, response.headers, response.content)
 
@@ -213,5 +214,5 @@ def _lost(method: str) -> NotRecorded | OutcomeUnknown:
     return NotRecorded(_NOT_DONE) if method in _SAFE_METHODS else OutcomeUnknown(_MAYBE_DONE)
 
 
-def _is_json(response: httpx2.Response) -> bool:
-    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON_TYPES
+def _is_of_own_type(response: httpx2.Response) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _OWN_TYPES

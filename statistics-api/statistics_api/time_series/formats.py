@@ -1,7 +1,5 @@
 """A series or a list as JSON or as CSV: `?format=`, or else what `Accept` prefers."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -11,6 +9,7 @@ from fastapi import Request, Response
 
 from servicekit.errors import Invalid
 from servicekit.http.accept import preferred
+from servicekit.http.csv_text import csv_text
 from servicekit.http.openapi import query
 from statistics_api.access.documentation import VARY
 
@@ -48,16 +47,7 @@ def json_series(body: bytes) -> Response:
 
 def csv_series(header: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) -> Response:
     """Return the response with a series in CSV, which browsers save as the file `name`."""
-    return Response(csv_text(header, rows), headers=csv_headers(name), media_type=CSV_WITH_HEADER)
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows in CSV (RFC 4180); None is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return Response(csv_text([header, *rows]), headers=csv_headers(name), media_type=CSV_WITH_HEADER)
 
 
 def csv_headers(name: str) -> dict[str, str]:

@@ -11,6 +11,8 @@ from contract.webhooks import (
     Delivery,
     Rule,
     RuleDraft,
+    Stream,
+    StreamDraft,
     Webhook,
     WebhookChange,
     WebhookDraft,
@@ -128,6 +130,34 @@ async def add_rule(request: Request, project_key: str, webhook_id: str) -> Respo
 async def delete_rule(request: Request, project_key: str, webhook_id: str, rule_id: str) -> Response:
     """Its deliveries stay in the log, and pending ones are sent."""
     return await ask_managing(request, "DELETE", project_key, "webhooks", webhook_id, "rules", rule_id)
+
+
+@router.post(
+    f"{_ONE}/streams",
+    status_code=201,
+    response_model=Stream,
+    summary="Send all events of a kind to a webhook",
+    responses=_CHANGES | _CREATED,
+    openapi_extra=project_manager() | json_body(StreamDraft, headers=(KEY_HEADER,)),
+)
+async def add_stream(request: Request, project_key: str, webhook_id: str) -> Response:
+    """The webhook is sent batches `events.batch` of events, as an export has them, in its order: all from the
+    beginning, or from a checkpoint or a time on. The next batch is sent when the last was received, and a batch is
+    repeated until it is. A webhook has one stream of each kind.
+    """
+    return await create_managing(request, StreamDraft, project_key, "webhooks", webhook_id, "streams")
+
+
+@router.delete(
+    f"{_ONE}/streams/{{kind}}",
+    status_code=204,
+    summary="End a stream",
+    responses=_CHANGES,
+    openapi_extra=project_manager(),
+)
+async def delete_stream(request: Request, project_key: str, webhook_id: str, kind: str) -> Response:
+    """A batch that is under way may still arrive."""
+    return await ask_managing(request, "DELETE", project_key, "webhooks", webhook_id, "streams", kind)
 
 
 @router.post(

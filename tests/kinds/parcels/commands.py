@@ -47,5 +47,6 @@ PARCELS = EventTable(
     ),
     rollups=(Rollup("parcel_total", COUNT_TOTAL), Rollup("parcel_day", COUNT_DAY)),
     count=count,
+    exported={"eventId": "event_id", "code": "code", "way": "way", "grams": "grams", "contents": "contents"},
     returned="event_id AS id, code, way, grams, contents",
 )

@@ -1,4 +1,4 @@
-"""Which of several media types a client prefers (RFC 9110, section 12.5.1)."""
+"""Which of several media types a client prefers, and which content codings it takes (RFC 9110, section 12.5)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +14,12 @@ def preferred(scope: Scope, offered: Sequence[str]) -> str:
     """
     ranges = list(_ranges(",".join(headers(scope, b"accept"))))
     return max(offered, key=lambda media_type: _quality(media_type, ranges)) if ranges else offered[0]
+
+
+def accepts_coding(scope: Scope, coding: str) -> bool:
+    """Whether `Accept-Encoding` names a content coding, or any."""
+    weights = dict(_ranges(",".join(headers(scope, b"accept-encoding"))))
+    return weights.get(coding, weights.get("*", 0.0)) > 0
 
 
 def _ranges(value: str) -> Iterator[tuple[str, float]]:

@@ -11,6 +11,8 @@ from servicekit.http.paths import route_path
 from servicekit.http.query_parameters import check_query
 from servicekit.middleware.route_table import DeclaredPath, RouteTable
 
+# In the scope of a HEAD, which reaches a route as a GET: one whose body takes long may leave it out.
+IS_HEAD = "is_head"
 # No route has this path: the framework answers it with its 404.
 _NOWHERE = "//"
 
@@ -40,7 +42,7 @@ class NormalizationMiddleware:
         if path != scope["path"]:
             scope = {**scope, "path": _NOWHERE if path is None else path}
         if is_head:
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", IS_HEAD: True}
             send = _without_body(send)
         if match is not None:
             scope["path_params"] = match.parameters

@@ -1,0 +1,1 @@
+"""All events of a kind and a project, in the order of their transactions: read in pages, on from any checkpoint."""

@@ -1,0 +1,1 @@
+"""All events of a kind and a project, streamed to a client page by page."""
