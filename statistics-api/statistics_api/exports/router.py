@@ -39,7 +39,7 @@ _EXPORTED: Schema = {
     "content": {each: {"schema": {"type": "string"}} for each in MEDIA_TYPES.values()},
 }
 _PARAMETERS = [
-    query(FORMAT, ExportFormat, "Default: what `Accept` prefers, and NDJSON.", example="ndjson"),
+    query(FORMAT, ExportFormat, "Default: what `Accept` prefers, and NDJSON."),
     query(
         CURSOR,
         str,
