@@ -254,7 +254,7 @@ BROKEN: dict[str, tuple[Rule, Break]] = {
     ),
     "a public service that its login is too small for": (
         connections.starved,
-        lambda d: environment(container_of(d, S))["DB_CONNECTIONS_MAX"].update(value="13"),
+        lambda d: environment(container_of(d, S))["DB_CONNECTIONS_MAX"].update(value="14"),
     ),
     "a public login that takes the private service's connections": (
         connections.starved,

@@ -28,6 +28,11 @@ from servicekit.database.pool import Database
 from servicekit.errors import Invalid, NotFound
 from servicekit.http.openapi import refusals
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    **refusals(401, 404, 409, 422, 503, as_problem=True),
+    200: {"content": {each: {"schema": {"type": "string"}} for each in MEDIA_TYPES.values()}},
+}
+
 router = APIRouter(prefix="/administration", tags=["exports"])
 
 
@@ -41,9 +46,10 @@ class Exports:
 
 @router.get(
     "/exports/{project_id}/{kind}",
+    response_class=Response,
     summary="A page of all events of a kind and a project",
     response_description="The rows, and where the next page begins; also in a header",
-    responses=refusals(401, 404, 409, 422, 503, as_problem=True),
+    responses=_ANSWERS,
 )
 async def export(
     request: Request,

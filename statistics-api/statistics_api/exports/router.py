@@ -39,7 +39,7 @@ _EXPORTED: Schema = {
     "content": {each: {"schema": {"type": "string"}} for each in MEDIA_TYPES.values()},
 }
 _PARAMETERS = [
-    query(FORMAT, ExportFormat, "Default: what `Accept` prefers, and NDJSON.", example="ndjson"),
+    query(FORMAT, ExportFormat, "Default: what `Accept` prefers, and NDJSON."),
     query(
         CURSOR,
         str,
@@ -54,6 +54,7 @@ router = APIRouter(tags=["exports"])
 
 @router.get(
     "/Log/auth/export",
+    response_class=Response,
     summary=_SUMMARY,
     responses={**refusals(*_REFUSED), 200: _EXPORTED},
     openapi_extra=required_key(Scope.MANAGE) | {"parameters": _PARAMETERS},
@@ -69,6 +70,7 @@ async def auth_events(request: Request) -> Response:
 
 @router.get(
     "/api/v1/projects/{project_key}/metrics/export",
+    response_class=Response,
     summary=_SUMMARY,
     responses={**refusals(*_REFUSED, 404, as_problem=True), 200: _EXPORTED},
     openapi_extra=project_reader() | {"parameters": [PROJECT_KEY, *_PARAMETERS]},
@@ -84,6 +86,7 @@ async def api_requests(request: Request) -> Response:
 
 @router.get(
     "/api/v1/stats/export",
+    response_class=Response,
     summary=_SUMMARY,
     responses={**refusals(*_REFUSED, as_problem=True), 200: _EXPORTED},
     openapi_extra=required_key(Scope.READ) | {"parameters": _PARAMETERS},
@@ -95,6 +98,7 @@ async def measurements(request: Request) -> Response:
 
 @router.get(
     "/api/event/export",
+    response_class=Response,
     summary=_SUMMARY,
     responses={**refusals(*_REFUSED, as_problem=True), 200: _EXPORTED},
     openapi_extra=required_key(Scope.MANAGE) | {"parameters": _PARAMETERS},
