@@ -31,6 +31,11 @@ from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.followers import FOLLOWERS
+from device_registration_api.inbox import state as inbox_state
+from device_registration_api.inbox.connect import pool_of_inbox
+from device_registration_api.inbox.readiness import needs_with_inbox
+from device_registration_api.inbox.running import running_inbox
+from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.metrics.outcomes import OutcomeCounts
@@ -95,45 +100,51 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     account_settings = read_settings(AccountSettings)
     personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(account_settings, personal_data)
+    inbox_database = pool_of_inbox(read_settings(InboxSettings), SERVICE)
+    sources: list[tuple[Database, Read]] = [(database, read_stored)]
+    if personal_data is not None:
+        sources.append((personal_data.keyring, partial(read_key_age, kek=account_settings.keks().current)))
+    if inbox_database is not None:
+        sources.append((inbox_database, inbox_state.read_metrics))
+    state = StoredState(metrics.cells, sources)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {
-            table.kind: EventWriter(
-                database,
-                table,
-                slot,
-                peppers,
-                counts=OutcomeCounts(metrics.cells, table.kind),
-                flushed=metrics.flushes(table.kind),
-            )
-            for table in kinds
-        }
-        for kind, writer in writers.items():
-            metrics.queue(kind, writer.coalescer)
-        sources: list[tuple[Database, Read]] = [(database, read_stored)]
-        if personal_data is not None:
-            kek = account_settings.keks().current
-            sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))
-        state = StoredState(metrics.cells, sources)
-        following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
-        following.append(asyncio.create_task(state.show_forever()))
         try:
-            yield {
-                "writers": writers,
-                "accounts": accounts,
-                "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
-                "people": None if personal_data is None else ProjectPeople(personal_data, database),
-                "database": database,
-                "api_keys_max": settings.api_keys_max,
-                "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
-            }
+            async with running_inbox(inbox_database, database, kinds, slot, metrics.cells) as inbox:
+                writers = {
+                    table.kind: EventWriter(
+                        database,
+                        table,
+                        slot,
+                        peppers,
+                        counts=OutcomeCounts(metrics.cells, table.kind),
+                        flushed=metrics.flushes(table.kind),
+                        inbox=inbox,
+                    )
+                    for table in kinds
+                }
+                for name, queue in ChainMap(*(writer.queues() for writer in writers.values())).items():
+                    metrics.queue(name, queue)
+                following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
+                following.append(asyncio.create_task(state.show_forever()))
+                try:
+                    yield {
+                        "writers": writers,
+                        "accounts": accounts,
+                        "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
+                        "people": None if personal_data is None else ProjectPeople(personal_data, database),
+                        "database": database,
+                        "api_keys_max": settings.api_keys_max,
+                        "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
+                    }
+                finally:
+                    for task in following:
+                        task.cancel()
+                    await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
         finally:
-            for task in following:
-                task.cancel()
-            await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
             peppers.close()
             if accounts is not None:
@@ -149,7 +160,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         metrics=metrics,
         error_shapes=ERROR_SHAPES,
     )
-    needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
+    needs = needs_with_inbox(partial(check_schema, database, SCHEMA_NEEDED, 1.0), inbox_database)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     service_token = ServiceToken(settings)
     events = [event_routes(table, service_token) for table in kinds]

@@ -101,6 +101,8 @@ class EventTable(Generic[Columns]):
         refusing: Sequence[Prepared] = (),
         presences: Presences | None = None,
         refusals: Mapping[str, Outcome] = MappingProxyType({}),
+        arrived_model: type[Columns] | None = None,
+        refers_to: str | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
@@ -135,6 +137,11 @@ class EventTable(Generic[Columns]):
         self._spellings = spellings
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
+        self.fact = fact
+        self.refers_to = refers_to
+        arrived = arrived_model or model
+        self.arrived_forward_model = cast("type[Forward[Columns]]", Forward[arrived])  # type: ignore[valid-type]
+        self.arrived_batch_model = cast("type[Batch[Columns]]", Batch[arrived])  # type: ignore[valid-type]
         self._columns = columns
         self._count = count
         codecs = {**_SHARED, **{column.name: column.codec for column in columns}}
