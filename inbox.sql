@@ -43,3 +43,11 @@ CREATE INDEX inbox_entry_received_at ON inbox_entry (received_at) WHERE refused_
 CREATE INDEX inbox_entry_refused_at ON inbox_entry (refused_at) WHERE refused_at IS NOT NULL;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON inbox_entry TO inbox_writer;
+
+-- Whether this transaction is the one that drains now. Its login may take no other advisory lock.
+CREATE FUNCTION try_to_drain() RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_try_advisory_xact_lock(7302006) $$;
+REVOKE EXECUTE ON FUNCTION try_to_drain() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION try_to_drain() TO inbox_writer;

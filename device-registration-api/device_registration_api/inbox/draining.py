@@ -30,9 +30,8 @@ from servicekit.metrics.families import counter
 
 DRAINED = counter(f"{NAMESPACE}_inbox_drained_total", "Events that left the inbox, or stay refused.", "kind", "fate")
 
-# An arbitrary number that no other program uses for an advisory lock in the database of the inbox.
-DRAIN_LOCK = 7_302_006
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(lock)s)"
+# An advisory lock, until the end of the transaction.
+TRY_LOCK = "SELECT try_to_drain()"
 # The size of a step: each is one transaction of the first database for each kind and for each batch.
 EVENTS_AT_ONCE = 1_000
 BYTES_AT_ONCE = 4 * 1024 * 1024
@@ -171,7 +170,7 @@ def _take_step(
     lease: Lease, in_main: InMain[Any], tables: Mapping[str, EventTable[Any]], slot: int
 ) -> Sequence[Verdict]:
     with lease.transaction() as conn:
-        [is_ours] = fetch_all(conn, TRY_LOCK, {"lock": DRAIN_LOCK}, bool)
+        [is_ours] = fetch_all(conn, TRY_LOCK, {}, bool)
         if not is_ours:
             return []
         asked = {"kinds": [*tables], "events": EVENTS_AT_ONCE, "bytes": BYTES_AT_ONCE}
