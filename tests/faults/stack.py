@@ -123,13 +123,12 @@ async def running_stack(
     postgres_folder: Path | None = None,
     bare: bool = False,
     public_settings: Mapping[str, str] = _NO_SETTINGS,
-    private_settings: Mapping[str, str] = _NO_SETTINGS,
     programs: Programs = DELIVERED,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
-    `bare`: no proxies between the parts and no clocks to step, for figures of speed. `public_settings` and
-    `private_settings` are environment variables of the two services; `programs` are what is started.
+    `bare`: no proxies between the parts and no clocks to step, for figures of speed. `public_settings` are environment
+    variables of the public service; `programs` are what is started.
     """
     settings = {**_POSTGRES_SETTINGS, **postgres_settings}
     postgres = Postgres(
@@ -149,7 +148,7 @@ async def running_stack(
         clock = [] if bare else ["stepped_clock"]
         by_proxy = {"DB_PORT": str(database_link.port)} if not bare else {}
         stack.services[REGISTRATION_API] = registration_service(
-            _environment(stack, REGISTRATION_API, clock) | dict(private_settings),
+            _environment(stack, REGISTRATION_API, clock),
             port=private_port,
             database=WRITER.environment(stack.admin_url) | by_proxy,
             service_token=token,

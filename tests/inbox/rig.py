@@ -15,6 +15,7 @@ from typing_extensions import override
 from local.database import base_environment, migrate
 from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
+from local.services import REGISTRATION_API, Service
 from tests.faults.event_kinds import EventBatches, SingleEvents
 from tests.faults.stack import Stack, running_stack
 from tests.kinds.served_kinds import WITH_SAMPLE, ServedKind
@@ -36,6 +37,12 @@ class WithInbox(Programs):
     def install(self, database: MigratedDatabase) -> None:
         super().install(database)
         migrate(database.admin_url, WRITER, READER, base_environment() | inbox_environment(self.inbox_url))
+
+    @override
+    def choose(self, service: Service) -> Service:
+        if service.name == REGISTRATION_API:
+            service.env.update(inbox_environment(self.inbox_url))
+        return super().choose(service)
 
 
 @dataclass
@@ -127,7 +134,5 @@ async def running_stack_with_inbox(folder: Path) -> AsyncIterator[StackWithInbox
         await asyncio.to_thread(inbox.start)
         url = inbox.url("inbox")
         programs = WithInbox(WITH_SAMPLE.public, WITH_SAMPLE.private, WITH_SAMPLE.schema, inbox_url=url)
-        stack = await undo.enter_async_context(
-            running_stack(folder, private_settings=inbox_environment(url), programs=programs)
-        )
+        stack = await undo.enter_async_context(running_stack(folder, programs=programs))
         yield StackWithInbox(stack, inbox)

@@ -320,6 +320,13 @@ class AcceptedNotCounted(BaseModel):
     code: Literal["accepted-not-counted"] = "accepted-not-counted"
 
 
+class BatchAcceptedNotCounted(AcceptedNotCounted):
+    """The same to a batch of which some items were rejected: these are not in the inbox."""
+
+    rejected: int = Field(ge=1)
+    results: list[BatchResult]
+
+
 def validate_occurred_at(occurred_at: datetime, received_at: datetime) -> None:
     """Check that an event may have happened then.
 

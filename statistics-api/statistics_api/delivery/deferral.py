@@ -4,13 +4,14 @@ Its event is stored in the inbox of the private service (docs/inbox.md). A clien
 the documents of the routes promise that an event is counted when it is answered.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Response
 
-from contract.delivery import AcceptedNotCounted
+from contract.delivery import AcceptedNotCounted, BatchAcceptedNotCounted, BatchResult
 from contract.inbox import RESPOND_ASYNC
 from servicekit.http.openapi import schema_of
 from servicekit.http.prefer import prefers
@@ -25,7 +26,7 @@ ACCEPTED_RESPONSES: dict[str, Any] = {
         "headers": {
             "Preference-Applied": {"description": "The preference.", "schema": {"type": "string"}},
         },
-        "content": {"application/json": {"schema": schema_of(AcceptedNotCounted)}},
+        "content": {"application/json": {"schema": schema_of(AcceptedNotCounted | BatchAcceptedNotCounted)}},
     }
 }
 
@@ -35,6 +36,10 @@ def is_deferrable(lines: Iterable[str]) -> bool:
     return prefers(lines, RESPOND_ASYNC)
 
 
-def accepted_response() -> Response:
-    """Return the response to events that are in the inbox."""
-    return Response(ACCEPTED_BODY, HTTPStatus.ACCEPTED, _APPLIED, media_type="application/json")
+def accepted_response(rejected: Mapping[int, str] = MappingProxyType({})) -> Response:
+    """Return the response to events that are in the inbox; `rejected` has the reasons for other items of the batch."""
+    body = ACCEPTED_BODY
+    if rejected:
+        results = [BatchResult(index=index, status="rejected", detail=reason) for index, reason in rejected.items()]
+        body = BatchAcceptedNotCounted(rejected=len(results), results=results).model_dump_json().encode()
+    return Response(body, HTTPStatus.ACCEPTED, _APPLIED, media_type="application/json")

@@ -54,10 +54,11 @@ async def record_batch(request: Request, kind: EventKind[EventModel], project_id
         received_at=clock.now(),
     )
     batch.dropped = dropped
-    batch.is_deferrable = is_deferrable(headers(request.scope, b"prefer"))
+    # Of a batch whose items are all rejected, nothing would be counted later.
+    batch.is_deferrable = batch.next_position > 0 and is_deferrable(headers(request.scope, b"prefer"))
     recorded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
     if not recorded.is_counted:
-        return accepted_response()
+        return accepted_response(batch.rejected)
     added = replayed_headers() if recorded.is_replay else None
     return Response(recorded.response, headers=added, media_type="application/json")
 
