@@ -143,7 +143,7 @@ class Drain:
             recording = asyncio.run_coroutine_threadsafe(self._main.run(work, _RECORD_SECONDS_MAX), loop)
             return recording.result()
 
-        step = partial(_take_step, in_main=in_main, tables=self._tables, slot=self._slot)
+        step = partial(take_step, in_main=in_main, tables=self._tables, slot=self._slot)
         verdicts = await self._inbox.database.run(step, _STEP_SECONDS_MAX)
         for kind, of_kind in groupby(sorted(verdicts, key=lambda each: each.kind), key=lambda each: each.kind):
             fates = sum((each.fates for each in of_kind), Counter[Fate]())
@@ -166,9 +166,14 @@ def _check_writable(lease: Lease) -> None:
         raise DatabaseAway("the database is read-only")
 
 
-def _take_step(
+def take_step(
     lease: Lease, in_main: InMain[Any], tables: Mapping[str, EventTable[Any]], slot: int
 ) -> Sequence[Verdict]:
+    """Record the oldest entries, and let them leave. Nothing is done while another transaction drains.
+
+    Raises:
+        NotRecorded, OutcomeUnknown: one of the databases cannot be used; the entries stay, and are recorded again.
+    """
     with lease.transaction() as conn:
         [is_ours] = fetch_all(conn, TRY_LOCK, {}, bool)
         if not is_ours:
