@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,9 +16,11 @@ from tests.servers import Product, StartProduct, run_command
 SHOWN_SECONDS_MAX = 60.0
 
 
-def product_that_shows_everything(start_product: StartProduct, personal: PersonalDatabases) -> Product:
-    """Both services with accounts, after the commands whose ends are shown."""
-    product = start_product(metrics=True, env=personal.environment)
+def product_that_shows_everything(
+    start_product: StartProduct, personal: PersonalDatabases, more: Mapping[str, str] = MappingProxyType({})
+) -> Product:
+    """Both services with accounts, after the commands whose ends are shown. `more` are other settings."""
+    product = start_product(metrics=True, env={**personal.environment, **more})
     for command in ("maintain", "verify-counts"):
         run_command({**product.database.writer_env, **personal.environment}, command)
     product.private.restart()  # it reads its databases when it starts
