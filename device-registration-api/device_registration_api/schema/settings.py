@@ -87,9 +87,7 @@ class LoginSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _the_inbox_has_a_login_of_its_own(self) -> Self:
-        if (self.inbox_db_user is None) != (self.inbox_db_password is None):
-            raise ValueError("INBOX_DB_USER and INBOX_DB_PASSWORD belong together: set both or neither")
-        if self.inbox_db_user in (self.writer_db_user, self.reader_db_user, self.personal_db_user or ""):
+        if self.inbox_db_user in {self.writer_db_user, self.reader_db_user, self.personal_db_user} - {None}:
             raise ValueError("INBOX_DB_USER must differ from the other logins: it may use the inbox alone")
         return self
 
