@@ -187,3 +187,33 @@ async def test_a_kill_of_the_private_service_in_the_drain_counts_nothing_twice(i
     assert kills > 0
     assert facts(installation, kind, "drain ") == dict.fromkeys(identities, 1)
     assert (await installation.stack.operator_command("verify-counts"))[0]
+
+
+async def readiness(installation: StackWithInbox) -> dict[str, tuple[int, dict[str, str]]]:
+    async with httpx2.AsyncClient(timeout=20, trust_env=False) as client:
+        answers = {
+            name: await client.get(f"{service.url}/readyz") for name, service in installation.stack.services.items()
+        }
+    return {name: (answer.status_code, answer.json()["needs"]) for name, answer in answers.items()}
+
+
+async def test_the_inbox_is_enough_to_be_ready_and_is_not_needed(installation: StackWithInbox) -> None:
+    """Without it nobody would send events to services that cannot reach the first database."""
+    for status, needs in (await readiness(installation)).values():
+        assert status == 200
+        assert needs["database"].startswith("ok")
+
+    await asyncio.to_thread(installation.inbox.stop)
+    found = await readiness(installation)
+    assert [status for status, _ in found.values()] == [200, 200]
+    assert found["device-registration-api"][1]["inbox"] != "ok"
+
+    await installation.stack.kill(DATABASE)
+    assert [status for status, _ in (await readiness(installation)).values()] == [503, 503]
+
+    await asyncio.to_thread(installation.inbox.start)
+    found = await readiness(installation)
+    assert [status for status, _ in found.values()] == [200, 200]
+    assert "go to the inbox" in found["device-registration-api"][1]["database"]
+    assert "Prefer: respond-async" in found["statistics-api"][1]["database"]
+    await installation.stack.start(DATABASE)

@@ -182,6 +182,7 @@ def test_two_do_not_drain_at_once(world: World) -> None:
     with closing(psycopg2.connect(world.inbox_url)) as other, other.cursor() as cursor:
         cursor.execute("SELECT try_to_drain()")
         assert world.step() == {}
+        other.rollback()
     assert world.step() == {Fate.RECORDED: 1}
 
 
@@ -243,6 +244,22 @@ def test_an_event_of_a_person_who_was_erased_or_suppressed_meanwhile_is_dropped(
     assert world.facts(STORE_EVENTS) == (fate is Fate.RECORDED)
 
 
+def test_what_was_refused_is_deleted_with_its_person(world: World) -> None:
+    rows_at(world.main.admin_url, STORED_USER)
+    for key in ("a", "b"):
+        world.put(STORE_EVENTS, store_event(), "the key", keys={0: key_of("the key", key)})
+        world.step()
+    long_ago = "UPDATE inbox_entry SET refused_at = now() - interval '2 hours'"
+    rows_at(world.inbox_url, long_ago)
+    assert world.step() == {}
+    assert len(world.entries()) == 1
+    rows_at(world.main.admin_url, "UPDATE project_person SET erased_at = now()")
+    assert world.step() == {}  # not before an hour has passed
+    rows_at(world.inbox_url, long_ago)
+    assert world.step() == {Fate.DROPPED: 1}
+    assert world.entries() == []
+
+
 def test_an_event_of_a_retired_time_stays(world: World) -> None:
     """Whether it was recorded before cannot be known any more."""
     world.put(AUTH_EVENTS, auth(), received_at=[now() - timedelta(days=30)])
@@ -288,7 +305,11 @@ def test_a_refused_item_of_a_batch_stays_alone(world: World) -> None:
     assert (is_batch, events, "another body" in refusal) == (False, 1, True)
     users = rows_at(world.main.admin_url, "SELECT user_key FROM auth_event ORDER BY user_key")
     assert users == [("one",), ("owner",), ("three",)]
-    # A repeat of the batch finds its response.
+    # Another batch under its key is refused, event by event; a repeat of the batch finds its response.
+    other = batch_of("four", "five", keys={}, key=key_of("batch", "another"))
+    world.insert([entry_of_batch(AUTH_EVENTS, other)])
+    assert world.step() == {Fate.REFUSED: 2}
+    assert [entry[1:3] for entry in world.entries()] == [(False, 1)] * 3
     world.insert([entry_of_batch(AUTH_EVENTS, batch.model_copy(update={"batch_id": str(uuid7())}))])
     assert world.step() == {Fate.REPLAYED: 3}
 

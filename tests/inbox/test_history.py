@@ -18,6 +18,7 @@ from tests.kinds import served_kinds as served
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AWAY_SECONDS = 3.0
+SEED = 1
 FAULTS = {fault.name: fault for fault in EVERY_FAULT}
 RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.ServedKind]] = (
     (f"kill -9 {DATABASE}", DeferrableEvents, served.AUTH_EVENTS),
@@ -29,7 +30,6 @@ RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.Ser
 @pytest.mark.parametrize(("fault", "way", "kind"), RUNS, ids=lambda value: getattr(value, "__name__", str(value)[:30]))
 async def test_an_outage_refuses_no_deferrable_event_and_each_is_counted_once(
     installation: StackWithInbox,
-    seed: int,
     fault: str,
     way: type[DeferrableEvents | DeferrableBatches],
     kind: served.ServedKind,
@@ -41,7 +41,7 @@ async def test_an_outage_refuses_no_deferrable_event_and_each_is_counted_once(
     sent = way(kind)
     history = History()
     run = f"history {fault} {sent.name} "
-    writers = Writers(stack.url, sent, history, run=run, seed=seed)
+    writers = Writers(stack.url, sent, history, run=run, seed=SEED)
     baseline = await asyncio.to_thread(sent.counts, stack.admin_url)
     stop = asyncio.Event()
     writing = asyncio.create_task(writers.write(stop))

@@ -18,7 +18,14 @@ from typing import Any, TypeAlias, TypeVar
 from contract.metric_names import NAMESPACE
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.table import EventTable
-from device_registration_api.inbox.recording import Fate, Verdict, Waiting, record_events, record_waiting_batch
+from device_registration_api.inbox.recording import (
+    Fate,
+    Verdict,
+    Waiting,
+    forbidden,
+    record_events,
+    record_waiting_batch,
+)
 from device_registration_api.inbox.storing import Inbox, insert_entries
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
@@ -34,6 +41,7 @@ DRAINED = counter(f"{NAMESPACE}_inbox_drained_total", "Events that left the inbo
 TRY_LOCK = "SELECT try_to_drain()"
 # The size of a step: each is one transaction of the first database for each kind and for each batch.
 EVENTS_AT_ONCE = 1_000
+LOOKED_THROUGH_EVERY_SECONDS = 3600
 BYTES_AT_ONCE = 4 * 1024 * 1024
 OLDEST = """
     SELECT entry_id, kind, is_batch, project_id, received_at, event_count, envelope
@@ -49,6 +57,18 @@ OLDEST = """
             WINDOW in_order AS (ORDER BY entry_id)) AS measured
      WHERE place = 1 OR (events <= %(events)s AND bytes <= %(bytes)s)
      ORDER BY entry_id
+"""
+# An erasure does not know the inbox: what was refused is looked through for events of those who are gone.
+REFUSED_BEFORE = """
+    UPDATE inbox_entry
+       SET refused_at = now()
+     WHERE entry_id IN (SELECT entry_id
+                          FROM inbox_entry
+                         WHERE refused_at < now() - %(seconds)s * interval '1 second'
+                           AND kind = ANY(%(kinds)s) AND NOT is_batch
+                         ORDER BY refused_at
+                         LIMIT %(events)s)
+    RETURNING entry_id, kind, is_batch, project_id, received_at, event_count, envelope
 """
 LEAVE = "DELETE FROM inbox_entry WHERE entry_id = ANY(%(entry_ids)s)"
 REFUSE = """
@@ -180,7 +200,7 @@ def take_step(
             return []
         asked = {"kinds": [*tables], "events": EVENTS_AT_ONCE, "bytes": BYTES_AT_ONCE}
         waiting = fetch_all(conn, OLDEST, asked, Waiting)
-        verdicts = list(_recorded(waiting, in_main, tables, slot))
+        verdicts = list(_recorded(waiting, in_main, tables, slot) if waiting else _forbidden(conn, in_main, tables))
         _let_leave(conn, verdicts)
     return verdicts
 
@@ -199,6 +219,14 @@ def _recorded(
             yield in_main(partial(record_waiting_batch, table=table, waiting=entries[0], slot=slot))
         else:
             yield from in_main(partial(record_events, table=table, waiting=entries, slot=slot))
+
+
+def _forbidden(conn: Connection, in_main: InMain[Any], tables: Mapping[str, EventTable[Any]]) -> Iterator[Verdict]:
+    """Look once an hour through what was refused."""
+    asked = {"kinds": [*tables], "events": EVENTS_AT_ONCE, "seconds": LOOKED_THROUGH_EVERY_SECONDS}
+    refused = sorted(fetch_all(conn, REFUSED_BEFORE, asked, Waiting), key=lambda entry: entry.kind)
+    for kind, of_kind in groupby(refused, key=lambda entry: entry.kind):
+        yield from in_main(partial(forbidden, table=tables[kind], refused=list(of_kind)))
 
 
 def _let_leave(conn: Connection, verdicts: Sequence[Verdict]) -> None:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from contract.delivery import Columns, Forward, Outcome, OutcomeStatus
+from contract.delivery import Batch, Columns, Forward, Outcome, OutcomeStatus
 from device_registration_api.events.batches import record_batch, record_batch_carefully
+from device_registration_api.events.idempotency import run_plainly
 from device_registration_api.events.recording import RECORDED, record, record_carefully
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
@@ -115,10 +116,12 @@ def record_events(lease: Lease, table: EventTable[Columns], waiting: Sequence[Wa
 def record_waiting_batch(lease: Lease, table: EventTable[Columns], waiting: Waiting, slot: int) -> Verdict:
     """Record a client's batch. Its response is stored, for repeats under its key. Raises as `record_events`."""
     [verdict], possible = _judge(lease, table, [waiting])
-    if not possible:
+    if verdict.fates[Fate.DROPPED]:
         return verdict
     try:
         batch = table.arrived_batch_model.model_validate_json(waiting.envelope, strict=True)
+        if not possible:
+            return _refuse_items(verdict, table, batch)
         recorded = repeat_until_known(
             lease,
             partial(record_batch, table=table, batch=batch, slot=slot),
@@ -128,8 +131,8 @@ def record_waiting_batch(lease: Lease, table: EventTable[Columns], waiting: Wait
         _refuse(verdict, waiting, _unreadable(error))
         return verdict
     except IdempotencyKeyReused as error:
-        _refuse(verdict, waiting, str(error))
-        return verdict
+        verdict.refusal = str(error)
+        return _refuse_items(verdict, table, batch)
     if recorded.answer.replayed:
         verdict.fates[Fate.REPLAYED] = waiting.event_count
         return verdict
@@ -140,6 +143,34 @@ def record_waiting_batch(lease: Lease, table: EventTable[Columns], waiting: Wait
             verdict.refused_items.append((entry_of_item(table, batch, position), outcome.detail))
     verdict.fates[Fate.RECORDED] += waiting.event_count - len(recorded.outcomes)
     return verdict
+
+
+def forbidden(lease: Lease, table: EventTable[Columns], refused: Sequence[Waiting]) -> list[Verdict]:
+    """Return verdicts for those of the refused entries whose events may not be recorded, and so not be kept, any more:
+    their project was deleted, or what they refer to was.
+    """
+    verdicts, _ = _judge(lease, table, refused)
+    gone = [verdict for verdict in verdicts if verdict.fates[Fate.DROPPED]]
+    if table.refuse is None:
+        return gone
+    there = [entry for verdict, entry in zip(verdicts, refused, strict=True) if not verdict.fates[Fate.DROPPED]]
+    readable = [(entry, forward) for entry in there if (forward := _readable(table, entry)) is not None]
+    if readable:
+        rows = Rows.of_forwards([forward for _, forward in readable])
+        with lease.transaction() as conn:
+            outcomes = table.refuse(run_plainly(conn), rows)
+        for position, outcome in outcomes.items():
+            if _fate_of(outcome) is Fate.DROPPED:
+                entry, _ = readable[position]
+                gone.append(Verdict(entry.entry_id, entry.kind, Counter({Fate.DROPPED: entry.event_count})))
+    return gone
+
+
+def _readable(table: EventTable[Columns], entry: Waiting) -> Forward[Columns] | None:
+    try:
+        return table.arrived_forward_model.model_validate_json(entry.envelope, strict=True)
+    except ValidationError:
+        return None
 
 
 def _judge(
@@ -160,6 +191,14 @@ def _judge(
         else:
             possible.append((verdict, entry))
     return verdicts, possible
+
+
+def _refuse_items(verdict: Verdict, table: EventTable[Columns], batch: Batch[Columns]) -> Verdict:
+    """Let each event of a refused batch stay alone, because each may be of somebody else."""
+    reason, verdict.refusal = verdict.refusal or "", None
+    verdict.fates[Fate.REFUSED] = len(batch.columns)
+    verdict.refused_items = [(entry_of_item(table, batch, place), reason) for place in range(len(batch.columns))]
+    return verdict
 
 
 def _refuse(verdict: Verdict, entry: Waiting, reason: str) -> None:
