@@ -5,12 +5,14 @@ from device_registration_api.maintenance.connect import connect, place_of
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
-from servicekit.database.connection_string import dsn
+from servicekit.database.connection_string import SERVICE_TIMEOUTS, dsn
 from servicekit.database.pool import Database
 
 # One for each kind of event that is stored at the same time, one that drains, and one for metrics.
 CONNECTIONS_MAX = 6
-_WAIT_SECONDS_MAX = 1.0
+_WAIT_SECONDS_MAX = 2.0
+# A step of the drain waits for the first database in a transaction of the inbox.
+IDLE_IN_TRANSACTION_SECONDS = 10.0
 
 
 def place_of_inbox(settings: InboxSettings) -> DatabaseSettings | None:
@@ -38,6 +40,7 @@ def pool_of_inbox(settings: InboxSettings, application: str) -> Database | None:
         user=place.db_user,
         password=place.db_password.get_secret_value(),
         application=application,
+        timeouts=SERVICE_TIMEOUTS._replace(idle_in_transaction_seconds=IDLE_IN_TRANSACTION_SECONDS),
     )
     return Database(conninfo, connections_max=CONNECTIONS_MAX, wait_seconds_max=_WAIT_SECONDS_MAX)
 

@@ -86,11 +86,11 @@ REFUSE_ITEMS = """
 # A standby, or a server that was made read-only, refuses every event.
 IS_WRITABLE = "SELECT current_setting('transaction_read_only') = 'off'"
 
-# A step ends within the 5 s after which the server ends an idle transaction: it begins nothing after the first, and one
-# transaction of the first database takes at most the second.
+# A step begins nothing after the first, and one transaction of the first database takes at most the second. So it ends
+# before the inbox ends its idle transaction (IDLE_IN_TRANSACTION_SECONDS), and before the service must have shut down.
 _BEGIN_SECONDS_MAX = 1.0
-_RECORD_SECONDS_MAX = 3.0
-_STEP_SECONDS_MAX = 4.5
+_RECORD_SECONDS_MAX = 6.0
+_STEP_SECONDS_MAX = 8.0
 _PROBE_SECONDS_MAX = 2.0
 # How often the first database is tried while it is away, and how often the inbox is looked into.
 _PROBE_EVERY_SECONDS = 0.5
