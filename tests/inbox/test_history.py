@@ -22,8 +22,7 @@ SEED = 1
 FAULTS = {fault.name: fault for fault in EVERY_FAULT}
 RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.ServedKind]] = (
     (f"kill -9 {DATABASE}", DeferrableEvents, served.AUTH_EVENTS),
-    (f"kill -9 {DATABASE}", DeferrableBatches, served.API_REQUESTS),
-    (f"black hole, {DATABASE_LINK}", DeferrableEvents, served.MEASUREMENTS),
+    (f"black hole, {DATABASE_LINK}", DeferrableBatches, served.API_REQUESTS),
 )
 
 
