@@ -125,9 +125,9 @@ class EventTable(Generic[Columns]):
         `refusals` has the outcome of an event that breaks the constraint of this name, where it is the client's own
         error. An event that breaks any other constraint is refused with the constraint's name.
 
-        `arrived_model` is that of the columns which `arrive` returns: they may wait in the inbox. `refers_to` is the column
-        whose values must be in the database for `refuse` to accept an event; only values that this process has recorded
-        before may go into the inbox.
+        `arrived_model` is that of the columns which `arrive` returns: these may wait in the inbox. `refers_to` is a
+        column whose values must be in the database for `refuse` to accept an event; only values which this process has
+        recorded before may go into the inbox.
         """
         self.kind = kind
         self.fact = fact
