@@ -9,7 +9,7 @@ from psycopg2.extensions import make_dsn
 
 from local.database import NAME, DatabaseError, find
 from local.installation import Installation
-from local.settings import Settings, SettingsError, databases_elsewhere, handed_on, read_settings
+from local.settings import Settings, SettingsError, handed_on, read_settings
 from local.stale_server import lock_file
 
 PROGRAM = [sys.executable, "-m", "device_registration_api"]
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         admin_url = _database_url(settings, installation)
         environment = {
             **_handed_on(settings),
-            **databases_elsewhere(),
+            **installation.databases_elsewhere(),
             **installation.writer.environment(admin_url),
             **installation.personal_data,
             **installation.account_keys,

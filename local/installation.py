@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local.database import Login, personal_environment
 from local.files import private_folder, secret
+from local.settings import INBOX_URL, databases_elsewhere
 
 
 class InstallationError(Exception):
@@ -66,6 +67,14 @@ class Installation:
         """What the private service and its commands read for personal data: the login and the key-encryption keys."""
         keks = secret(self.folder / "personal-keks", _numbered_key)
         return personal_environment(self.personal) | {"PERSONAL_KEKS": keks}
+
+    def databases_elsewhere(self) -> dict[str, str]:
+        """What the private service and its commands read of databases on other servers, and the login of the inbox."""
+        urls = databases_elsewhere()
+        if INBOX_URL not in urls:
+            return urls
+        login = self._login("inbox")
+        return urls | {"INBOX_DB_USER": login.user, "INBOX_DB_PASSWORD": login.password}
 
     @property
     def account_keys(self) -> dict[str, str]:

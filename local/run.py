@@ -19,7 +19,7 @@ from local.database import NAME, DatabaseError, find, first_api_key, migrate
 from local.installation import Installation, InstallationError
 from local.postgres import Postgres, PostgresError, wheel_binaries
 from local.services import Child, Service, ServiceError, registration_service, statistics_service
-from local.settings import Settings, SettingsError, databases_elsewhere, handed_on, read_settings
+from local.settings import Settings, SettingsError, handed_on, read_settings
 from local.supervision import Supervised, watch
 
 PORT_SECONDS_MAX = 3.0  # the port of a run that was just killed may still be in use
@@ -83,7 +83,7 @@ def _run(settings: Settings, begun: float) -> NoReturn:
             admin_url,
             installation.writer,
             installation.reader,
-            handed_on() | databases_elsewhere(),
+            handed_on() | installation.databases_elsewhere(),
             installation.personal,
         )
         private, public, *jobs = _children(settings, installation, admin_url)
@@ -128,7 +128,7 @@ def _server(settings: Settings, installation: Installation) -> Iterator[tuple[Po
 
 def _children(settings: Settings, installation: Installation, admin_url: str) -> tuple[Service, Service, Child, Child]:
     environment = handed_on()
-    personal_data = databases_elsewhere() | installation.personal_data
+    personal_data = installation.databases_elsewhere() | installation.personal_data
     private = registration_service(
         environment | personal_data | installation.account_keys | settings.of_the_private_service(),
         port=settings.registration_port,

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from local.services import ROOT
 
+INBOX_URL = "INBOX_DATABASE_URL"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -42,16 +43,16 @@ class Settings(BaseSettings):
 
 def handed_on() -> dict[str, str]:
     """The variables that every child gets: what this process has, without what it sets itself or withholds."""
-    # The administrator's password is for the migration alone; and what a `.env` that serves Compose says of personal
-    # data is about another installation.
-    withheld = ("DATABASE_URL", "PERSONAL_", "KEYRING_", "TOKEN_SIGNING_")
+    # The administrator's password is for the migration alone; what a `.env` that serves Compose says of personal data
+    # is about another installation; and the public service uses no inbox.
+    withheld = ("DATABASE_URL", "PERSONAL_", "KEYRING_", "INBOX_", "TOKEN_SIGNING_")
     return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
 
 
 def databases_elsewhere() -> dict[str, str]:
-    """The URLs of the databases of personal data, where they are not beside the first one."""
-    names = ("PERSONAL_DATABASE_URL", "KEYRING_DATABASE_URL")
-    return {name: os.environ[name] for name in names if name in os.environ}
+    """The URLs of databases that are not beside the first one: those of personal data, and the inbox."""
+    names = ("PERSONAL_DATABASE_URL", "KEYRING_DATABASE_URL", INBOX_URL)
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def read_settings() -> Settings:

@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "tests/faults/test_network_faults.py",
     "tests/local/test_personal_data.py",
     "tests/faults/",
+    "tests/inbox/",
     "tests/local/",
     "tests/schema/",
 )

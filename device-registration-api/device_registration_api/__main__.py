@@ -18,10 +18,13 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.exports import command_line as exports
+from device_registration_api.inbox import command_line as inbox_commands
+from device_registration_api.inbox.settings import InboxSettings
+from device_registration_api.inbox.state import oldest_waiting
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.command_runs import VERIFY_COUNTS, record_run
 from device_registration_api.maintenance.connect import connect
-from device_registration_api.maintenance.maintain import maintain
+from device_registration_api.maintenance.maintain import Elsewhere, maintain
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.people import commands as people_commands
 from device_registration_api.personal import rotation, upkeep
@@ -60,12 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     wait = "DATABASE_WAIT_SECONDS_MAX"
     logins = "WRITER_DB_USER, WRITER_DB_PASSWORD, READER_DB_USER, READER_DB_PASSWORD"
     personal = "PERSONAL_DB_USER, PERSONAL_DB_PASSWORD, PERSONAL_DATABASE_URL, KEYRING_DATABASE_URL"
+    inbox = "INBOX_DB_USER, INBOX_DB_PASSWORD, INBOX_DATABASE_URL"
     keys = "PERSONAL_DB_USER, PERSONAL_DB_PASSWORD, PERSONAL_KEKS, KEYRING_DATABASE_URL"
     service = "DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
     add(
         "migrate",
         _migrate,
-        f"create or update databases, roles, schemas, partitions (reads {administrator}, {wait}, {logins}, {personal})",
+        f"create or update databases, roles, schemas, partitions (reads {administrator}, {wait}, {logins}, {personal}, "
+        f"{inbox})",
     )
     for added in (
         add(
@@ -76,14 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         add("current", _current, f"print the revision of the database (reads {administrator})"),
     ):
         added.add_argument(
-            "--database", choices=[each.name for each in SCHEMAS], default=STATISTICS.name, help="one of the three"
+            "--database",
+            choices=[each.name for each in SCHEMAS],
+            default=STATISTICS.name,
+            help="which of the databases",
         )
     add("rotate-keys", _rotate_keys, f"wrap people's keys under the current KEK (reads {service}, {keys})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
-        "maintain", _maintain, f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS)"
+        "maintain",
+        _maintain,
+        f"create partitions, retire old ones, delete old rows (reads {service}, RETENTION_DAYS, {inbox})",
     )
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
+    inbox_commands.add_commands(add, inbox)
     access.add_commands(add, service)
     accounts.add_commands(add, service)
     exports.add_commands(add, service)
@@ -134,7 +145,7 @@ def _current(chosen: argparse.Namespace) -> bool:
 
 def _maintain(chosen: argparse.Namespace) -> bool:
     database, retention_days = DatabaseSettings(), RetentionSettings().retention_days
-    settings = KeyringSettings()
+    settings, inbox = KeyringSettings(), InboxSettings()
     stop = threading.Event()
 
     def one_round() -> bool:
@@ -144,7 +155,7 @@ def _maintain(chosen: argparse.Namespace) -> bool:
                 retention_days,
                 progress.above(_print),
                 stopping=stop.is_set,
-                erase_people=partial(_erase_people, database, settings),
+                elsewhere=Elsewhere(partial(_erase_people, database, settings), partial(oldest_waiting, inbox)),
                 progress=progress,
             )
         if settings.is_complete():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import ChainMap
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -32,6 +32,11 @@ from device_registration_api.exports import router as exports_router
 from device_registration_api.exports.connect import pool_of_exports
 from device_registration_api.exports.horizon import HorizonAge
 from device_registration_api.followers import FOLLOWERS
+from device_registration_api.inbox import state as inbox_state
+from device_registration_api.inbox.connect import pool_of_inbox
+from device_registration_api.inbox.readiness import needs_with_inbox
+from device_registration_api.inbox.running import running_inbox
+from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.kinds import KINDS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.metrics.outcomes import OutcomeCounts
@@ -40,7 +45,7 @@ from device_registration_api.people import router as people_router
 from device_registration_api.people.people import ProjectPeople
 from device_registration_api.personal.keeper import Keeper
 from device_registration_api.personal.peppers import new_peppers
-from device_registration_api.personal.pools import new_personal_data
+from device_registration_api.personal.pools import PersonalData, new_personal_data
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.service_token import ServiceToken
 from device_registration_api.settings import Settings
@@ -96,46 +101,47 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
     account_settings = read_settings(AccountSettings)
     personal_data = new_personal_data(account_settings, DatabaseSettings.of(settings), SERVICE)
     accounts = new_accounts(account_settings, personal_data)
+    inbox_database = pool_of_inbox(read_settings(InboxSettings), SERVICE)
+    state = StoredState(metrics.cells, [*_sources(database, personal_data, account_settings, inbox_database)])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
-        writers = {
-            table.kind: EventWriter(
-                database,
-                table,
-                slot,
-                peppers,
-                counts=OutcomeCounts(metrics.cells, table.kind),
-                flushed=metrics.flushes(table.kind),
-            )
-            for table in kinds
-        }
-        for kind, writer in writers.items():
-            metrics.queue(kind, writer.coalescer)
-        sources: list[tuple[Database, Read]] = [(database, read_stored), (database, HorizonAge().read)]
-        if personal_data is not None:
-            kek = account_settings.keks().current
-            sources.append((personal_data.keyring, partial(read_key_age, kek=kek)))
-        state = StoredState(metrics.cells, sources)
-        following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
-        following.append(asyncio.create_task(state.show_forever()))
         try:
-            yield {
-                "writers": writers,
-                "accounts": accounts,
-                "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
-                "people": None if personal_data is None else ProjectPeople(personal_data, database),
-                "database": database,
-                "exports": exports,
-                "api_keys_max": settings.api_keys_max,
-                "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
-            }
+            async with running_inbox(inbox_database, database, kinds, slot, metrics.cells) as inbox:
+                writers = {
+                    table.kind: EventWriter(
+                        database,
+                        table,
+                        slot,
+                        peppers,
+                        counts=OutcomeCounts(metrics.cells, table.kind),
+                        flushed=metrics.flushes(table.kind),
+                        inbox=inbox,
+                    )
+                    for table in kinds
+                }
+                for name, queue in ChainMap(*(writer.queues() for writer in writers.values())).items():
+                    metrics.queue(name, queue)
+                following = [asyncio.create_task(follow_forever(database, each)) for each in FOLLOWERS.values()]
+                following.append(asyncio.create_task(state.show_forever()))
+                try:
+                    yield {
+                        "writers": writers,
+                        "accounts": accounts,
+                        "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
+                        "people": None if personal_data is None else ProjectPeople(personal_data, database),
+                        "database": database,
+                        "exports": exports,
+                        "api_keys_max": settings.api_keys_max,
+                        "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
+                    }
+                finally:
+                    for task in following:
+                        task.cancel()
+                    await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
         finally:
-            for task in following:
-                task.cancel()
-            await asyncio.gather(*(writer.close(FLUSH_SECONDS_MAX) for writer in writers.values()))
             database.close()
             exports.database.close()
             peppers.close()
@@ -152,7 +158,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         metrics=metrics,
         error_shapes=ERROR_SHAPES,
     )
-    needs = {"database": partial(check_schema, database, SCHEMA_NEEDED, 1.0)}
+    needs = needs_with_inbox(partial(check_schema, database, SCHEMA_NEEDED, 1.0), inbox_database)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     service_token = ServiceToken(settings)
     events = [event_routes(table, service_token) for table in kinds]
@@ -171,3 +177,15 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         large_bodies=limits,
         log=RequestLog(SERVICE, as_json=log_format == "json", observe=metrics.observe_request),
     )
+
+
+def _sources(
+    database: Database, personal_data: PersonalData | None, settings: AccountSettings, inbox: Database | None
+) -> Iterator[tuple[Database, Read]]:
+    """What the metrics show of each database."""
+    yield database, read_stored
+    yield database, HorizonAge().read
+    if personal_data is not None:
+        yield personal_data.keyring, partial(read_key_age, kek=settings.keks().current)
+    if inbox is not None:
+        yield inbox, inbox_state.read_metrics

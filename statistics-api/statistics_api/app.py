@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from contract.inbox import RESPOND_ASYNC
 from contract.metric_names import NAMESPACE
 from contract.schema import SCHEMA_NEEDED
 from servicekit.concurrency.concurrency_limit import concurrency_limit
 from servicekit.database.pool import Database
 from servicekit.database.schema_revision import check_schema
+from servicekit.errors import DatabaseAway
 from servicekit.http.error_responses import ErrorShape, render
 from servicekit.metrics.families import gauge
 from servicekit.metrics.http import CLIENT_DURATION, RequestDurations
@@ -133,6 +135,7 @@ _EXPOSED_HEADERS = [
     "ETag",
     "Idempotent-Replayed",
     "Link",
+    "Preference-Applied",
     "RateLimit-Limit",
     "RateLimit-Remaining",
     "RateLimit-Reset",
@@ -213,7 +216,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
         security_schemes=SECURITY_SCHEMES,
     )
     needs: dict[str, ReadinessCheck] = {
-        "database": partial(check_schema, database, SCHEMA_NEEDED, 1.0),
+        "database": partial(_check_database, database, device_api),
         "device-registration-api": device_api.check,
     }
     app.include_router(welcome.router)
@@ -235,6 +238,16 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
             admit=None if settings.rate_limit is None else limit.admit,
         ),
     )
+
+
+async def _check_database(database: Database, device_api: DeviceApi) -> str:
+    """As `check_schema`; while the database is away, a private service that has an inbox is enough to be ready."""
+    try:
+        return await check_schema(database, SCHEMA_NEEDED, 1.0)
+    except DatabaseAway as away:
+        if await device_api.defers():
+            return f"{away}; events are accepted with Prefer: {RESPOND_ASYNC}"
+        raise
 
 
 def _rate_limit(settings: Settings, metrics: ServiceMetrics) -> RateLimit:

@@ -12,7 +12,7 @@ from tests.compose.stack import APIS, PROJECT, Stack, docker
 
 ADDED_MEGABYTES_MAX = 90
 OTHER = dict(zip(APIS, reversed(APIS), strict=True))
-SQL_FILES = {"init.sql", "personal.sql", "keyring.sql"}
+SQL_FILES = {"init.sql", "personal.sql", "keyring.sql", "inbox.sql"}
 OPERATORS = ("migrate", "maintain")
 
 

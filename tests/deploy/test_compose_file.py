@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from device_registration_api.accounts.settings import AccountSettings
+from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.personal.keys import NumberedKeys
 from device_registration_api.personal.settings import KeyringSettings
@@ -25,9 +26,9 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml
 EXAMPLES = {name: value or "" for name, value in dotenv_values(ROOT / ".env.example").items()}
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
-    "device-registration-api": [PrivateSettings, AccountSettings],
+    "device-registration-api": [PrivateSettings, AccountSettings, InboxSettings],
     "migrate": [AdministratorSettings, LoginSettings],
-    "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
+    "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings, InboxSettings],
     "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }
 PERSONAL_LOGIN = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}

@@ -7,6 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from device_registration_api.accounts.settings import AccountSettings
+from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
@@ -18,9 +19,9 @@ from tests.deploy.rendering import INSTALLATIONS, Document, environment, pods, v
 READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
     # `rotate-keys` runs in its pods; AccountSettings has its settings.
-    "device-registration-api": [PrivateSettings, AccountSettings],
+    "device-registration-api": [PrivateSettings, AccountSettings, InboxSettings],
     "migrate": [AdministratorSettings, LoginSettings],
-    "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
+    "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings, InboxSettings],
     "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }
 # For libpq, and inputs of kustomize that travel with the rest.
@@ -76,7 +77,7 @@ def test_an_installation_that_has_no_personal_data_yet_starts_as_before(rendered
         for container in pod.containers:
             for variable in container.get("env", []):
                 reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
-                if reference.get("key", "").startswith(("PERSONAL_", "KEYRING_")):
+                if reference.get("key", "").startswith(("PERSONAL_", "KEYRING_", "INBOX_")):
                     assert reference["optional"] is True, f"{pod.name}: {variable['name']}"
 
 

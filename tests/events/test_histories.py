@@ -189,13 +189,14 @@ class History:
         assert without_details(found.response) == without_details(expected.response)
 
     def run_batch(self, batch: Batch[Any]) -> ForwardedBatchResponse:
-        return self.spine.run(
+        recorded = self.spine.run(
             partial(
                 repeat_until_known,
                 attempt=partial(record_batch, table=self.kind.table, batch=batch, slot=SLOT),
                 fallback=partial(record_batch_carefully, table=self.kind.table, batch=batch, slot=SLOT),
             )
         )
+        return recorded.answer
 
     def check(self) -> None:
         """Facts and counters are exactly what was told."""

@@ -1,6 +1,7 @@
 """Scrapes a service as Prometheus does, and reads what it gets with the client library's own parser."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,12 +12,12 @@ from tests.personal_databases import PersonalDatabases
 from tests.servers import Product, StartProduct, run_command
 from tests.waiting import wait_until
 
-# Until a worker that replaces another one has started, on a busy machine.
 
-
-def product_that_shows_everything(start_product: StartProduct, personal: PersonalDatabases) -> Product:
-    """Both services with accounts, after the commands whose ends are shown."""
-    product = start_product(metrics=True, env=personal.environment)
+def product_that_shows_everything(
+    start_product: StartProduct, personal: PersonalDatabases, more: Mapping[str, str] = MappingProxyType({})
+) -> Product:
+    """Both services with accounts, after the commands whose ends are shown. `more` are other settings."""
+    product = start_product(metrics=True, env={**personal.environment, **more})
     for command in ("maintain", "verify-counts"):
         run_command({**product.database.writer_env, **personal.environment}, command)
     product.private.restart()  # it reads its databases when it starts

@@ -1,18 +1,21 @@
 """docs/monitoring.md lists what the services show, and nothing else."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from local.database import base_environment, migrate
 from local.services import Service
 from tests.auth_events.payloads import event
 from tests.deploy import documents
+from tests.inbox.rig import inbox_environment
 from tests.metrics.scraping import product_that_shows_everything, scrape
 from tests.personal_databases import PersonalDatabases
-from tests.servers import Product, StartProduct
+from tests.servers import READER, WRITER, Cluster, Product, StartProduct
 
 PAGE = "docs/monitoring.md"
 ROW = re.compile(r"(?m)^\| `(?P<name>[a-z_]+)` \| (?P<sort>\w+) \| (?P<labels>[^|]*)\| (?P<by>both|public|private) \|")
@@ -47,8 +50,17 @@ def shown(service: Service) -> dict[str, Shown]:
 
 
 @pytest.fixture(scope="module")
-def product(start_product: StartProduct, personal_databases: PersonalDatabases) -> Product:
-    product = product_that_shows_everything(start_product, personal_databases)
+def product(
+    start_product: StartProduct, personal_databases: PersonalDatabases, cluster: Cluster, template: str
+) -> Iterator[Product]:
+    with cluster.new_database(template) as beside, cluster.new_database() as inbox:
+        settings = inbox_environment(cluster.admin_url(inbox))
+        migrate(cluster.admin_url(beside), WRITER, READER, base_environment() | settings)
+        product = product_that_shows_everything(start_product, personal_databases, settings)
+        yield sent_to(product)
+
+
+def sent_to(product: Product) -> Product:
     assert httpx2.post(f"{product.public_url}/Log/auth", json=event("one"), trust_env=False).status_code == 200
     return product
 

@@ -25,8 +25,9 @@ LOGINS = {
     "READER_DB_PASSWORD": "clear-text-of-the-reader",
 }
 PERSONAL_LOGIN = {"PERSONAL_DB_USER": "schema_personal", "PERSONAL_DB_PASSWORD": "clear-text-of-the-third"}
+INBOX_LOGIN = {"INBOX_DB_USER": "schema_inbox", "INBOX_DB_PASSWORD": "clear-text-of-the-inbox"}
 LOGIN_SETTINGS = LoginSettings.model_validate(
-    {name.lower(): value for name, value in (LOGINS | PERSONAL_LOGIN).items()}
+    {name.lower(): value for name, value in (LOGINS | PERSONAL_LOGIN | INBOX_LOGIN).items()}
 )
 
 

@@ -16,7 +16,7 @@ from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, 
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.delivery.accepting import AcceptedEvent
 from statistics_api.delivery.batches import AcceptedBatch
-from statistics_api.delivery.gateway import EventGateway
+from statistics_api.delivery.gateway import EventGateway, RecordedBatch
 from statistics_api.delivery.kinds import Recorded
 from tests.delivery.reading import read_many, read_one
 from tests.statistics_api.private_service import Reply, answering, private
@@ -187,16 +187,17 @@ async def test_a_batchs_response_that_cannot_be_understood_leaves_it_unknown() -
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"response":{"registered":1,"x":2},"replayed":false}', (b'{"registered":1,"x":2}', False)),
-        (b'{"response":{"registered":1,"x":2},"replayed":true}', (b'{"registered":1,"x":2}', True)),
+        (b'{"response":{"registered":1,"x":2},"replayed":false}', RecordedBatch(b'{"registered":1,"x":2}', False)),
+        (b'{"response":{"registered":1,"x":2},"replayed":true}', RecordedBatch(b'{"registered":1,"x":2}', True)),
+        (b'{"code":"accepted-not-counted"}', RecordedBatch(b'{"code":"accepted-not-counted"}', False, False)),
         (
             b'{"replayed": true, "response": {"registered": 1, "duplicate": 0, "rejected": 0, "results": []}}',
-            (b'{"registered":1,"duplicate":0,"rejected":0,"results":[]}', True),
+            RecordedBatch(b'{"registered":1,"duplicate":0,"rejected":0,"results":[]}', True),
         ),
     ],
-    ids=["first", "replay", "written in another way"],
+    ids=["first", "replay", "in the inbox", "written in another way"],
 )
-async def test_a_batchs_response_is_relayed(content: bytes, expected: tuple[bytes, bool]) -> None:
+async def test_a_batchs_response_is_relayed(content: bytes, expected: RecordedBatch) -> None:
     batch = await asyncio.to_thread(read_many, b"[null]")
     assert isinstance(batch, AcceptedBatch)
     async with private(answering(200, content)) as (_, device_api):

@@ -7,7 +7,7 @@ from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import CELLS, latency_cell
-from device_registration_api.api_requests.addresses import HEX_PREFIX, hash_addresses
+from device_registration_api.api_requests.addresses import HEX_PREFIX, HashedColumns, hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minutes_of
 from device_registration_api.events.presences import Presences
@@ -194,6 +194,7 @@ def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumn
         arrive=hash_addresses,
         complete=Endpoints().complete,
         presences=presences or Presences("api_request", "consumers"),
+        arrived_model=HashedColumns,
     )
 
 

@@ -1,6 +1,7 @@
 """Records a client's batch in one transaction. If the batch has its own key, its response is stored with it."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from contract.delivery import (
     Batch,
@@ -36,10 +37,18 @@ from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
 from servicekit.errors import IdempotencyKeyReused
 
+
+class BatchRecorded(NamedTuple):
+    """What the client of a batch gets, and the outcomes of its events but recorded; none of a stored response."""
+
+    answer: ForwardedBatchResponse
+    outcomes: Outcomes
+
+
 _OWN = -1  # the position of the batch's own key among the results of `claim_keys`
 
 
-def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int) -> ForwardedBatchResponse:
+def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int) -> BatchRecorded:
     """Record a batch in one round trip, or in two or three when there are keys.
 
     Raises:
@@ -48,7 +57,7 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
     """
     rows = table.complete(lease, Rows.of_batch(batch))
     results: dict[int, ClaimResult] = {}
-    own = _claim_of_batch(table, batch)
+    own = claim_of_batch(table, batch)
     with lease.round_trips() as trips:
         if own is not None or rows.keys or table.refuse is not None:
             trips.begin()
@@ -56,34 +65,33 @@ def record_batch(lease: Lease, table: EventTable[Columns], batch: Batch[Columns]
         if own is not None or admitted.rows.keys:
             results = claim_keys(trips.run, table, admitted.rows, [] if own is None else [own])
         if own is not None and (stored := _stored_response(results[_OWN])) is not None:
-            return stored  # the claims of the items are rolled back
-        response = _response(batch, admitted.outcomes(results))
+            return BatchRecorded(stored, {})  # the claims of the items are rolled back
+        outcomes = admitted.outcomes(results)
+        response = _response(batch, outcomes)
         more = [
             statement.execute(trips.conn, parameters)
             for statement, parameters in _statements_of_batch(table, batch, own, response)
         ]
         store(trips, table, fresh(admitted.rows, results), slot, more)
-    return ForwardedBatchResponse(response=response)
+    return BatchRecorded(ForwardedBatchResponse(response=response), outcomes)
 
 
-def record_batch_carefully(
-    lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int
-) -> ForwardedBatchResponse:
+def record_batch_carefully(lease: Lease, table: EventTable[Columns], batch: Batch[Columns], slot: int) -> BatchRecorded:
     """As `record_batch`, but exact when rows are stored already; a row that the database refuses affects no other."""
     rows = table.complete(lease, Rows.of_batch(batch))
     with lease.transaction() as conn:
         run = run_plainly(conn)
-        own = _claim_of_batch(table, batch)
+        own = claim_of_batch(table, batch)
         if own is not None and (stored := _stored_response(claim(run, [own])[0])) is not None:
-            return stored
+            return BatchRecorded(stored, {})
         outcomes = record_isolating_bad_rows(conn, table, rows, slot) if rows else {}
         response = _response(batch, outcomes)
         for statement, parameters in _statements_of_batch(table, batch, own, response):
             run(statement, parameters)
-    return ForwardedBatchResponse(response=response)
+    return BatchRecorded(ForwardedBatchResponse(response=response), outcomes)
 
 
-def _claim_of_batch(table: EventTable[Columns], batch: Batch[Columns]) -> Claim | None:
+def claim_of_batch(table: EventTable[Columns], batch: Batch[Columns]) -> Claim | None:
     """Return the claim of a batch's own key. Its kind differs from the kind of the events, so keys never collide."""
     key = dropped.key_of(batch)
     if key is None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from contract.delivery import LINES_TYPE, Columns, ForwardedBatchResponse, ForwardResponse
+from contract.delivery import LINES_TYPE, AcceptedNotCounted, Columns, ForwardedBatchResponse, ForwardResponse
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import EventWriter
 from device_registration_api.service_token import ServiceToken
@@ -25,6 +25,9 @@ SECONDS_MAX = 10.0
 # repeats the value, escaped twice: 2.75 times its length).
 FORWARD_BYTES_MAX = 4 * BATCH_BYTES_MAX
 
+_IN_THE_INBOX: dict[int | str, dict[str, Any]] = {
+    202: {"model": AcceptedNotCounted, "description": "The batch is `deferrable`, and is in the inbox"}
+}
 _WITH_ROWS: dict[int | str, dict[str, Any]] = {200: {"content": {LINES_TYPE: {"schema": {"type": "string"}}}}}
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -65,7 +68,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         "/batch",
         response_model=ForwardedBatchResponse,
         summary="Record one client's batch in one transaction",
-        responses=refusals(401, 409, 413, 422, 503, as_problem=True),
+        responses=refusals(401, 409, 413, 422, 503, as_problem=True) | _IN_THE_INBOX,
         openapi_extra=json_body(table.batch_model, headers=(deadline.HEADER,)),
     )
     @hot
@@ -76,7 +79,8 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         batch = read_envelope(table.batch_model, await read_bytes(request))
         request.scope["log_fields"].update(events=len(batch.columns))
         response = await writer_of(request, table).record_batch(batch, ends)
-        return Response(response.model_dump_json(by_alias=True), media_type="application/json")
+        status = 202 if isinstance(response, AcceptedNotCounted) else 200
+        return Response(response.model_dump_json(by_alias=True), status, media_type="application/json")
 
     return router
 

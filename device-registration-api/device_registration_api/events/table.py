@@ -102,6 +102,8 @@ class EventTable(Generic[Columns]):
         refusing: Sequence[Prepared] = (),
         presences: Presences | None = None,
         refusals: Mapping[str, Outcome] = MappingProxyType({}),
+        arrived_model: type[Columns] | None = None,
+        refers_to: str | None = None,
     ) -> None:
         """`count` groups rows for the rollups, in the order of `rollups`.
 
@@ -126,6 +128,10 @@ class EventTable(Generic[Columns]):
 
         `refusals` has the outcome of an event that breaks the constraint of this name, where it is the client's own
         error. An event that breaks any other constraint is refused with the constraint's name.
+
+        `arrived_model` is that of the columns which `arrive` returns: these may wait in the inbox. `refers_to` is a
+        column whose values must be in the database for `refuse` to accept an event; only values which this process has
+        recorded before may go into the inbox.
         """
         self.kind = kind
         self.fact = fact
@@ -141,6 +147,11 @@ class EventTable(Generic[Columns]):
         self._spellings = spellings
         self.forward_model = cast("type[Forward[Columns]]", Forward[model])  # type: ignore[valid-type]
         self.batch_model = cast("type[Batch[Columns]]", Batch[model])  # type: ignore[valid-type]
+        self.fact = fact
+        self.refers_to = refers_to
+        arrived = arrived_model or model
+        self.arrived_forward_model = cast("type[Forward[Columns]]", Forward[arrived])  # type: ignore[valid-type]
+        self.arrived_batch_model = cast("type[Batch[Columns]]", Batch[arrived])  # type: ignore[valid-type]
         self._columns = columns
         self._count = count
         codecs = {**_SHARED, **{column.name: column.codec for column in columns}}

@@ -1,13 +1,36 @@
-"""One connection for one command, with the private service's login and timeouts that fit long statements."""
+"""Where databases are, and connections for one command, with timeouts that fit long statements."""
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
+from pydantic import SecretStr, ValidationError
 
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import SessionTimeouts, dsn
 from servicekit.database.pool import Database
 
 _WAIT_SECONDS_MAX = 5.0
+# The parts of a place, and what libpq calls them.
+_PARTS = {"host": "host", "port": "port", "name": "dbname"}
+
+
+def place_of(url: SecretStr | None, setting: str, user: str, password: SecretStr, **beside: object) -> DatabaseSettings:
+    """Return the place that a URL names, for this login; what the URL leaves out is as in `beside`.
+
+    The URL may be the administrator's: only its place is used.
+
+    Raises:
+        CommandError: it is no URL, or it leaves out what `beside` does not have; `setting` is its name.
+    """
+    try:
+        named = {} if url is None else parse_dsn(url.get_secret_value())
+        place = {f"db_{part}": named[key] for part, key in _PARTS.items() if key in named}
+        return DatabaseSettings.model_validate(beside | place | {"db_user": user, "db_password": password})
+    except (psycopg2.ProgrammingError, ValidationError) as error:
+        # The driver's message repeats the URL.
+        message = f"{setting} is not a PostgreSQL connection URL (postgresql://host/name)"
+        raise CommandError(message) from error
 
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
+import psycopg2
 from psycopg2 import errors
 
 from contract.time_series import MINUTES_KEPT
@@ -43,6 +45,20 @@ Report = Callable[[str], None]
 Step = Callable[[Report], bool]
 
 
+class Elsewhere(NamedTuple):
+    """What other databases have to do with it.
+
+    `erase_people` is called for each deleted project that has people. `keys_needed_since` returns when the oldest event
+    was received that waits in the inbox.
+    """
+
+    erase_people: Callable[[int], bool] = lambda _project_id: False
+    keys_needed_since: Callable[[], datetime | None] = lambda: None
+
+
+NOTHING_ELSEWHERE = Elsewhere()
+
+
 def maintain(
     settings: DatabaseSettings,
     retention_days: int,
@@ -50,14 +66,14 @@ def maintain(
     *,
     now: datetime | None = None,
     stopping: Callable[[], bool] = lambda: False,
-    erase_people: Callable[[int], bool] = lambda _project_id: False,
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE,
     progress: Progress = NOT_SHOWN,
 ) -> bool:
     """Run every step once for every fact table. False means that an operator has to read the reports.
 
     A busy table is reported as a failure and does not stop the steps of other tables. `now` is by default the server's
-    time; `stopping` is called between deletions, and `erase_people` for each deleted project that has people. Raises
-    psycopg2.Error when the server cannot be reached or lacks the schema; completed steps stay committed.
+    time; `stopping` is called between deletions. Raises psycopg2.Error when the server cannot be reached or lacks the
+    schema; completed steps stay committed.
     """
     with closing(connect(settings, statement_seconds_max=STATEMENT_SECONDS_MAX)) as conn:
         with conn:
@@ -69,7 +85,7 @@ def maintain(
             return True
         moment = now or server_time
         tables = read_fact_tables(conn)
-        steps = list(_steps(conn, tables, moment, retention_days, stopping, erase_people))
+        steps = list(_steps(conn, tables, moment, retention_days, stopping, elsewhere))
         progress.expect(len(steps))
         outcomes = []
         for name, work in steps:
@@ -87,7 +103,7 @@ def _steps(
     now: datetime,
     retention_days: int,
     stopping: Callable[[], bool],
-    erase_people: Callable[[int], bool],
+    elsewhere: Elsewhere,
 ) -> Iterator[tuple[str, Step]]:
     # The partitions of every table first: a missing one is the most urgent.
     for table in tables:
@@ -101,11 +117,11 @@ def _steps(
     for table in tables:
         if "minute" in table.rollups:
             yield f"minutes of {table.fact}", partial(_minutes, conn, table, now, stopping)
-    yield "idempotency", partial(_keys, conn, now, stopping)
+    yield "idempotency", partial(_keys, conn, now, stopping, elsewhere.keys_needed_since)
     yield "webhooks", partial(_deliveries, conn, now, stopping)
     # The last, because they may take long.
     yield "deleted devices", partial(_devices, conn, stopping)
-    yield "deleted projects", partial(_projects, conn, stopping, erase_people)
+    yield "deleted projects", partial(_projects, conn, stopping, elsewhere.erase_people)
 
 
 def _run_step(name: str, report: Report, work: Step) -> bool:
@@ -176,9 +192,24 @@ def _minutes(conn: Connection, table: FactTable, now: datetime, stopping: Callab
     return True
 
 
-def _keys(conn: Connection, now: datetime, stopping: Callable[[], bool], report: Report) -> bool:
-    deleted = delete_old_keys(conn, now, stopping)
-    report(f"{deleted} keys older than {IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours deleted")
+def _keys(
+    conn: Connection,
+    now: datetime,
+    stopping: Callable[[], bool],
+    needed_since: Callable[[], datetime | None],
+    report: Report,
+) -> bool:
+    try:
+        # An event that waits since then may repeat one that was recorded 48 hours before it.
+        oldest_waiting = needed_since()
+    except psycopg2.Error as error:
+        report(f"ALARM: no key is deleted, because the inbox cannot be asked: {str(error).strip()}")
+        return False
+    deleted = delete_old_keys(conn, min(now, oldest_waiting or now), stopping)
+    hours = f"{IDEMPOTENCY_KEPT.total_seconds() / 3600:g} hours"
+    if oldest_waiting is not None:
+        report(f"the inbox has events since {oldest_waiting}: the keys of the {hours} before are kept")
+    report(f"{deleted} keys older than {hours} deleted")
     return True
 
 

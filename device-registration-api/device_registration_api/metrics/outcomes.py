@@ -24,6 +24,10 @@ class OutcomeCounts:
         self._by_status = {status: cells.counter(EVENTS, kind, status.value) for status in OutcomeStatus}
         self._replays = cells.counter(REPLAYS, kind)
 
+    def add(self, status: OutcomeStatus, number: int = 1) -> None:
+        """Count events with this outcome."""
+        self._by_status[status].add(number)
+
     def add_flush(self, rows: int, recorded: Recorded) -> None:
         """Count the events of a transaction; `recorded` has those whose outcome is another one than recorded."""
         self._by_status[OutcomeStatus.RECORDED].add(rows - len(recorded.outcomes))

@@ -1,9 +1,6 @@
 """Where `personal` and `keyring` are, with the login of personal data."""
 
-import psycopg2
-from psycopg2.extensions import parse_dsn
-
-from device_registration_api.maintenance.connect import connect
+from device_registration_api.maintenance.connect import connect, place_of
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.personal.settings import KeyringSettings
 from device_registration_api.schema.connect import CommandError
@@ -26,19 +23,14 @@ def place_apart(schema: Schema, database: DatabaseSettings, settings: KeyringSet
     if settings.personal_db_user is None or settings.personal_db_password is None:
         raise CommandError("set PERSONAL_DB_USER and PERSONAL_DB_PASSWORD in the environment")
     url = settings.keyring_database_url if schema is KEYRING else settings.personal_database_url
-    try:
-        place = {} if url is None else parse_dsn(url.get_secret_value())
-    except psycopg2.ProgrammingError as error:
-        # The driver's message repeats the URL.
-        message = f"{schema.name.upper()}_DATABASE_URL is not a PostgreSQL connection URL"
-        raise CommandError(message) from error
-    # The URL may be the administrator's: only its place is used.
-    return DatabaseSettings(
-        db_host=place.get("host", database.db_host),
-        db_port=place.get("port", database.db_port),
-        db_name=place.get("dbname", named_beside(database.db_name, schema)),
-        db_user=settings.personal_db_user,
-        db_password=settings.personal_db_password,
+    return place_of(
+        url,
+        f"{schema.name.upper()}_DATABASE_URL",
+        settings.personal_db_user,
+        settings.personal_db_password,
+        db_host=database.db_host,
+        db_port=database.db_port,
+        db_name=named_beside(database.db_name, schema),
     )
 
 

@@ -17,7 +17,7 @@ from device_registration_api.schema.connect import (
     connect_when_ready,
     database_name,
 )
-from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema, named_beside
+from device_registration_api.schema.schemas import INBOX, KEYRING, PERSONAL, SCHEMAS, STATISTICS, Schema, named_beside
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from servicekit.database import Connection
 from servicekit.process import clock
@@ -36,16 +36,21 @@ def migrate(
     """Create or update roles, databases, schemas and the coming weeks; return lines that say what was done.
 
     A database of a newer release (as after a rollback of the images) keeps its schema; roles and rights are updated.
-    Without a login for personal data, its databases are neither made nor changed.
+    Without a login for personal data, its databases are neither made nor changed; without INBOX_DATABASE_URL, neither
+    is that of the inbox.
 
     Raises:
         CommandError: the server is too old, a login's name is taken, or the database's revision is unknown.
         psycopg2.Error: the server cannot be reached or lacks a right.
     """
     allowed = {schema: found for schema in SCHEMAS if (found := roles.logins_of(schema, logins))}
+    if administrator.inbox_database_url is None:
+        allowed.pop(INBOX, None)
+    elif INBOX not in allowed:
+        raise CommandError("INBOX_DATABASE_URL is set: set INBOX_DB_USER and INBOX_DB_PASSWORD, too")
     _check_places([url_of(schema, administrator) for schema in allowed])
     lines = [_migrate_schema(schema, administrator, found, say, progress) for schema, found in allowed.items()]
-    if len(allowed) < len(SCHEMAS):
+    if PERSONAL not in allowed:
         lines.append("PERSONAL_DB_PASSWORD is not set: the databases of personal data are left out")
     return "\n".join(lines)
 
@@ -73,14 +78,20 @@ def current(administrator: AdministratorSettings, schema: Schema = STATISTICS) -
 def url_of(schema: Schema, administrator: AdministratorSettings) -> str:
     """Return the administrator's URL of a schema's database: its own, or else a name beside the first database.
 
-    Raises CommandError when a URL is invalid or names no database.
+    Raises CommandError when a URL is invalid or names no database, or there is none for the inbox.
     """
     first = administrator.database_url.get_secret_value()
-    own = {PERSONAL.name: administrator.personal_database_url, KEYRING.name: administrator.keyring_database_url}
+    own = {
+        PERSONAL.name: administrator.personal_database_url,
+        KEYRING.name: administrator.keyring_database_url,
+        INBOX.name: administrator.inbox_database_url,
+    }
     if (url := own.get(schema.name)) is not None:
         return url.get_secret_value()
     if schema is STATISTICS:
         return first
+    if schema is INBOX:
+        raise CommandError("set INBOX_DATABASE_URL in the environment: without it there is no inbox")
     return make_dsn(first, dbname=named_beside(database_name(first), schema))
 
 
@@ -88,7 +99,10 @@ def _check_places(urls: list[str]) -> None:
     """Raise CommandError when two schemas would share a database."""
     places = {(database_name(url), parse_dsn(url).get("host"), parse_dsn(url).get("port")) for url in urls}
     if len(places) < len(urls):
-        raise CommandError("DATABASE_URL, PERSONAL_DATABASE_URL and KEYRING_DATABASE_URL must name three databases")
+        raise CommandError(
+            "DATABASE_URL, PERSONAL_DATABASE_URL and KEYRING_DATABASE_URL must name three databases, and "
+            "INBOX_DATABASE_URL another one"
+        )
 
 
 def _migrate_schema(

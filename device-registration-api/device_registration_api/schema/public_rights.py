@@ -29,7 +29,11 @@ _RESTRICT_SERVER_DATABASES = """
                    AND NOT rolsuper
                    AND (rolcreaterole OR NOT (pg_has_role(oid, 'stats_reader', 'USAGE')
                                               OR pg_has_role(oid, 'registration_writer', 'USAGE')
-                                              OR pg_has_role(oid, 'personal_writer', 'USAGE')))
+                                              OR pg_has_role(oid, 'personal_writer', 'USAGE')
+                                              OR EXISTS (SELECT
+                                                           FROM pg_roles AS inbox
+                                                          WHERE inbox.rolname = 'inbox_writer'
+                                                            AND pg_has_role(pg_roles.oid, inbox.oid, 'USAGE'))))
             LOOP
                 EXECUTE format('GRANT %s ON DATABASE %I TO %I', found.privilege, found.datname, login);
             END LOOP;

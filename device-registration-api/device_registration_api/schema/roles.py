@@ -4,7 +4,7 @@ Every table right belongs to a group that cannot log in (`init.sql`, grants). Th
 login and one database, so that two installations on one server do not see each other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from device_registration_api.schema.connect import CommandError
 from device_registration_api.schema.public_rights import restrict_functions, restrict_server_databases
-from device_registration_api.schema.schemas import STATISTICS, Schema
+from device_registration_api.schema.schemas import INBOX, STATISTICS, Schema
 from device_registration_api.schema.settings import LoginSettings
 from servicekit.database import Connection
 
@@ -22,6 +22,8 @@ OWNER = "stats_owner"
 READER = "stats_reader"
 WRITER = "registration_writer"
 PERSONAL_WRITER = "personal_writer"
+# Made on the server of the inbox alone.
+INBOX_WRITER = "inbox_writer"
 GROUPS = (OWNER, READER, WRITER, PERSONAL_WRITER)
 
 # The reader's share of max_connections; tests/deploy checks that the rest is enough for the private service and the
@@ -46,19 +48,23 @@ def logins_of(schema: Schema, settings: LoginSettings) -> list[Login]:
             Login(settings.writer_db_user, settings.writer_db_password, WRITER),
             Login(settings.reader_db_user, settings.reader_db_password, READER),
         ]
+    if schema is INBOX:
+        if settings.inbox_db_user is None or settings.inbox_db_password is None:
+            return []
+        return [Login(settings.inbox_db_user, settings.inbox_db_password, INBOX_WRITER)]
     if settings.personal_db_user is None or settings.personal_db_password is None:
         return []
     return [Login(settings.personal_db_user, settings.personal_db_password, PERSONAL_WRITER)]
 
 
-def ensure_roles(conn: Connection, logins: Iterable[Login]) -> None:
+def ensure_roles(conn: Connection, logins: Sequence[Login]) -> None:
     """Create the groups and these logins if they do not exist; set the passwords of the logins.
 
     Logins of an earlier run stay as they are: while passwords rotate, two names are in use. The caller owns the
     transaction. Raises CommandError when a login's name belongs to an administrator or a group.
     """
     with conn.cursor() as cur:
-        for group in GROUPS:
+        for group in dict.fromkeys((*GROUPS, *(login.group for login in logins))):
             if not _exists(cur, group):
                 cur.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
         _grant_owner_membership(cur)
@@ -114,7 +120,7 @@ def _grant_owner_membership(cur: Cursor) -> None:
 
 
 def _ensure_login(cur: Cursor, name: str, password: str, group: str) -> None:
-    if name in GROUPS:
+    if name in (*GROUPS, INBOX_WRITER):
         raise CommandError(f"{name!r} is the name of a group of rights; choose another login name")
     if _administers(cur, name):
         raise CommandError(f"{name!r} is an administrator's role; a service needs a login of its own")

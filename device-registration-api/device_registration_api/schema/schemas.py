@@ -1,4 +1,4 @@
-"""The three schemas of the product: each has a database of its own, an SQL file and a folder of revisions."""
+"""The schemas of the product: each has a database of its own, an SQL file and a folder of revisions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ class Schema:
 STATISTICS = Schema("statistics", _ROOT / "init.sql", SCHEMA_FOLDER / "revisions", 7_302_001)
 PERSONAL = Schema("personal", _ROOT / "personal.sql", SCHEMA_FOLDER / "personal_revisions", 7_302_003)
 KEYRING = Schema("keyring", _ROOT / "keyring.sql", SCHEMA_FOLDER / "keyring_revisions", 7_302_004)
-SCHEMAS = (STATISTICS, PERSONAL, KEYRING)
+# Optional, on another server than the first.
+INBOX = Schema("inbox", _ROOT / "inbox.sql", SCHEMA_FOLDER / "inbox_revisions", 7_302_005)
+SCHEMAS = (STATISTICS, PERSONAL, KEYRING, INBOX)
 
 
 def named_beside(database: str, schema: Schema) -> str:

@@ -23,6 +23,8 @@ class AdministratorSettings(BaseSettings):
     # The databases of personal data, by default on the same server, named after the first one.
     personal_database_url: SecretStr | None = None
     keyring_database_url: SecretStr | None = None
+    # The database of the inbox, on another server; without it there is none.
+    inbox_database_url: SecretStr | None = None
     # The time that `migrate` waits for a server that does not run yet: on EKS its node and its volume take minutes.
     database_wait_seconds_max: float = Field(default=600, ge=0, le=86_400)
     # libpq's own variable, read here only to be checked: Compose passes POSTGRES_PASSWORD in it, because in a URL some
@@ -35,6 +37,7 @@ class AdministratorSettings(BaseSettings):
             "DATABASE_URL": self.database_url,
             "PERSONAL_DATABASE_URL": self.personal_database_url,
             "KEYRING_DATABASE_URL": self.keyring_database_url,
+            "INBOX_DATABASE_URL": self.inbox_database_url,
         }
         for name, url in urls.items():
             try:
@@ -51,9 +54,9 @@ class AdministratorSettings(BaseSettings):
 
 
 class LoginSettings(BaseSettings):
-    """The login roles of one installation: one for each service, and one for personal data.
+    """The login roles of one installation: one for each service, one for personal data, and one for the inbox.
 
-    Without the last one, the databases of personal data are not made.
+    Without the third one, the databases of personal data are not made. The last one is needed with INBOX_DATABASE_URL.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, hide_input_in_errors=True)
@@ -65,6 +68,8 @@ class LoginSettings(BaseSettings):
     reader_db_password: SecretStr
     personal_db_user: RoleName | None = None
     personal_db_password: SecretStr | None = None
+    inbox_db_user: RoleName | None = None
+    inbox_db_password: SecretStr | None = None
 
     @model_validator(mode="after")
     def _are_two(self) -> Self:
@@ -81,11 +86,18 @@ class LoginSettings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _the_inbox_has_a_login_of_its_own(self) -> Self:
+        if self.inbox_db_user in {self.writer_db_user, self.reader_db_user, self.personal_db_user} - {None}:
+            raise ValueError("INBOX_DB_USER must differ from the other logins: it may use the inbox alone")
+        return self
+
+    @model_validator(mode="after")
     def _no_example_passwords_in_production(self) -> Self:
         passwords = {
             "WRITER_DB_PASSWORD": self.writer_db_password,
             "READER_DB_PASSWORD": self.reader_db_password,
             "PERSONAL_DB_PASSWORD": self.personal_db_password,
+            "INBOX_DB_PASSWORD": self.inbox_db_password,
         }
         refuse_example_secrets(self.environment, passwords)
         return self

@@ -141,4 +141,5 @@ STORE_EVENTS = EventTable(
     refuse=refuse,
     refusing=(LOCK_USERS,),
     presences=Presences("store_event", "user_ids", segments=type_ids_of),
+    refers_to="user_ids",
 )

@@ -173,11 +173,27 @@ class Forward(_Envelope[Columns], Generic[Columns]):
     received_at: list[AwareDatetime]
     # The ids of the clients' requests, for the log.
     request_ids: list[str] = []
+    # The positions of the events whose clients agreed that they are counted later: they may be put into the inbox.
+    deferrable: list[int] = []
+
+    def select(self, positions: Sequence[int]) -> Self:
+        """The events at `positions`, in that order, without what is not about single events."""
+        construct = cast("Callable[..., Self]", self.model_construct)
+        return construct(
+            columns=self.columns.select(positions),
+            project_ids=[self.project_ids[position] for position in positions],
+            event_ids=[self.event_ids[position] for position in positions],
+            received_at=[self.received_at[position] for position in positions],
+            occurred_at=select_sparse(self.occurred_at, positions),
+            keys=select_sparse(self.keys, positions),
+        )
 
     @model_validator(mode="after")
     def _have_one_length(self) -> Self:
         if not len(self.project_ids) == len(self.event_ids) == len(self.received_at) == len(self.columns):
             raise ValueError("must have columns of one length")
+        if not positions_exist(dict.fromkeys(self.deferrable), len(self.columns)):
+            raise ValueError("must name events that are there")
         for position, occurred_at in self.occurred_at.items():
             validate_occurred_at(occurred_at, self.received_at[position])
         return self
@@ -219,6 +235,8 @@ class Batch(_Envelope[Columns], Generic[Columns]):
     rejected: list[BatchResult] = []
     # How many events the client dropped before them.
     dropped: int = Field(default=0, ge=0, le=DROPPED_MAX)
+    # Whether the client agreed that its events are counted later: the batch may be put into the inbox.
+    deferrable: bool = False
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -248,7 +266,7 @@ class Batch(_Envelope[Columns], Generic[Columns]):
 
 
 class OutcomeStatus(StrEnum):
-    """The status of one event. The last two are the two kinds of 503."""
+    """The status of one event. The last two are the two kinds of 503; the one before them is an event in the inbox."""
 
     RECORDED = "recorded"
     REPLAYED = "replayed"
@@ -258,6 +276,7 @@ class OutcomeStatus(StrEnum):
     # Something that the event names is not there, or nothing may be recorded of it.
     NOT_FOUND = "not-found"
     SUPPRESSED = "suppressed"
+    ACCEPTED = "accepted-not-counted"
     NOT_RECORDED = "not-recorded"
     OUTCOME_UNKNOWN = "outcome-unknown"
 
@@ -293,6 +312,19 @@ class ForwardedBatchResponse(BaseModel):
 
     response: BatchResponse
     replayed: bool = False
+
+
+class AcceptedNotCounted(BaseModel):
+    """The response, with status 202, to an event or a batch that is in the inbox: stored, and counted later."""
+
+    code: Literal["accepted-not-counted"] = "accepted-not-counted"
+
+
+class BatchAcceptedNotCounted(AcceptedNotCounted):
+    """The same to a batch of which some items were rejected: these are not in the inbox."""
+
+    rejected: int = Field(ge=1)
+    results: list[BatchResult]
 
 
 def validate_occurred_at(occurred_at: datetime, received_at: datetime) -> None:

@@ -264,6 +264,10 @@ class Overloaded(NotRecorded):
     """More work is waiting than can be done in time, so the request was refused before any work on it."""
 
 
+class DatabaseAway(NotRecorded):
+    """The database cannot be reached or used, or does not answer in time: another place may take the data meanwhile."""
+
+
 class NotConfigured(DomainError):
     """The operator has not configured what the request needs. It is found at once when that is done."""
 

@@ -41,10 +41,18 @@ class AcceptedEvent(NamedTuple):
     values: tuple[Any, ...]
     occurred_at: datetime | None = None
     key: AcceptedKey | None = None
+    # Whether its client agreed that it is counted later.
+    is_deferrable: bool = False
 
 
 def accept(
-    kind: EventKind[EventModel], body: bytes, key: str | None, *, project_id: int, request_id: str
+    kind: EventKind[EventModel],
+    body: bytes,
+    key: str | None,
+    *,
+    project_id: int,
+    request_id: str,
+    is_deferrable: bool = False,
 ) -> AcceptedEvent:
     """Return the event in the body of a request; `key` is the value of the header.
 
@@ -54,7 +62,9 @@ def accept(
     """
     # The parser checks the JSON, and the model checks its fields: a field that no model reads may have any JSON value.
     event = kind.read(decode(body), "body")
-    return accept_read(_read(kind, event, key), project_id=project_id, request_id=request_id)
+    return accept_read(
+        _read(kind, event, key), project_id=project_id, request_id=request_id, is_deferrable=is_deferrable
+    )
 
 
 def read_valid(kind: EventKind[EventModel], body: bytes, key: str | None) -> ReadEvent | None:
@@ -69,10 +79,10 @@ def read_valid(kind: EventKind[EventModel], body: bytes, key: str | None) -> Rea
         return None
 
 
-def accept_read(read: ReadEvent, *, project_id: int, request_id: str) -> AcceptedEvent:
+def accept_read(read: ReadEvent, *, project_id: int, request_id: str, is_deferrable: bool = False) -> AcceptedEvent:
     """Give an event its id."""
     received_at, values, occurred_at, key = read
-    return AcceptedEvent(project_id, str(uuid7()), received_at, request_id, values, occurred_at, key)
+    return AcceptedEvent(project_id, str(uuid7()), received_at, request_id, values, occurred_at, key, is_deferrable)
 
 
 def valid_occurred_at(event: Event, received_at: datetime, *where: str) -> datetime | None:
@@ -98,7 +108,7 @@ def accepted_key_of(event: Event, key: str | None) -> AcceptedKey | None:
 
 def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent]) -> bytes:
     """Return the events as one contract.delivery.Forward of the kind, in JSON."""
-    project_ids, event_ids, received_at, request_ids, values, occurred_at, keys = zip(*events, strict=True)
+    project_ids, event_ids, received_at, request_ids, values, occurred_at, keys, deferrable = zip(*events, strict=True)
     return to_json(
         {
             "columns": kind.name_columns(list(column) for column in zip(*values, strict=True)),
@@ -108,6 +118,7 @@ def encode_forward(kind: EventKind[EventModel], events: Sequence[AcceptedEvent])
             "request_ids": request_ids,
             "occurred_at": {position: at for position, at in enumerate(occurred_at) if at is not None},
             "keys": {position: key._asdict() for position, key in enumerate(keys) if key is not None},
+            "deferrable": [position for position, each in enumerate(deferrable) if each],
         }
     )
 

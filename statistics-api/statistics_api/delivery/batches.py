@@ -52,6 +52,8 @@ class AcceptedBatch:
     key: AcceptedKey | None = None
     # The events that the client dropped before these.
     dropped: int = 0
+    # Whether the client agreed that its events are counted later.
+    is_deferrable: bool = False
     _reason_characters: int = 0
 
     def reject(self, reason: str) -> None:
@@ -121,6 +123,7 @@ def encode_batch(kind: EventKind[EventModel], batch: AcceptedBatch) -> bytes:
             ),
             "key": None if batch.key is None else batch.key._asdict(),
             "dropped": batch.dropped,
+            "deferrable": batch.is_deferrable,
         }
     )
 

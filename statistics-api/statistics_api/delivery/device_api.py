@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from contract.delivery import LINES_TYPE
 from contract.exports import CSV_TYPE
+from contract.inbox import INBOX
 from servicekit.errors import (
     BodyTooLarge,
     DomainError,
@@ -143,6 +144,15 @@ class DeviceApi:
             raise NotRecorded(f"answers {response.status_code}")
         return "ok"
 
+    async def defers(self) -> bool:
+        """Whether the private service is ready and has an inbox, for readiness while the database is away."""
+        try:
+            response = await self._send("GET", "/readyz", None, {}, time.monotonic() + _CHECK_SECONDS_MAX)
+            state = _PrivateReadiness.model_validate_json(response.content)
+        except (httpx2.RequestError, ValidationError):
+            return False
+        return response.status_code == HTTPStatus.OK and INBOX in state.needs
+
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
@@ -167,6 +177,10 @@ class DeviceApi:
 def _template_of(path: str) -> str:
     """Return what is shown of a path: nothing that a client has chosen, and one of a bounded number."""
     return path if path.startswith("/events/") else f"/{path[1:].partition('/')[0]}"
+
+
+class _PrivateReadiness(BaseModel):
+    needs: dict[str, str]
 
 
 class _WrongField(BaseModel):

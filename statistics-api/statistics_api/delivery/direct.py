@@ -9,6 +9,7 @@ from servicekit.http.bodies import is_idempotency_key
 from servicekit.protocol.direct_routes import DirectResponse, Pending, ResponseTemplate
 from statistics_api.access.credentials import Credential, count_use, remembered_credential
 from statistics_api.delivery.accepting import ReadEvent, accept_read, read_valid
+from statistics_api.delivery.deferral import accepted_response, is_deferrable
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 
@@ -19,6 +20,7 @@ class ValidEvent(NamedTuple):
     read: ReadEvent
     credential: Credential
     segment: str = ""
+    is_deferrable: bool = False
 
 
 class DirectRecording(Generic[EventModel]):
@@ -46,13 +48,22 @@ class DirectRecording(Generic[EventModel]):
             return None
         kind = self.kind_at(credential.project_id, segment, state)
         event = None if kind is None else read_valid(kind, payload, key)
-        return None if event is None else ValidEvent(event, credential, segment)
+        if event is None:
+            return None
+        prefer = headers.get(b"prefer")
+        deferrable = prefer is not None and is_deferrable([prefer.decode("latin-1")])
+        return ValidEvent(event, credential, segment, deferrable)
 
     def answer(self, ordinary: ValidEvent, request_id: str, state: Mapping[str, Any]) -> Pending:
         """Forward the event; the response is made after the event is recorded."""
         count_use(state, ordinary.credential)
         gateway: EventGateway[EventModel] = state["gateways"][self._kind.name]
-        event = accept_read(ordinary.read, project_id=ordinary.credential.project_id, request_id=request_id)
+        event = accept_read(
+            ordinary.read,
+            project_id=ordinary.credential.project_id,
+            request_id=request_id,
+            is_deferrable=ordinary.is_deferrable,
+        )
         return Pending(gateway.begin(event), self.respond)
 
     def kind_at(self, project_id: int, segment: str, state: Mapping[str, Any]) -> EventKind[EventModel] | None:  # noqa: ARG002 - for a route whose path gives fields
@@ -62,6 +73,8 @@ class DirectRecording(Generic[EventModel]):
     def respond(self, outcome: "asyncio.Future[Recorded]") -> DirectResponse:
         """Return the response to a recorded event. Raises as `EventGateway.forward`."""
         recorded = outcome.result()
+        if not recorded.is_counted:
+            return DirectResponse.of(accepted_response())
         template = self._templates.get(recorded.is_replay)
         if template is None:
             template = self._templates[recorded.is_replay] = ResponseTemplate.of(self._kind.respond(recorded))

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from contract.delivery import BATCH_ITEMS_MAX
 from servicekit.http.bodies import KEY_HEADER, read_bytes, read_idempotency_key
-from servicekit.http.headers import header
+from servicekit.http.headers import header, headers
 from servicekit.http.openapi import json_body
 from servicekit.process import clock
 from statistics_api.delivery.accepting import accept
 from statistics_api.delivery.batches import NDJSON, NDJSON_TYPES, read_batch
+from statistics_api.delivery.deferral import ACCEPTED_RESPONSES, PREFER_HEADER, accepted_response, is_deferrable
 from statistics_api.delivery.dropped import DROPPED_PARAMETER, read_dropped
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.delivery.kinds import EventKind, EventModel, replayed_headers
@@ -27,9 +28,17 @@ async def record_event(request: Request, kind: EventKind[EventModel], project_id
     """Record the event in the body: accept, forward, respond."""
     request_id = request.scope["request_id"]
     key = read_idempotency_key(request)
-    event = accept(kind, await read_bytes(request), key, project_id=project_id, request_id=request_id)
+    event = accept(
+        kind,
+        await read_bytes(request),
+        key,
+        project_id=project_id,
+        request_id=request_id,
+        is_deferrable=is_deferrable(headers(request.scope, b"prefer")),
+    )
     # `forward` returns after the private service has committed, so a 200 means that the event is durable.
-    return kind.respond(await gateway_of(request, kind).forward(event))
+    recorded = await gateway_of(request, kind).forward(event)
+    return kind.respond(recorded) if recorded.is_counted else accepted_response()
 
 
 async def record_batch(request: Request, kind: EventKind[EventModel], project_id: int) -> Response:
@@ -45,9 +54,13 @@ async def record_batch(request: Request, kind: EventKind[EventModel], project_id
         received_at=clock.now(),
     )
     batch.dropped = dropped
+    # Of a batch whose items are all rejected, nothing would be counted later.
+    batch.is_deferrable = batch.next_position > 0 and is_deferrable(headers(request.scope, b"prefer"))
     recorded = await gateway_of(request, kind).forward_batch(batch, request.scope["request_id"])
-    headers = replayed_headers() if recorded.is_replay else None
-    return Response(recorded.response, headers=headers, media_type="application/json")
+    if not recorded.is_counted:
+        return accepted_response(batch.rejected)
+    added = replayed_headers() if recorded.is_replay else None
+    return Response(recorded.response, headers=added, media_type="application/json")
 
 
 def gateway_of(request: Request, kind: EventKind[EventModel]) -> EventGateway[EventModel]:
@@ -58,7 +71,7 @@ def gateway_of(request: Request, kind: EventKind[EventModel]) -> EventGateway[Ev
 
 def event_body(kind: EventKind[EventModel]) -> dict[str, Any]:
     """The `openapi_extra` of a route that records one event."""
-    return json_body(kind.event, headers=(KEY_HEADER,))
+    return json_body(kind.event, headers=(KEY_HEADER, PREFER_HEADER)) | {"responses": ACCEPTED_RESPONSES}
 
 
 def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, object]]) -> dict[str, Any]:
@@ -73,7 +86,7 @@ def batch_body(kind: EventKind[EventModel], example: Sequence[Mapping[str, objec
     }
     body = json_body(
         Annotated[list[kind.event], Field(max_length=BATCH_ITEMS_MAX, examples=[example])],  # type: ignore[name-defined] # the type is a value here
-        headers=(KEY_HEADER,),
+        headers=(KEY_HEADER, PREFER_HEADER),
         extra_content={NDJSON: lines},
     )
-    return body | {"parameters": [*body["parameters"], DROPPED_PARAMETER]}
+    return body | {"parameters": [*body["parameters"], DROPPED_PARAMETER], "responses": ACCEPTED_RESPONSES}

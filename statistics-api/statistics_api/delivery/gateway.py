@@ -15,6 +15,7 @@ from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
 from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
 from statistics_api.delivery.batches import AcceptedBatch, encode_batch
+from statistics_api.delivery.deferral import ACCEPTED_BODY
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.kinds import EventKind, EventModel, Recorded
 from statistics_api.delivery.suppression import Suppressed
@@ -47,10 +48,13 @@ _ENDS_OF_BATCH_RESPONSE = {b',"replayed":false}': False, b',"replayed":true}': T
 
 
 class RecordedBatch(NamedTuple):
-    """The response to a client's batch, as JSON, and whether it is the stored response to an earlier one."""
+    """The response to a client's batch, as JSON, and whether it is the stored response to an earlier one. A batch that
+    is not counted yet is in the inbox.
+    """
 
     response: bytes
     is_replay: bool
+    is_counted: bool = True
 
 
 class EventGateway(Generic[EventModel]):
@@ -79,7 +83,7 @@ class EventGateway(Generic[EventModel]):
         )
 
     async def forward(self, event: AcceptedEvent) -> Recorded:
-        """Forward an event. Returns after COMMIT.
+        """Forward an event. Returns after COMMIT; that of the inbox, if the event is deferrable.
 
         Raises:
             IdempotencyKeyReused: the key of the event was used before with another body.
@@ -156,6 +160,8 @@ def _by_position(content: bytes, events: int) -> list[Recorded | DomainError]:
     for each in response.exceptions:
         if each.status is OutcomeStatus.REPLAYED:
             outcomes[each.position] = Recorded(rows[each.position], is_replay=True)
+        elif each.status is OutcomeStatus.ACCEPTED:
+            outcomes[each.position] = Recorded(is_counted=False)
         else:
             outcomes[each.position] = _FAILURES[each.status](each.detail)
     return outcomes
@@ -166,6 +172,8 @@ def _recorded_batch(content: bytes) -> RecordedBatch:
 
     Parsing the results of 10,000 items into models and writing them again took 9 MB.
     """
+    if content == ACCEPTED_BODY:
+        return RecordedBatch(content, is_replay=False, is_counted=False)
     for end, is_replay in _ENDS_OF_BATCH_RESPONSE.items():
         if content.startswith(_BATCH_RESPONSE) and content.endswith(end):
             return RecordedBatch(content[len(_BATCH_RESPONSE) : -len(end)], is_replay)

@@ -23,11 +23,12 @@ _REPLAYED = {"Idempotent-Replayed": "true"}
 
 class Recorded(NamedTuple):
     """The event is stored, by this request or by an earlier one with the same key; `row` is the stored row as JSON, if
-    the kind returns it.
+    the kind returns it. One that is not counted yet is in the inbox: see `delivery.deferral`.
     """
 
     row: bytes | None = None
     is_replay: bool = False
+    is_counted: bool = True
 
 
 def _reads_no_columns(_: Sequence[Any]) -> Columns | None:

@@ -19,7 +19,7 @@ from psycopg2 import errors
 
 from servicekit.database import Connection
 from servicekit.database.round_trips import Progress, RoundTrips
-from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown
+from servicekit.errors import DatabaseAway, DomainError, NotRecorded, OutcomeUnknown
 
 # Classes of SQLSTATE: the first two characters of the code.
 _TRANSACTION_STATE = "25"
@@ -93,7 +93,9 @@ class Lease:
         """One transaction, committed at the end of the block (for a reader, each statement is a transaction).
 
         Raises:
-            NotRecorded: there is no connection, or it was lost before COMMIT was sent: nothing is stored.
+            DatabaseAway: there is no connection, it was lost before COMMIT was sent, the server became read-only or has
+                no room, or a statement took too long: nothing is stored.
+            NotRecorded: the deadline passed before, or the schema does not fit: nothing is stored.
             Contention: a deadlock or a lock time-out: nothing is stored.
             StatementFailed: an internal error of a statement; the connection is up, and nothing is stored.
             OutcomeUnknown: the connection was lost while COMMIT was under way.
@@ -138,7 +140,7 @@ class Lease:
             raise Contention("another transaction was in the way") from error
         except errors.QueryCanceled as error:
             self._roll_back(conn, progress)
-            raise NotRecorded("the database was too slow") from error
+            raise DatabaseAway("the database was too slow") from error
         except psycopg2.NotSupportedError as error:
             # The result type of a prepared statement changed with the schema; a new connection prepares it again.
             self._close(conn)
@@ -168,7 +170,7 @@ class Lease:
         if progress.committing and not (progress.in_one_string and is_certain):
             unknown_commits.add()
             return OutcomeUnknown("the database did not confirm the commit")
-        return NotRecorded("the database cannot be used right now")
+        return DatabaseAway("the database cannot be used right now")
 
     def has_expired(self) -> bool:
         """Whether the deadline has passed."""
@@ -195,7 +197,7 @@ class Lease:
         try:
             conn = self._connections.acquire()
         except psycopg2.OperationalError as error:
-            raise NotRecorded("the database cannot be reached") from error
+            raise DatabaseAway("the database cannot be reached") from error
         with self._lock:
             # A duplicate of the descriptor: libpq may close its own while the event loop shuts this one down.
             self._socket = socket.socket(fileno=os.dup(conn.fileno()))

@@ -16,7 +16,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
-from servicekit.errors import NotRecorded
+from servicekit.errors import DatabaseAway, NotRecorded
 
 Result = TypeVar("Result")
 
@@ -62,8 +62,9 @@ class Database:
         """Run `work` in a worker thread; after `seconds_max` its connection is shut down.
 
         Raises:
-            NotRecorded: every connection was busy for `wait_seconds_max`, no connection was made within
-                _CONNECT_SECONDS_MAX, or no time is left.
+            DatabaseAway: every connection was busy for `wait_seconds_max`, or no connection was made within
+                _CONNECT_SECONDS_MAX.
+            NotRecorded: no time is left.
         """
         if seconds_max <= 0:  # a short transaction would commit before its expiry could stop it
             raise NotRecorded("the deadline passed before it was begun")
@@ -72,7 +73,7 @@ class Database:
             async with asyncio.timeout(min(self._wait_seconds_max, seconds_max)):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise NotRecorded("every database connection is busy") from error
+            raise DatabaseAway("every database connection is busy") from error
         self._running += 1
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Result] = loop.create_future()
@@ -80,7 +81,7 @@ class Database:
 
         def give_up_connecting() -> None:
             if not outcome.done() and lease.expire_unless_connected():
-                outcome.set_exception(NotRecorded("the database cannot be reached"))
+                outcome.set_exception(DatabaseAway("the database cannot be reached"))
 
         seconds_left = seconds_max - (time.monotonic() - begun)
         expiry = loop.call_later(seconds_left, lease.expire)

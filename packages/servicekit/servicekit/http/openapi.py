@@ -158,10 +158,12 @@ def schema_of(type_: Any) -> Schema:  # noqa: ANN401 - any type pydantic knows
 _HEADERS: dict[str, Schema] = {
     "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "If-None-Match": {"type": "string"},
+    "Prefer": {"type": "string"},
     "X-Request-Deadline": {"type": "number"},
 }
 _MEANING = {
     "Idempotency-Key": "Your own identity for this request: a repeat within 48 hours is answered and stores nothing.",
+    "Prefer": "`respond-async`: while the database is away, store the events and count them later.",
     "If-None-Match": "The ETag of a response that you have: 304 if it is still current.",
     "X-Request-Deadline": "Seconds since the epoch. The work is not begun after this time.",
 }
