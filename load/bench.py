@@ -15,6 +15,7 @@ from load.alternatives import comparison
 from load.dashboards import dashboards
 from load.environment import BenchEnvironment
 from load.figures import Figure, plot, row, table
+from load.imports import imports
 from load.instructions import instructions
 from load.neighbours import neighbours
 from load.wrk import WrkMissingError
@@ -47,6 +48,7 @@ def main() -> int:
                 ("figures of API requests", lambda: api_requests.figures(environment, seconds)),
                 ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
+                ("imports", lambda: imports(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),

@@ -17,6 +17,7 @@ from device_registration_api.accounts import commands as account_commands
 from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
+from device_registration_api.imports import command_line as imports
 from device_registration_api.maintenance import verify_counts
 from device_registration_api.maintenance.command_runs import VERIFY_COUNTS, record_run
 from device_registration_api.maintenance.connect import connect
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--every", type=_seconds, metavar="SECONDS", help="repeat until SIGTERM, with this pause")
     access.add_commands(add, service)
     accounts.add_commands(add, service)
+    imports.add_commands(add, service)
     webhooks.add_commands(add, service, "PERSONAL_KEKS, WEBHOOK_ALLOWED_NETWORKS")
     erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser

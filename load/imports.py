@@ -1,0 +1,44 @@
+"""How fast `device-registration-api import` is: a million auth events of 90 days, made by the old system's own table."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from load.environment import BenchEnvironment
+from load.figures import Figure
+from local.database import base_environment
+
+ROWS = 1_000_000
+FLOOR = 50_000
+_OLD = """
+    CREATE TABLE device_registrations (
+        id serial PRIMARY KEY, user_key varchar(255) NOT NULL, device_type varchar(50) NOT NULL,
+        created_at timestamp DEFAULT CURRENT_TIMESTAMP)
+"""
+_FILL = f"""
+    INSERT INTO device_registrations (user_key, device_type, created_at)
+    SELECT 'user-' || n % 50000, (ARRAY['iOS', 'Android', 'TV', 'Watch'])[1 + n % 4],
+           timestamp '2024-01-01' + n * interval '90 days' / {ROWS}
+      FROM generate_series(1, {ROWS}) AS n
+"""  # noqa: S608 - of constants of this file
+
+
+def imports(environment: BenchEnvironment) -> Iterator[Figure]:
+    """The whole command, from its start to its report; then again, when it finds everything stored."""
+    environment.execute("postgres", "CREATE DATABASE old_system")
+    environment.execute("old_system", _OLD, _FILL, "VACUUM ANALYZE device_registrations")
+    with environment.product("imports") as product:
+        command = [sys.executable, "-m", "device_registration_api", "import", "--from", "device-statistics-api"]
+        for what, floor in (("import of new auth events", FLOOR), ("import of stored auth events", None)):
+            environment.settle()
+            begun = time.monotonic()
+            subprocess.run(
+                [*command, environment.server.url("old_system")],
+                env=base_environment() | product.private.env,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            seconds = time.monotonic() - begun
+            detail = f"{ROWS:,} rows of 90 days in {seconds:.1f} s, with the start of the command"
+            yield Figure(what, ROWS / seconds, floor, "higher", detail, " rows/s")
