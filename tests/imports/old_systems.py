@@ -17,6 +17,27 @@ DEVICE_STATISTICS_API = """
     CREATE INDEX ON device_registrations (device_type);
 """
 
+API_ANALYTICS = """
+    CREATE TYPE http_method_enum AS ENUM
+        ('CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE');
+    CREATE TABLE users (
+        id serial PRIMARY KEY, email varchar NOT NULL UNIQUE, hashed_password varchar NOT NULL, full_name varchar,
+        is_active boolean NOT NULL, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz);
+    CREATE TABLE projects (
+        id serial PRIMARY KEY, name varchar(100) NOT NULL, project_key varchar(104) NOT NULL UNIQUE,
+        description varchar(1000), user_id int NOT NULL REFERENCES users, is_active boolean NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz, UNIQUE (user_id, name));
+    CREATE TABLE api_keys (
+        id serial PRIMARY KEY, key_hash varchar(64) NOT NULL UNIQUE, key_prefix varchar(20) NOT NULL,
+        name varchar(255) NOT NULL, project_id int NOT NULL REFERENCES projects, expires_at timestamptz NOT NULL,
+        last_used_at timestamptz, is_active boolean NOT NULL, total_requests int NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz);
+    CREATE TABLE metrics (
+        id serial PRIMARY KEY, project_id int NOT NULL REFERENCES projects, url_path varchar NOT NULL,
+        method http_method_enum NOT NULL, response_status_code int NOT NULL, response_time_ms float8 NOT NULL,
+        timestamp timestamptz NOT NULL DEFAULT now(), user_agent varchar, ip_hash varchar);
+"""
+
 
 @contextmanager
 def old_database(cluster: Cluster, *tables: str) -> Iterator[str]:

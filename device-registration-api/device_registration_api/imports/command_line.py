@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from contract.projects import known_timezone
 from device_registration_api.events.table import EventTable
-from device_registration_api.imports import device_statistics_api
+from device_registration_api.imports import api_analytics, device_statistics_api
 from device_registration_api.imports.identities import Identities
 from device_registration_api.imports.report import Refused, refusal_line
 from device_registration_api.imports.run import Run
@@ -33,7 +33,10 @@ class System(NamedTuple):
     import_all: Callable[[Run], Coroutine[Any, Any, None]]
 
 
-SYSTEMS = {module.SYSTEM: System(module.TABLES, module.KINDS, module.import_all) for module in (device_statistics_api,)}
+SYSTEMS = {
+    module.SYSTEM: System(module.TABLES, module.KINDS, module.import_all)
+    for module in (device_statistics_api, api_analytics)
+}
 
 
 def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], service: str) -> None:

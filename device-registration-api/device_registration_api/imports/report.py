@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
+from device_registration_api.imports.people import Came
+
 # A row of the source that was not registered: its table, its id there, and why.
 Refused = Callable[[str, object, str], None]
 
@@ -25,6 +27,15 @@ class TableReport:
         """Say that a row is not registered. A reason has no personal data."""
         self.refused[reason] += 1
         self.refused_to(self.table, row_id, reason)
+
+    def came(self, row_id: object, came: Came) -> bool:
+        """Account for a person. True: the person is stored."""
+        self.registered += came is Came.NEW
+        self.duplicate += came is Came.STORED
+        if came not in (Came.NEW, Came.STORED):
+            self.refuse(row_id, str(came))
+            return False
+        return True
 
     @property
     def is_exact(self) -> bool:

@@ -93,6 +93,7 @@ class Times:
     def __init__(self, zone: tzinfo, now: datetime) -> None:
         """`zone` is that of times without one."""
         self._zone = zone
+        self.now = now
         self._latest = now + _AHEAD_MAX
 
     def instant(self, at: datetime | None) -> datetime | None:
