@@ -38,6 +38,29 @@ API_ANALYTICS = """
         timestamp timestamptz NOT NULL DEFAULT now(), user_agent varchar, ip_hash varchar);
 """
 
+STATICTICS_SERVICE = """
+    CREATE TABLE users (id serial PRIMARY KEY, username varchar NOT NULL UNIQUE, email varchar NOT NULL UNIQUE);
+    CREATE TABLE devices (
+        id serial PRIMARY KEY, device_id varchar NOT NULL UNIQUE, name varchar, user_id int REFERENCES users);
+    CREATE TABLE stats (
+        id serial PRIMARY KEY, device_id int NOT NULL REFERENCES devices, timestamp timestamp NOT NULL,
+        x float8 NOT NULL, y float8 NOT NULL, z float8 NOT NULL);
+"""
+# Three services, each with a database; they may share one.
+STORES_GATEWAY = """
+    CREATE TABLE consumers (id serial PRIMARY KEY, name varchar, is_active boolean, is_admin boolean);
+    CREATE TABLE api_keys (key varchar PRIMARY KEY, owner_id int REFERENCES consumers);
+"""
+STORES_USERS = """
+    CREATE TABLE "user" (
+        id uuid PRIMARY KEY, username varchar(100), email varchar(100), first_name varchar(300),
+        last_name varchar(300), phone int, store_id int);
+"""
+STORES_EVENTS = """
+    CREATE TABLE events (
+        id serial PRIMARY KEY, type varchar, store_id int, user_id varchar, created_at timestamp, data json);
+"""
+
 
 @contextmanager
 def old_database(cluster: Cluster, *tables: str) -> Iterator[str]:

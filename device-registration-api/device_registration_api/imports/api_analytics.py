@@ -142,13 +142,13 @@ class _Known:
     """What was imported, by the ids of the source."""
 
     accounts: dict[int, UUID] = field(default_factory=dict)
-    projects: dict[int, int | None] = field(default_factory=dict)  # None: the dry run would make it
+    projects: dict[int, int] = field(default_factory=dict)
 
 
 async def import_all(run: Run) -> None:
     """Store accounts, projects and keys, then every request. Raises as `Recorder.add`, and CommandError."""
     known = _Known()
-    with closing(PeopleStore(run.target.settings, PeopleSettings())) as people:
+    with closing(PeopleStore(run.target.settings, PeopleSettings(), is_dry_run=run.target.is_dry_run)) as people:
         _import_users(run, people, known)
     _import_projects(run, known)
     _import_keys(run, known)
@@ -170,8 +170,8 @@ def _import_users(run: Run, people: PeopleStore, known: _Known) -> None:
             ImportedPerson(account_id, {"email": user.email, "full_name": user.full_name})
             for account_id, (_, user, _) in users.items()
         ]
-        store = people.outcomes if run.target.is_dry_run else partial(people.store, beside=partial(_insert, users))
-        for person, came in zip(persons, store(INSTALLATION, persons), strict=True):
+        outcomes = people.store(INSTALLATION, persons, beside=partial(_insert, users))
+        for person, came in zip(persons, outcomes, strict=True):
             row_id = users[person.person_id][0]
             if report.came(row_id, came):
                 known.accounts[row_id] = person.person_id
@@ -218,7 +218,7 @@ def _import_projects(run: Run, known: _Known) -> None:
         stored = ProjectOfSource(project.name, key, project.description, project.is_active, creator, at, own_id)
         owner = known.accounts.get(user_id)
         found = projects.import_project(run.target, stored, owner, report, row_id)
-        if found is not projects.REFUSED:
+        if found is not None:
             known.projects[row_id] = found
             ownerless += owner is None
     if ownerless:
@@ -239,7 +239,7 @@ def _import_keys(run: Run, known: _Known) -> None:
         else:
             at = run.times.instant(created_at) or run.times.now
             keys[row_id] = KeyOfSource(
-                known.projects[project_id] or 0,
+                known.projects[project_id],
                 projects.cut_name(key.name),
                 key.key_hash,
                 at,
@@ -281,7 +281,7 @@ def _requests(run: Run, report: TableReport, known: _Known, rows: Sequence[Row])
             report.refuse(row_id, _NO_PROJECT)
         else:
             ids.append(row_id)
-            project_ids.append(known.projects[project_id] or 0)
+            project_ids.append(known.projects[project_id])
             instants.append(instant)
             requests.append(request)
     run.progress.advance(len(rows) - len(ids))

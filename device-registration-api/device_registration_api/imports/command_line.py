@@ -10,7 +10,12 @@ from zoneinfo import ZoneInfo
 
 from contract.projects import known_timezone
 from device_registration_api.events.table import EventTable
-from device_registration_api.imports import api_analytics, device_statistics_api
+from device_registration_api.imports import (
+    api_analytics,
+    device_statistics_api,
+    statictics_service,
+    store_user_statistics,
+)
 from device_registration_api.imports.identities import Identities
 from device_registration_api.imports.report import Refused, refusal_line
 from device_registration_api.imports.run import Run
@@ -35,7 +40,7 @@ class System(NamedTuple):
 
 SYSTEMS = {
     module.SYSTEM: System(module.TABLES, module.KINDS, module.import_all)
-    for module in (device_statistics_api, api_analytics)
+    for module in (device_statistics_api, statictics_service, api_analytics, store_user_statistics)
 }
 
 

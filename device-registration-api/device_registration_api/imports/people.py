@@ -36,6 +36,10 @@ FIND_TAKEN = """
         ON i.field = sent.field AND i.digest = decode(sent.digest, 'hex')
      WHERE i.project_id = %(project_id)s
 """
+FIND_NUMBERS = """
+    SELECT imported_id FROM person
+     WHERE project_id = %(project_id)s AND imported_id = ANY(%(numbers)s)
+"""
 INSERT_KEYS = """
     INSERT INTO person_key (key_id, project_id, person_id, kek, wrapped)
     SELECT key_id, %(project_id)s, person_id, kek, decode(wrapped, 'hex')
@@ -81,6 +85,7 @@ class Came(StrEnum):
     ERASED = "the person was erased here"
     EMAIL_TAKEN = "another person has this e-mail address"
     USERNAME_TAKEN = "another person has this user name"
+    NUMBER_TAKEN = "another person of the project has this number: import each installation into a project of its own"
 
 
 _TAKEN = {IndexedField.EMAIL: Came.EMAIL_TAKEN, IndexedField.USERNAME: Came.USERNAME_TAKEN}
@@ -90,8 +95,8 @@ _FOUND_BY = tuple(_TAKEN)
 class PeopleStore:
     """The two databases of personal data, for the time of an import."""
 
-    def __init__(self, database: DatabaseSettings, settings: PeopleSettings) -> None:
-        """Connect.
+    def __init__(self, database: DatabaseSettings, settings: PeopleSettings, *, is_dry_run: bool) -> None:
+        """Connect. A dry run remembers what it would have stored.
 
         Raises:
             CommandError: a setting is missing.
@@ -101,6 +106,9 @@ class PeopleStore:
         if missing:
             message = f"this system has personal data: set {', '.join(missing)} in the environment"
             raise CommandError(message)
+        self._is_dry_run = is_dry_run
+        self._taken: set[tuple[int, int, str]] = set()
+        self._seen: set[tuple[int, UUID]] = set()
         self._keeper = Keeper(settings.keks())
         self._index = BlindIndex(settings.index_keys())
         with ExitStack() as undo:
@@ -116,28 +124,43 @@ class PeopleStore:
         """Close the connections."""
         self._closing.close()
 
-    def outcomes(self, project_id: int, people: Sequence[ImportedPerson]) -> list[Came]:
-        """Return what `store` would do with each; of two with one e-mail address or name, the first one has it."""
-        ids = {"project_id": project_id, "person_ids": [str(each.person_id) for each in people]}
+    def _outcomes(self, project_id: int, people: Sequence[ImportedPerson]) -> list[Came]:
+        """Return what comes of each; of two with one e-mail address or name, the first one has it."""
+        named = {"project_id": project_id}
+        ids = named | {"person_ids": [str(each.person_id) for each in people]}
         with self._keyring:
             erased = set(fetch_all(self._keyring, FIND_ERASED, ids, UUID))
         with self.personal:
             stored = set(fetch_all(self.personal, FIND_STORED, ids, UUID))
+            stored |= {each.person_id for each in people if (project_id, each.person_id) in self._seen}
             new = [each for each in people if each.person_id not in stored | erased]
             digests = {each.person_id: self._digests(project_id, each.fields) for each in new}
             sent = [{"field": field, "digest": digest} for each in digests.values() for field, digest, _ in each]
-            named = {"project_id": project_id, "digests": as_json(sent)}
-            taken: set[tuple[int, str]] = set(fetch_all(self.personal, FIND_TAKEN, named, lambda *row: row))
+            taken: set[tuple[int, str]] = set(
+                fetch_all(self.personal, FIND_TAKEN, named | {"digests": as_json(sent)}, lambda *row: row)
+            )
+            taken |= {(field, digest) for project, field, digest in self._taken if project == project_id}
+            numbers = [each.imported_id for each in new if each.imported_id is not None]
+            numbered = set(fetch_all(self.personal, FIND_NUMBERS, named | {"numbers": numbers}, str))
         found = []
         for person in people:
-            came = Came.ERASED if person.person_id in erased else Came.STORED
-            if person.person_id in digests:
+            if person.person_id in erased:
+                found.append(Came.ERASED)
+            elif person.person_id in stored:
+                found.append(Came.STORED)
+            else:
                 own = [(field, digest) for field, digest, _ in digests[person.person_id]]
                 other = next((field for field, digest in own if (field, digest) in taken), None)
-                came = Came.NEW if other is None else _TAKEN[IndexedField(other)]
-                if other is None:
+                if other is not None:
+                    found.append(_TAKEN[IndexedField(other)])
+                elif person.imported_id in numbered:
+                    found.append(Came.NUMBER_TAKEN)
+                else:
                     taken.update(own)
-            found.append(came)
+                    found.append(Came.NEW)
+                    if self._is_dry_run:
+                        self._taken.update((project_id, *each) for each in own)
+                        self._seen.add((project_id, person.person_id))
         return found
 
     def store(
@@ -147,7 +170,7 @@ class PeopleStore:
         first: Connection | None = None,
         beside: Callable[[Connection, Collection[UUID]], None] = lambda _conn, _new: None,
     ) -> list[Came]:
-        """Store the persons who are not stored yet, and return what came of each.
+        """Store the persons who are not stored yet, each id once, and return what came of each.
 
         `first` is a connection to the first database, which knows the ids of the persons of projects. `beside` stores,
         in the transaction of the persons, what belongs to the new ones.
@@ -155,9 +178,9 @@ class PeopleStore:
         Raises:
             CommandError: somebody else stored one of them meanwhile; nothing was stored.
         """
-        found = self.outcomes(project_id, people)
+        found = self._outcomes(project_id, people)
         new = [person for person, came in zip(people, found, strict=True) if came is Came.NEW]
-        if not new:
+        if not new or self._is_dry_run:
             return found
         named = {"project_id": project_id}
         if first is not None:

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Collection
 from datetime import datetime
-from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from contract.access import imported_key_id
@@ -95,29 +94,23 @@ class KeyOfSource(NamedTuple):
         return imported_key_id(self.digest)
 
 
-class Refused(Enum):
-    """In place of a project's number."""
-
-    REFUSED = auto()
-
-
-REFUSED: Final = Refused.REFUSED
-
-
 def import_project(
-    target: Target, project: ProjectOfSource, owner: UUID | None, report: TableReport, row_id: object
-) -> int | Refused | None:
-    """Store a project unless it is stored, account for it, and return its number; None: a dry run would make it."""
+    target: Target, project: ProjectOfSource, owner: UUID | None, report: TableReport, row_id: int
+) -> int | None:
+    """Store a project unless it is stored, account for it, and return its number; None: it is refused.
+
+    A dry run returns a number that no project has.
+    """
     with target.conn:
         found = _find_project(target.conn, project)
         if found is not None and found.is_deleted:
             report.refuse(row_id, "the project was deleted here")
-            return REFUSED
+            return None
         if found is not None:
             report.duplicate += 1
             return found.project_id
         report.registered += 1
-        return None if target.is_dry_run else _insert_project(target.conn, project, owner)
+        return -row_id if target.is_dry_run else _insert_project(target.conn, project, owner)
 
 
 def import_keys(target: Target, keys: Collection[KeyOfSource], scopes: list[str], report: TableReport) -> None:

@@ -32,10 +32,14 @@ class TableReport:
         """Account for a person. True: the person is stored."""
         self.registered += came is Came.NEW
         self.duplicate += came is Came.STORED
-        if came not in (Came.NEW, Came.STORED):
-            self.refuse(row_id, str(came))
-            return False
-        return True
+        return self.may_have_events(row_id, came)
+
+    def may_have_events(self, row_id: object, came: Came) -> bool:
+        """Refuse a row whose person is not stored. True: the person is."""
+        if came in (Came.NEW, Came.STORED):
+            return True
+        self.refuse(row_id, came.value)
+        return False
 
     @property
     def is_exact(self) -> bool:
