@@ -39,7 +39,7 @@ def imports(environment: BenchEnvironment) -> Iterator[Figure]:
         begun = time.monotonic()
         subprocess.run(  # noqa: S603 - this interpreter, and a database that was just made
             [*command, environment.server.url("old_system")],
-            env=base_environment() | writer.environment(url),
+            env=base_environment() | writer.environment(url) | {"RETENTION_DAYS": "0"},
             check=True,
             stdout=subprocess.DEVNULL,
         )

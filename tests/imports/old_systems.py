@@ -8,6 +8,9 @@ from psycopg2.extras import execute_values
 
 from tests.servers import Cluster
 
+# The rows of these tests are older than events are kept by default.
+FOR_EVER = {"RETENTION_DAYS": "0"}
+
 DEVICE_STATISTICS_API = """
     CREATE TABLE device_registrations (
         id serial PRIMARY KEY,

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from tests.database import rows
-from tests.imports.old_systems import STATICTICS_SERVICE, insert, old_database
+from tests.imports.old_systems import FOR_EVER, STATICTICS_SERVICE, insert, old_database
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, Product, StartProduct, run_command
 
@@ -53,7 +53,7 @@ def product(start_product: StartProduct, personal_databases: PersonalDatabases) 
 @pytest.fixture(scope="module")
 def env(product: Product, personal_databases: PersonalDatabases) -> dict[str, str]:
     """What the command reads."""
-    return product.database.writer_env | personal_databases.environment
+    return product.database.writer_env | personal_databases.environment | FOR_EVER
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from tests.database import rows
-from tests.imports.old_systems import STORES_EVENTS, STORES_GATEWAY, STORES_USERS, insert, old_database
+from tests.imports.old_systems import FOR_EVER, STORES_EVENTS, STORES_GATEWAY, STORES_USERS, insert, old_database
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, Product, StartProduct, finished_command, run_command
 
@@ -77,7 +77,7 @@ def product(start_product: StartProduct, personal_databases: PersonalDatabases) 
 @pytest.fixture(scope="module")
 def env(product: Product, personal_databases: PersonalDatabases) -> dict[str, str]:
     """What the command reads."""
-    return product.database.writer_env | personal_databases.environment
+    return product.database.writer_env | personal_databases.environment | FOR_EVER
 
 
 @pytest.fixture(scope="module")

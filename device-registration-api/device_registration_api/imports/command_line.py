@@ -46,7 +46,9 @@ SYSTEMS = {
 
 def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], service: str) -> None:
     """Add the command to the private service's command line; `service` names the settings of its database."""
-    added = add("import", _import, f"store what another system recorded, with its times (reads {service})")
+    added = add(
+        "import", _import, f"store what another system recorded, with its times (reads {service}, RETENTION_DAYS)"
+    )
     added.add_argument("--from", dest="system", choices=SYSTEMS, required=True, help="the system")
     added.add_argument("urls", nargs="+", metavar="URL", help="its database, or databases: postgresql://…")
     added.add_argument(

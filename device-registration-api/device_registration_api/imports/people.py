@@ -1,5 +1,6 @@
 """Stores many persons at once, as `personal.people` does one: keys in the keyring, then sealed fields."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from enum import StrEnum
@@ -107,7 +108,7 @@ class PeopleStore:
             message = f"this system has personal data: set {', '.join(missing)} in the environment"
             raise CommandError(message)
         self._is_dry_run = is_dry_run
-        self._taken: set[tuple[int, int, str]] = set()
+        self._taken = defaultdict[int, set[tuple[int, str]]](set)
         self._seen: set[tuple[int, UUID]] = set()
         self._keeper = Keeper(settings.keks())
         self._index = BlindIndex(settings.index_keys())
@@ -139,7 +140,7 @@ class PeopleStore:
             taken: set[tuple[int, str]] = set(
                 fetch_all(self.personal, FIND_TAKEN, named | {"digests": as_json(sent)}, lambda *row: row)
             )
-            taken |= {(field, digest) for project, field, digest in self._taken if project == project_id}
+            taken |= self._taken[project_id]
             numbers = [each.imported_id for each in new if each.imported_id is not None]
             numbered = set(fetch_all(self.personal, FIND_NUMBERS, named | {"numbers": numbers}, str))
         found = []
@@ -159,7 +160,7 @@ class PeopleStore:
                     taken.update(own)
                     found.append(Came.NEW)
                     if self._is_dry_run:
-                        self._taken.update((project_id, *each) for each in own)
+                        self._taken[project_id].update(own)
                         self._seen.add((project_id, person.person_id))
         return found
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from psycopg2 import errors
+
 from contract.access import imported_key_id
 from contract.projects import NAME_CHARACTERS_MAX, ProjectRole
 from device_registration_api.access.projects import slug_of
@@ -103,14 +105,22 @@ def import_project(
     """
     with target.conn:
         found = _find_project(target.conn, project)
-        if found is not None and found.is_deleted:
-            report.refuse(row_id, "the project was deleted here")
+    if found is not None and found.is_deleted:
+        report.refuse(row_id, "the project was deleted here")
+        return None
+    if found is not None:
+        report.duplicate += 1
+        return found.project_id
+    project_id = -row_id
+    if not target.is_dry_run:
+        try:
+            with target.conn:
+                project_id = _insert_project(target.conn, project, owner)
+        except errors.UniqueViolation:
+            report.refuse(row_id, "the user has another project with this name")
             return None
-        if found is not None:
-            report.duplicate += 1
-            return found.project_id
-        report.registered += 1
-        return -row_id if target.is_dry_run else _insert_project(target.conn, project, owner)
+    report.registered += 1
+    return project_id
 
 
 def import_keys(target: Target, keys: Collection[KeyOfSource], scopes: list[str], report: TableReport) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Generic, NamedTuple
@@ -16,6 +16,7 @@ from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
 from device_registration_api.events.writer import slot_of
 from device_registration_api.imports.report import TableReport
+from device_registration_api.imports.source import EARLIEST
 from device_registration_api.imports.target import Target
 from device_registration_api.schema.connect import CommandError
 from servicekit.database.sql import fetch_all
@@ -54,6 +55,7 @@ class Recorder(Generic[Columns]):
     report: TableReport
     progress: Progress
     _pending: "tuple[Chunk[Columns], asyncio.Task[Outcomes]] | None" = None
+    _kept: dict[int, int | None] = field(default_factory=dict)
     _is_repeat: bool = False
     _is_first: bool = True
 
@@ -65,6 +67,7 @@ class Recorder(Generic[Columns]):
             NotRecorded, OutcomeUnknown: the database cannot be used.
         """
         await self.finish()
+        chunk = self._young(chunk)
         if not chunk.row_ids:
             return
         if self._is_first:
@@ -92,6 +95,26 @@ class Recorder(Generic[Columns]):
         if self._pending is not None:
             (chunk, task), self._pending = self._pending, None
             self._account(chunk, await task)
+
+    def _young(self, chunk: Chunk[Columns]) -> Chunk[Columns]:
+        """Refuse the rows that `maintain` would take away: a repeat would not find them, and count them again."""
+        rows = chunk.rows
+        for project_id in set(rows.project_ids) - self._kept.keys():
+            self._kept[project_id] = self.target.kept_days(self.table.fact, project_id)
+        now = clock.now()
+        bounds = {each: EARLIEST if days is None else now - timedelta(days=days) for each, days in self._kept.items()}
+        if not chunk.row_ids or min(rows.received_at) >= max(bounds.values()):
+            return chunk
+        places = []
+        for place, (project_id, at) in enumerate(zip(rows.project_ids, rows.received_at, strict=True)):
+            if at >= bounds[project_id]:
+                places.append(place)
+            else:
+                self.report.refuse(
+                    chunk.row_ids[place], f"older than {self._kept[project_id]} days: see RETENTION_DAYS"
+                )
+        self.progress.advance(len(chunk.row_ids) - len(places))
+        return Chunk([chunk.row_ids[place] for place in places], rows.select(places))
 
     def _account(self, chunk: Chunk[Columns], outcomes: Outcomes) -> None:
         duplicate = 0

@@ -83,7 +83,7 @@ class Source:
         """Return the rows of a SELECT over this table, CHUNK_ROWS at a time."""
         with self._places[table].cursor(name="import") as cursor:
             cursor.execute(statement)
-            while rows := cursor.fetchmany(CHUNK_ROWS):
+            while rows := _fetched(table, cursor):
                 yield rows
 
 
@@ -110,6 +110,16 @@ class Times:
         except OverflowError:
             return None
         return at if EARLIEST <= at <= self._latest else None
+
+
+def _fetched(table: str, cursor: Any) -> list[Row]:  # noqa: ANN401 - psycopg2's cursor has no types
+    try:
+        rows: list[Row] = cursor.fetchmany(CHUNK_ROWS)
+    except UnicodeDecodeError as error:
+        # A database without an encoding (SQL_ASCII) holds whatever its clients sent.
+        message = f"table {table} holds text that is not UTF-8; what is stored stays"
+        raise CommandError(message) from error
+    return rows
 
 
 def _connect(url: str) -> Connection:

@@ -12,7 +12,7 @@ from contract.measurements.events import Measurement, MeasurementColumns
 from contract.people import UserDraft
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import Rows
-from device_registration_api.imports.people import ImportedPerson, PeopleStore
+from device_registration_api.imports.people import Came, ImportedPerson, PeopleStore
 from device_registration_api.imports.recorder import Chunk
 from device_registration_api.imports.report import TableReport
 from device_registration_api.imports.run import Run
@@ -64,6 +64,7 @@ class _Known:
 
     project_id: int
     people: dict[int, UUID] = field(default_factory=dict)
+    erased: set[int] = field(default_factory=set)
     devices: dict[int, int] = field(default_factory=dict)
 
 
@@ -95,6 +96,8 @@ def _import_users(run: Run, people: PeopleStore, known: _Known) -> None:
         for (row_id, person), came in zip(persons.items(), outcomes, strict=True):
             if report.came(row_id, came):
                 known.people[row_id] = person.person_id
+            elif came is Came.ERASED:
+                known.erased.add(row_id)
         run.progress.advance(len(rows))
 
 
@@ -122,6 +125,9 @@ def _import_devices(run: Run, known: _Known) -> None:
             draft = read(DeviceDraft, fields)
             if isinstance(draft, str):
                 report.refuse(row_id, draft)
+            elif user_id in known.erased:
+                # Erased with the user, and so are its measurements.
+                report.refuse(row_id, "its user was erased here")
             else:
                 drafts[row_id] = draft
                 unassigned += user_id is not None and user_id not in known.people

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from contract.access import IMPORTED_KEY_CHARACTERS_MAX, Scope, key_digest
+from contract.access import Scope, is_imported_key, key_digest
 from contract.people import StoreUserChange
 from contract.store_events.columns import StoreEventColumns
 from contract.store_events.events import StoreEvent
@@ -56,7 +56,6 @@ READ_EVENTS: LiteralString = """
 """
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,255}", re.ASCII)
-_KEY = re.compile(rf"[!-~]{{1,{IMPORTED_KEY_CHARACTERS_MAX}}}", re.ASCII)
 _NO_STORE = "its store was not imported"
 
 
@@ -108,7 +107,7 @@ def _import_keys(run: Run, known: _Known) -> None:
     for rows in run.source.chunks(KEYS, READ_KEYS):
         for text, owner_id in rows:
             # A refused key is listed by its owner: the key itself is a secret.
-            if _KEY.fullmatch(text) is None:
+            if not is_imported_key(text):
                 report.refuse(owner_id, "key: must be 1 to 255 printable ASCII characters without spaces")
             elif owner_id not in known.stores:
                 report.refuse(owner_id, _NO_STORE)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from device_registration_api.events.table import EventTable
 from device_registration_api.maintenance.connect import connect, pool
 from device_registration_api.maintenance.partitions import CREATE_PARTITION, week_of
-from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.maintenance.settings import DatabaseSettings, RetentionSettings
 from device_registration_api.schema.connect import CommandError
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
@@ -20,6 +20,13 @@ _SECONDS_MAX = 900.0
 _LOCK = 7_305_807_142_266_143
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(lock)s)"
 PROJECT = "SELECT project_id FROM project WHERE project_key = %(project_key)s AND deleted_at IS NULL"
+# What the project and the installation ask for, and what `maintain` did last.
+RETENTION = """
+    SELECT p.retention_days, r.retention_days
+      FROM project AS p
+      LEFT JOIN project_retention AS r ON r.project_id = p.project_id AND r.fact = %(fact)s
+     WHERE p.project_id = %(project_id)s
+"""
 
 
 class Target:
@@ -43,6 +50,7 @@ class Target:
         prepare = [statement for table in tables for statement in table.prepared()]
         self._pool = pool(settings, statement_seconds_max=_STATEMENT_SECONDS_MAX, prepare=prepare)
         self._weeks: set[tuple[str, date]] = set()
+        self._retention_days = RetentionSettings().retention_days
 
     def close(self) -> None:
         """Wait for what is running, then close the connections."""
@@ -57,6 +65,13 @@ class Target:
             message = f"there is no project {project_key}"
             raise CommandError(message)
         return found[0]
+
+    def kept_days(self, fact: str, project_id: int) -> int | None:
+        """Return for how many days the facts of a project are kept; None is for ever. No transaction may be open."""
+        named = {"fact": fact, "project_id": project_id}
+        with self.conn:
+            found = [days for row in fetch_all(self.conn, RETENTION, named, lambda *row: row) for days in row]
+        return min((days for days in [*found, self._retention_days] if days), default=None)
 
     async def run(self, work: Callable[[Lease], Result]) -> Result:
         """Run work that is written for a pool. Raises as `Database.run`."""

@@ -25,6 +25,7 @@ _SECRET_CHARACTERS = 43  # 62^43 is a little more than 2^256
 _CHECKSUM_CHARACTERS = 6  # 62^6 is more than 2^32
 # The longest text that is looked for as a key of another system.
 IMPORTED_KEY_CHARACTERS_MAX = 255
+_IMPORTED_KEY = re.compile(rf"[!-~]{{1,{IMPORTED_KEY_CHARACTERS_MAX}}}", re.ASCII)
 _IMPORTED = b"id of an imported key"
 KEY_PATTERN = (
     f"{_PREFIX}[0-9A-Za-z]{{{_ID_CHARACTERS}}}_[0-9A-Za-z]{{{_SECRET_CHARACTERS}}}[0-9A-Za-z]{{{_CHECKSUM_CHARACTERS}}}"
@@ -178,6 +179,11 @@ def imported_key_id(digest: bytes) -> str:
     return _in_base_62(int.from_bytes(sha256(_IMPORTED + digest).digest()), _ID_CHARACTERS)
 
 
+def is_imported_key(text: str) -> bool:
+    """Whether a text may be a key of another system: one that a header can carry, and no key of ours."""
+    return _IMPORTED_KEY.fullmatch(text) is not None and not text.startswith(_PREFIX)
+
+
 def proofs_of(text: str, imported_secret: bytes | None = None) -> list[KeyProof]:
     """Return what the stored key with this text may have; nothing if the text is no key or its checksum is wrong.
 
@@ -186,7 +192,7 @@ def proofs_of(text: str, imported_secret: bytes | None = None) -> list[KeyProof]
     if text.startswith(_PREFIX):
         key_id = key_id_of(text)
         return [] if key_id is None else [KeyProof(key_id, key_digest(text))]
-    if not 1 <= len(text) <= IMPORTED_KEY_CHARACTERS_MAX:
+    if not is_imported_key(text):
         return []
     digests = [key_digest(text)]
     if imported_secret is not None:
