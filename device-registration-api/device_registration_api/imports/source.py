@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, LiteralString
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, make_dsn, parse_dsn
 
 from device_registration_api.schema.connect import CommandError
@@ -115,7 +116,7 @@ class Times:
 def _fetched(table: str, cursor: Any) -> list[Row]:  # noqa: ANN401 - psycopg2's cursor has no types
     try:
         rows: list[Row] = cursor.fetchmany(CHUNK_ROWS)
-    except UnicodeDecodeError as error:
+    except (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter) as error:
         # A database without an encoding (SQL_ASCII) holds whatever its clients sent.
         message = f"table {table} holds text that is not UTF-8; what is stored stays"
         raise CommandError(message) from error
