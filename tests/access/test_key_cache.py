@@ -55,7 +55,7 @@ class World:
         scope = {
             "type": "http",
             "headers": [(b"x-api-key", key.encode())],
-            "state": {"keys": self.cache, "key_usage": KeyUsage(self._report)},
+            "state": {"keys": self.cache, "key_usage": KeyUsage(self._report), "imported_key_secret": None},
         }
         return await credential_of(Request(scope), Scope.READ)
 
