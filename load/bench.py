@@ -16,6 +16,7 @@ from load.dashboards import dashboards
 from load.environment import BenchEnvironment
 from load.exports import exports
 from load.figures import Figure, plot, row, table
+from load.imports import imports
 from load.instructions import instructions
 from load.neighbours import neighbours
 from load.wrk import WrkMissingError
@@ -49,6 +50,7 @@ def main() -> int:
                 ("figures of a store", lambda: store_events.figures(environment, seconds)),
                 ("analysis of measurements", lambda: measurements.analysis(environment)),
                 ("exports", lambda: exports(environment)),
+                ("imports", lambda: imports(environment)),
                 ("alternatives", lambda: alternatives(environment, seconds)),
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),

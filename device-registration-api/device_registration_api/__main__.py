@@ -18,6 +18,7 @@ from device_registration_api.accounts.settings import AccountSettings
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.exports import command_line as exports
+from device_registration_api.imports import command_line as imports
 from device_registration_api.inbox import command_line as inbox_commands
 from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.inbox.state import oldest_waiting
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     access.add_commands(add, service)
     accounts.add_commands(add, service)
     exports.add_commands(add, service)
+    imports.add_commands(add, service)
     webhooks.add_commands(add, service, "PERSONAL_KEKS, WEBHOOK_ALLOWED_NETWORKS")
     erasure.add_commands(add, service, f"{keys}, PERSONAL_DATABASE_URL", ", ".join(AccountSettings.names()))
     return parser

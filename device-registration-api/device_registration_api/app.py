@@ -60,7 +60,7 @@ from servicekit.process.request_log import RequestLog
 from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 from servicekit.service.metrics import ServiceMetrics
-from servicekit.service.settings import read_settings
+from servicekit.service.settings import read_settings, secret_bytes
 
 SERVICE = "device-registration-api"
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
@@ -135,6 +135,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                         "database": database,
                         "exports": exports,
                         "api_keys_max": settings.api_keys_max,
+                        "imported_key_secret": secret_bytes(settings.imported_key_secret),
                         "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
                     }
                 finally:

@@ -27,6 +27,7 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from servicekit.service.metrics import ServiceMetrics
+from servicekit.service.settings import secret_bytes
 from statistics_api import __version__, welcome
 from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
@@ -184,6 +185,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "gateways": gateways,
                 "readers": {family.name: family.new_reader(database) for family in families if family.new_reader},
                 "keys": keys,
+                "imported_key_secret": secret_bytes(settings.imported_key_secret),
                 "key_usage": usage,
                 "administration": administration,
                 "tokens": Tokens(administration),

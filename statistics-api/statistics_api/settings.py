@@ -69,6 +69,8 @@ class Settings(ServiceSettings):
     rate_limit: Annotated[RateLimitItem | None, BeforeValidator(_rate)] = None
     # A Redis or Valkey server in which all processes and replicas share that limit; each has its own by default.
     redis_url: Annotated[SecretStr | None, AfterValidator(_store_url)] = None
+    # The SECURITY_KEY of the api-analytics whose API keys were imported.
+    imported_key_secret: SecretStr | None = None
     # Networks of proxies with a trusted X-Forwarded-For header, comma-separated, like "10.0.0.0/8".
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_comma_separated)] = Field(
         default=[]

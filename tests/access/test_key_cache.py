@@ -55,7 +55,7 @@ class World:
         scope = {
             "type": "http",
             "headers": [(b"x-api-key", key.encode())],
-            "state": {"keys": self.cache, "key_usage": KeyUsage(self._report)},
+            "state": {"keys": self.cache, "key_usage": KeyUsage(self._report), "imported_key_secret": None},
         }
         return await credential_of(Request(scope), Scope.READ)
 
@@ -189,7 +189,7 @@ async def test_garbage_and_wrong_secrets_ask_nothing(database: MigratedDatabase)
     async with world(database) as asked:
         await asked.ask(key)
         other = new_key()
-        for wrong in (key[:-1] + "-", "x", "", key[::-1], other.text[:-3] + "000"):
+        for wrong in (key[:-1] + "-", "ds_live_x", "", "ds_live_" + key[:7:-1], other.text[:-3] + "000"):
             with pytest.raises(NotAuthenticated):
                 await asked.ask(wrong)
         assert asked.queries == 1
@@ -255,7 +255,7 @@ async def test_without_the_database_a_remembered_key_works_until_its_end_and_the
         with pytest.raises(NotRecorded):
             await unreachable.ask(key)
         with pytest.raises(NotAuthenticated):
-            await unreachable.ask("garbage")
+            await unreachable.ask("ds_live_garbage")
 
 
 async def test_a_notification_ends_what_is_remembered_of_a_project_for_keys_and_for_members() -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from hmac import compare_digest
 from typing import NamedTuple
 
-from contract.access import key_digest, key_id_of
+from contract.access import proofs_of
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 from servicekit.errors import CredentialsRefused, Forbidden
@@ -37,19 +37,17 @@ class _Key(NamedTuple):
     project_is_active: bool
 
 
-def verify_key(conn: Connection, text: str, now: datetime) -> VerifiedKey:
-    """Return the key with this text.
+def verify_key(conn: Connection, text: str, now: datetime, imported_secret: bytes | None = None) -> VerifiedKey:
+    """Return the key with this text; `imported_secret` is that of the system whose keys were imported.
 
     Raises:
         CredentialsRefused: there is no such key, or it is not valid now.
         Forbidden: the key is right, and its project is blocked.
     """
-    key_id = key_id_of(text)
-    found = [] if key_id is None else fetch_all(conn, KEYS, {"key_id": key_id, "now": now}, _Key)
-    digest = key_digest(text) if found else b""
-    for each in found:
-        if compare_digest(bytes(each.digest), digest):
-            if not each.project_is_active:
-                raise Forbidden(BLOCKED)
-            return VerifiedKey(each.project_id, each.key_id)
+    for proof in proofs_of(text, imported_secret):
+        for each in fetch_all(conn, KEYS, {"key_id": proof.key_id, "now": now}, _Key):
+            if compare_digest(bytes(each.digest), proof.digest):
+                if not each.project_is_active:
+                    raise Forbidden(BLOCKED)
+                return VerifiedKey(each.project_id, each.key_id)
     raise CredentialsRefused(INCORRECT)

@@ -113,9 +113,13 @@ def delete_project(conn: Connection, project_key: str, account_id: UUID | None) 
 
 def new_project_key(name: str) -> str:
     """Return the name in lower-case ASCII letters and digits, with a random suffix: two projects may have one name."""
+    return f"{slug_of(name)}-{secrets.token_hex(_SUFFIX_DIGITS // 2)}"
+
+
+def slug_of(name: str) -> str:
+    """Return the name in lower-case ASCII letters and digits."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_CHARACTERS_MAX].strip("-") or "project"
-    return f"{slug}-{secrets.token_hex(_SUFFIX_DIGITS // 2)}"
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_CHARACTERS_MAX].strip("-") or "project"
 
 
 def _write(conn: Connection, statement: Statement, parameters: dict[str, object]) -> _Row:

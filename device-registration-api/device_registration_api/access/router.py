@@ -218,8 +218,8 @@ async def log_in(request: Request) -> Response:
     """
     login = await read_body(request, ProjectLogin)
     accounts = accounts_of(request)
-    now = clock.now()
-    verified = await in_transaction(request, lambda conn: logins.verify_key(conn, login.api_key, now))
+    now, secret = clock.now(), request.state.imported_key_secret
+    verified = await in_transaction(request, lambda conn: logins.verify_key(conn, login.api_key, now, secret))
     return json_response(accounts.project_token(*verified).model_dump_json())
 
 

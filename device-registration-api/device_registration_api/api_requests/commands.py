@@ -7,6 +7,7 @@ from typing import LiteralString
 
 from contract.api_requests.columns import ApiRequestColumns
 from contract.api_requests.latency import CELLS, latency_cell
+from contract.time_series import MINUTES_KEPT
 from device_registration_api.api_requests.addresses import HEX_PREFIX, HashedColumns, hash_addresses
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import minutes_of
@@ -152,7 +153,7 @@ def count(rows: Rows[ApiRequestColumns]) -> Sequence[Counted]:
 ROLLUPS = (
     Rollup("api_request_day", _upsert("api_request_day", _ALL, _DAY)),
     Rollup("api_request_quarter_hour", _upsert("api_request_quarter_hour", _ALL, _QUARTER_HOUR)),
-    Rollup("api_request_minute", _upsert("api_request_minute", _ALL, _MINUTE)),
+    Rollup("api_request_minute", _upsert("api_request_minute", _ALL, _MINUTE), kept=MINUTES_KEPT),
     Rollup("api_request_endpoint_day", _upsert("api_request_endpoint_day", _ENDPOINT, _DAY)),
     Rollup("api_request_endpoint_quarter_hour", _upsert("api_request_endpoint_quarter_hour", _ENDPOINT, _QUARTER_HOUR)),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from contract.auth_events.columns import AuthEventColumns
+from contract.time_series import MINUTES_KEPT
 from device_registration_api.events.counting import per_minute
 from device_registration_api.events.following import Follower
 from device_registration_api.events.rows import Rows
@@ -59,7 +60,7 @@ def count(rows: Rows[AuthEventColumns]) -> Sequence[Counted]:
 ROLLUPS = (
     Rollup("auth_event_total", COUNT_TOTAL),
     Rollup("auth_event_quarter_hour", COUNT_QUARTER_HOUR),
-    Rollup("auth_event_minute", COUNT_MINUTE),
+    Rollup("auth_event_minute", COUNT_MINUTE, kept=MINUTES_KEPT),
 )
 
 # Users are counted by day after the events, because it would be half as much again for the transaction of an event.

@@ -5,6 +5,7 @@ one of them is stored already or breaks a constraint. Then the exact way finds t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias
 
 import psycopg2
@@ -113,13 +114,15 @@ def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Column
         return _read_back(run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes), {})
 
 
-def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+def record_isolating_bad_rows(
+    conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int, now: datetime | None = None
+) -> Outcomes:
     """Record rows, find each row that the database refuses by halving, and refuse only it. The caller owns the
-    transaction.
+    transaction. `now` as in `EventTable.counts`.
     """
     execute(conn, "SAVEPOINT halving", {})
     try:
-        outcomes = _insert(conn, table, rows, slot)
+        outcomes = _insert(conn, table, rows, slot, now)
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:
         execute(conn, "ROLLBACK TO SAVEPOINT halving", {})
         if len(rows) == 1:
@@ -128,8 +131,8 @@ def record_isolating_bad_rows(conn: Connection, table: EventTable[Columns], rows
                 return {0: table.refusals[rule]}
             return {0: Outcome(status=OutcomeStatus.REFUSED, detail=f"the database refused this event: {rule}")}
         middle = len(rows) // 2
-        first = record_isolating_bad_rows(conn, table, rows.select(range(middle)), slot)
-        second = record_isolating_bad_rows(conn, table, rows.select(range(middle, len(rows))), slot)
+        first = record_isolating_bad_rows(conn, table, rows.select(range(middle)), slot, now)
+        second = record_isolating_bad_rows(conn, table, rows.select(range(middle, len(rows))), slot, now)
         return first | {middle + position: outcome for position, outcome in second.items()}
     execute(conn, "RELEASE SAVEPOINT halving", {})
     return outcomes
@@ -164,13 +167,18 @@ def fresh(rows: Rows[Columns], results: Results) -> Rows[Columns]:
 
 
 def store(
-    trips: RoundTrips, table: EventTable[Columns], rows: Rows[Columns], slot: int, more: Sequence[bytes] = ()
+    trips: RoundTrips,
+    table: EventTable[Columns],
+    rows: Rows[Columns],
+    slot: int,
+    more: Sequence[bytes] = (),
+    now: datetime | None = None,
 ) -> None:
-    """Copy and count rows that are new, execute `more`, and commit."""
+    """Copy and count rows that are new, execute `more`, and commit. `now` as in `EventTable.counts`."""
     if rows:
         # The counts follow the copy, so that other writers of the slot wait only for the counts and the commit.
         presences = table.new_presences(rows)
-        counts = table.counts(trips.conn, rows, presences, slot)
+        counts = table.counts(trips.conn, rows, presences, slot, now)
         trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), [*counts, *more])
         table.remember(presences)
     elif more:
@@ -183,7 +191,9 @@ def _fresh_places(rows: Rows[Columns], results: Results) -> Sequence[int]:
     return [position for position in range(len(rows)) if position not in known] if known else range(len(rows))
 
 
-def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int) -> Outcomes:
+def _insert(
+    conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int, now: datetime | None
+) -> Outcomes:
     run = run_plainly(conn)
     admitted = admit(run, table, rows)
     rows = admitted.rows
@@ -191,7 +201,7 @@ def _insert(conn: Connection, table: EventTable[Columns], rows: Rows[Columns], s
     new = fresh(rows, results)
     inserted = table.insert(conn, new) if new else []
     if inserted:
-        table.grow_rollups(conn, new.select(inserted), slot)
+        table.grow_rollups(conn, new.select(inserted), slot, now)
     return admitted.outcomes(results)
 
 

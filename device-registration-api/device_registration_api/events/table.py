@@ -1,7 +1,7 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 
@@ -73,10 +73,14 @@ class Rollup(NamedTuple):
     `upsert` adds the elements of the JSON array {counted} to the table, in the slot {slot}. It orders its rows by the
     table's key, so that two writers take their locks in the same order. Each rollup has its own statement: on a
     cluster, rows that several statements of one WITH share are sent to every node.
+
+    Buckets older than `kept` are deleted by `maintain`; None: they are kept for ever. The elements of {counted} then
+    have a `bucket_start`.
     """
 
     table: str
     upsert: LiteralString
+    kept: timedelta | None = None
 
 
 class EventTable(Generic[Columns]):
@@ -154,6 +158,7 @@ class EventTable(Generic[Columns]):
         self.arrived_batch_model = cast("type[Batch[Columns]]", Batch[arrived])  # type: ignore[valid-type]
         self._columns = columns
         self._count = count
+        self._rollups = rollups
         codecs = {**_SHARED, **{column.name: column.codec for column in columns}}
         names = {
             "fact": sql.Identifier(fact),
@@ -215,9 +220,19 @@ class EventTable(Generic[Columns]):
         except OutcomeUnknown as error:  # of an assignment, which is no event
             raise NotRecorded(str(error)) from error
 
-    def counts(self, conn: Connection, rows: Rows[Columns], presences: Collection[Presence], slot: int) -> list[bytes]:
-        """Return the EXECUTE statements that add these rows to the rollups, and count those of their `presences`."""
-        statements = self._count_parameters(rows, presences, slot)
+    def counts(
+        self,
+        conn: Connection,
+        rows: Rows[Columns],
+        presences: Collection[Presence],
+        slot: int,
+        now: datetime | None = None,
+    ) -> list[bytes]:
+        """Return the EXECUTE statements that add these rows to the rollups, and count those of their `presences`.
+
+        `now` leaves out the buckets that `maintain` would delete: those of events that are older than any client's.
+        """
+        statements = self._count_parameters(rows, presences, slot, now)
         return [statement.execute(conn, parameters) for statement, parameters in statements]
 
     def new_presences(self, rows: Rows[Columns]) -> Collection[Presence]:
@@ -244,10 +259,12 @@ class EventTable(Generic[Columns]):
         positions = {key: position for position, key in reversed(list(enumerate(rows.fact_keys())))}
         return sorted(positions[key] for key in positions.keys() & stored)
 
-    def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int) -> None:
-        """Add rows that were inserted, never rows that were only sent. Needs no prepared statement."""
+    def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int, now: datetime | None = None) -> None:
+        """Add rows that were inserted, never rows that were only sent. `now` as in `counts`. Needs no prepared
+        statement.
+        """
         with conn.cursor() as cursor:
-            for statement, parameters in self._count_parameters(rows, self.new_presences(rows), slot):
+            for statement, parameters in self._count_parameters(rows, self.new_presences(rows), slot, now):
                 cursor.execute(statement.plain, parameters)
 
     def _values(self, rows: Rows[Columns]) -> list[tuple[str, Codec[Any], Sequence[Any]]]:
@@ -259,9 +276,11 @@ class EventTable(Generic[Columns]):
         return [(name, codec, values) for (name, codec), values in zip(_SHARED.items(), shared, strict=True)] + own
 
     def _count_parameters(
-        self, rows: Rows[Columns], presences: Collection[Presence], slot: int
+        self, rows: Rows[Columns], presences: Collection[Presence], slot: int, now: datetime | None
     ) -> list[tuple[Prepared, Mapping[str, object]]]:
         counted = self._count(rows)
+        if now is not None:
+            counted = [_kept(each, rollup.kept, now) for each, rollup in zip(counted, self._rollups, strict=True)]
         texts = {id(each): as_json(each) for each in counted}  # several rollups may have the same increments
         rollups: list[tuple[Prepared, Mapping[str, object]]] = [
             (statement, {"counted": texts[id(each)], "slot": slot})
@@ -269,6 +288,13 @@ class EventTable(Generic[Columns]):
         ]
         # Presences come last, because their locks are for more than one row.
         return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
+
+
+def _kept(counted: Counted, kept: timedelta | None, now: datetime) -> Counted:
+    """Return the increments of buckets that are not deleted yet."""
+    if kept is None:
+        return counted
+    return [each for each in counted if cast("datetime", each["bucket_start"]) >= now - kept]
 
 
 def key_arrays(keys: Iterable[tuple[int, datetime, str]]) -> dict[str, object]:

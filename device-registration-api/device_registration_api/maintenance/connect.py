@@ -1,5 +1,7 @@
 """Where databases are, and connections for one command, with timeouts that fit long statements."""
 
+from collections.abc import Sequence
+
 import psycopg2
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr, ValidationError
@@ -9,6 +11,7 @@ from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import SessionTimeouts, dsn
 from servicekit.database.pool import Database
+from servicekit.database.prepared import Prepared
 
 _WAIT_SECONDS_MAX = 5.0
 # The parts of a place, and what libpq calls them.
@@ -38,9 +41,14 @@ def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connec
     return psycopg2.connect(conninfo(settings, statement_seconds_max))
 
 
-def pool(settings: DatabaseSettings, *, statement_seconds_max: int) -> Database:
+def pool(settings: DatabaseSettings, *, statement_seconds_max: int, prepare: Sequence[Prepared] = ()) -> Database:
     """Return a pool of one such connection, for work that is written for a pool. It connects at its first use."""
-    return Database(conninfo(settings, statement_seconds_max), connections_max=1, wait_seconds_max=_WAIT_SECONDS_MAX)
+    return Database(
+        conninfo(settings, statement_seconds_max),
+        connections_max=1,
+        wait_seconds_max=_WAIT_SECONDS_MAX,
+        prepare=prepare,
+    )
 
 
 def conninfo(settings: DatabaseSettings, statement_seconds_max: float, application: str = "maintenance") -> str:

@@ -4,6 +4,7 @@ The id finds the key, the secret proves it, and the checksum tells a mistyped ke
 Secret scanners recognise the form as a whole.
 """
 
+import hmac
 import re
 import secrets
 from datetime import datetime, timedelta
@@ -22,6 +23,10 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_CHARACTERS = 12
 _SECRET_CHARACTERS = 43  # 62^43 is a little more than 2^256
 _CHECKSUM_CHARACTERS = 6  # 62^6 is more than 2^32
+# The longest text that is looked for as a key of another system.
+IMPORTED_KEY_CHARACTERS_MAX = 255
+_IMPORTED_KEY = re.compile(rf"[!-~]{{1,{IMPORTED_KEY_CHARACTERS_MAX}}}", re.ASCII)
+_IMPORTED = b"id of an imported key"
 KEY_PATTERN = (
     f"{_PREFIX}[0-9A-Za-z]{{{_ID_CHARACTERS}}}_[0-9A-Za-z]{{{_SECRET_CHARACTERS}}}[0-9A-Za-z]{{{_CHECKSUM_CHARACTERS}}}"
 )
@@ -135,6 +140,13 @@ class NewKey(NamedTuple):
     digest: bytes
 
 
+class KeyProof(NamedTuple):
+    """The id that finds a stored key, and the digest that proves it."""
+
+    key_id: str
+    digest: bytes
+
+
 def key_prefix(key_id: str) -> str:
     """Return the part of a key that is not secret, by which its owner recognises it."""
     return _PREFIX + key_id
@@ -162,6 +174,32 @@ def claimed_key_id(text: str) -> str:
     return text[_ID]
 
 
+def imported_key_id(digest: bytes) -> str:
+    """Return the id of a key that another system made: it has none in its text, so its digest stands for one."""
+    return _in_base_62(int.from_bytes(sha256(_IMPORTED + digest).digest()), _ID_CHARACTERS)
+
+
+def is_imported_key(text: str) -> bool:
+    """Whether a text may be a key of another system: one that a header can carry, and no key of ours."""
+    return _IMPORTED_KEY.fullmatch(text) is not None and not text.startswith(_PREFIX)
+
+
+def proofs_of(text: str, imported_secret: bytes | None = None) -> list[KeyProof]:
+    """Return what the stored key with this text may have; nothing if the text is no key or its checksum is wrong.
+
+    A key of another system is stored by its SHA-256, or by its HMAC-SHA256 under that system's secret.
+    """
+    if text.startswith(_PREFIX):
+        key_id = key_id_of(text)
+        return [] if key_id is None else [KeyProof(key_id, key_digest(text))]
+    if not is_imported_key(text):
+        return []
+    digests = [key_digest(text)]
+    if imported_secret is not None:
+        digests.append(hmac.digest(imported_secret, text.encode(), sha256))
+    return [KeyProof(imported_key_id(digest), digest) for digest in digests]
+
+
 def key_digest(text: str) -> bytes:
     """Return the SHA-256 of a whole key: the secret is random, so no slow hash is needed."""
     return sha256(text.encode()).digest()
@@ -169,9 +207,12 @@ def key_digest(text: str) -> bytes:
 
 def checksum(unchecked: str) -> str:
     """Return the CRC-32 of a key without its checksum, as six digits in base 62."""
-    number = crc32(unchecked.encode())
+    return _in_base_62(crc32(unchecked.encode()), _CHECKSUM_CHARACTERS)
+
+
+def _in_base_62(number: int, length: int) -> str:
     digits = []
-    for _ in range(_CHECKSUM_CHARACTERS):
+    for _ in range(length):
         number, digit = divmod(number, len(_DIGITS))
         digits.append(_DIGITS[digit])
     return "".join(reversed(digits))

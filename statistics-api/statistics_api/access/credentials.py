@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastapi import Request
 
-from contract.access import Scope, claimed_key_id, key_digest, key_id_of
+from contract.access import Scope, claimed_key_id, key_digest, proofs_of
 from contract.projects import DEFAULT_PROJECT_ID
 from contract.tokens import ProjectClaims
 from servicekit.database.pool import Database
@@ -82,14 +82,14 @@ async def credential_of(request: Request, scope: Scope) -> Credential:
 
 
 async def _credential_of_key(request: Request, text: str) -> Credential:
-    key_id = key_id_of(text)
-    if key_id is None:
-        raise NotAuthenticated(_NOT_VALID)
     cache: KeyCache[StoredKey] = request.state.keys
-    stored = key_of(text, await cache.get(key_id))
-    usage: KeyUsage = request.state.key_usage
-    usage.count(stored.project_id, key_id)
-    return Credential(stored.project_id, stored.scopes, key_id)
+    for proof in proofs_of(text, request.state.imported_key_secret):
+        stored = _matching(proof.digest, await cache.get(proof.key_id))
+        if stored is not None:
+            usage: KeyUsage = request.state.key_usage
+            usage.count(stored.project_id, proof.key_id)
+            return Credential(stored.project_id, stored.scopes, proof.key_id)
+    raise NotAuthenticated(_NOT_VALID)
 
 
 async def _credential_of_token(request: Request, text: str) -> Credential:
@@ -145,7 +145,7 @@ def remembered_credential(
     # Nothing else needs to be checked: no text but the key itself has its digest.
     key_id = claimed_key_id(text)
     stored = cache.remembered(key_id)
-    found = _matching(text, stored) if stored else None
+    found = _matching(key_digest(text), stored) if stored else None
     if found is None and text.startswith(_JWT_BEGINS_WITH):
         tokens: Tokens = state["tokens"]
         claims = tokens.remembered_now(text)
@@ -188,9 +188,9 @@ def key_of_claims(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> Store
     return found
 
 
-def key_of(text: str, stored: tuple[StoredKey, ...]) -> StoredKey:
-    """Return the stored key with this text. Raises NotAuthenticated if there is none, or it is not valid now."""
-    found = _matching(text, stored)
+def key_of(digest: bytes, stored: tuple[StoredKey, ...]) -> StoredKey:
+    """Return the stored key with this digest. Raises NotAuthenticated if there is none, or it is not valid now."""
+    found = _matching(digest, stored)
     if found is None:
         raise NotAuthenticated(_NOT_VALID)
     return found
@@ -203,8 +203,7 @@ def _named(claims: ProjectClaims, stored: tuple[StoredKey, ...]) -> StoredKey | 
     return None
 
 
-def _matching(text: str, stored: tuple[StoredKey, ...]) -> StoredKey | None:
-    digest = key_digest(text)
+def _matching(digest: bytes, stored: tuple[StoredKey, ...]) -> StoredKey | None:
     for each in stored:
         if compare_digest(each.digest, digest):
             return each if _is_valid(each) else None

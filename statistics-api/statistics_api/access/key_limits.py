@@ -1,11 +1,13 @@
 """Finds the rate limit of the API key that a request has, or that its token was made for."""
 
+from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 from limits import RateLimitItem
 from starlette.types import Scope as RequestScope
 
-from contract.access import key_id_of
+from contract.access import KeyProof, proofs_of
 from contract.tokens import AccountClaims, ProjectClaims
 from servicekit.errors import NotAuthenticated, NotConfigured, NotRecorded
 from statistics_api.access.credentials import key_of, key_of_claims
@@ -24,20 +26,23 @@ class LimitedKey(NamedTuple):
 
 
 class SentKey(NamedTuple):
-    """What a request has in place of an API key, with the id in it, and where stored keys are found."""
+    """What a request has in place of an API key: the ids and digests that it may have, and where stored keys are
+    found.
+    """
 
-    text: str
-    key_id: str
+    proofs: list[KeyProof]
     keys: KeyCache[StoredKey]
 
     def remembered(self) -> tuple[StoredKey, ...] | None:
-        """Return the keys with this id, or None if the database would have to be asked."""
-        return self.keys.remembered(self.key_id)
+        """Return the keys with these ids, or None if the database would have to be asked."""
+        found = [self.keys.remembered(each.key_id) for each in self.proofs]
+        known = [each for each in found if each is not None]
+        return tuple(chain.from_iterable(known)) if len(known) == len(found) else None
 
     async def asked(self) -> tuple[StoredKey, ...]:
-        """Return the keys with this id; none if the database cannot be asked."""
+        """Return the keys with these ids; none if the database cannot be asked."""
         try:
-            return await self.keys.get(self.key_id)
+            return tuple(chain.from_iterable([await self.keys.get(each.key_id) for each in self.proofs]))
         except NotRecorded:  # the route will say so, if it needs the key
             return ()
 
@@ -45,11 +50,11 @@ class SentKey(NamedTuple):
         """Return the one of these keys that was sent, if it is valid and has a rate limit."""
         if all(each.rate_limit is None for each in stored):
             return None
-        try:
-            rate = key_of(self.text, stored).rate_limit
-        except NotAuthenticated:
-            return None
-        return None if rate is None else LimitedKey(self.key_id, rate)
+        for proof in self.proofs:
+            with suppress(NotAuthenticated):
+                rate = key_of(proof.digest, stored).rate_limit
+                return None if rate is None else LimitedKey(proof.key_id, rate)
+        return None
 
 
 class SentToken(NamedTuple):
@@ -96,5 +101,5 @@ def sent_key(scope: RequestScope) -> SentKey | SentToken | None:
         return None
     if found.form is Form.TOKEN:
         return SentToken(found.text, scope["state"]["tokens"], scope["state"]["keys"])
-    key_id = key_id_of(found.text)
-    return None if key_id is None else SentKey(found.text, key_id, scope["state"]["keys"])
+    proofs = proofs_of(found.text, scope["state"]["imported_key_secret"])
+    return SentKey(proofs, scope["state"]["keys"]) if proofs else None

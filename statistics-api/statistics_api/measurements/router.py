@@ -1,6 +1,8 @@
 """The public routes of measurements: they are recorded with a key of the project, and read by it."""
 
 import asyncio
+import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +14,8 @@ from contract.access import Scope
 from contract.delivery import BatchResponse
 from contract.measurements.analysis import Analysis, PeriodDraft, Series, UserAnalysis
 from contract.measurements.events import StoredMeasurement
-from servicekit.errors import NotFound
+from contract.people import IMPORTED_ID_DIGITS_MAX, PersonId
+from servicekit.errors import NotConfigured, NotFound
 from servicekit.http.bodies import read_bytes, validated
 from servicekit.http.openapi import Schema, json_body, refusals
 from servicekit.http.strict_json import decode
@@ -21,6 +24,7 @@ from servicekit.middleware.fast_path import hot
 from servicekit.process import clock
 from statistics_api.access.credentials import required_credential_of
 from statistics_api.access.documentation import VARY, required_key, shown
+from statistics_api.administration.client import call
 from statistics_api.cursors import LINK_HEADER
 from statistics_api.delivery.endpoints import REPLAYED_HEADER, batch_body, event_body, record_batch, record_event
 from statistics_api.devices.documentation import at_device
@@ -50,9 +54,11 @@ _USER_ID: Schema = {
     "name": "user_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "format": "uuid"},
-    "description": "The id of a user of the project.",
+    "schema": {"type": "string"},
+    "description": "The `id` of a user of the project, or the number that the user had in the system they were "
+    "imported from.",
 }
+_IMPORTED_ID = re.compile(rf"[0-9]{{1,{IMPORTED_ID_DIGITS_MAX}}}", re.ASCII)
 RANGE = RangeParameters(
     {"hour": timedelta(days=2), "day": timedelta(days=31), "month": timedelta(days=366)}, zone_is_optional=True
 )
@@ -183,16 +189,28 @@ async def analyze_user(request: Request) -> Response:
     """
     credential = await required_credential_of(request, Scope.READ)
     asked = await read_period(request)
-    try:
-        user_id = UUID(request.path_params["user_id"])
-    except ValueError:
-        raise NotFound(NOTHING_FOUND) from None
+    user_id = await _user_id(request, credential.project_id)
     chosen = Chosen(credential.project_id, None, str(user_id))
     analysed = await _reader(request).analysis(chosen, Period.inclusive(asked.start_time, asked.end_time))
     if not analysed.groups:
         raise NotFound(NOTHING_FOUND)
     body = to_json(answers.user_analysis(user_id, analysed, asked))
     return Response(body, headers=VARY, media_type="application/json")
+
+
+async def _user_id(request: Request, project_id: int) -> UUID:
+    """Return the id of the user in the path: a UUID, or the number that an imported user had. Raises NotFound."""
+    text: str = request.path_params["user_id"]
+    with suppress(ValueError):
+        return UUID(text)
+    try:
+        if _IMPORTED_ID.fullmatch(text):
+            answer = await call(request, "GET", "people", str(project_id), text)
+            return PersonId.model_validate_json(answer.content).id
+    except (NotConfigured, NotFound):
+        # Without personal data, nobody was imported.
+        pass
+    raise NotFound(NOTHING_FOUND)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from device_registration_api.events import recording
@@ -21,9 +22,14 @@ def _remember_all(rows: Rows[Any], results: recording.Results) -> Rows[Any]:
 
 
 def _count_all(
-    trips: RoundTrips, table: EventTable[Any], rows: Rows[Any], slot: int, more: Sequence[bytes] = ()
+    trips: RoundTrips,
+    table: EventTable[Any],
+    rows: Rows[Any],
+    slot: int,
+    more: Sequence[bytes] = (),
+    now: datetime | None = None,
 ) -> None:
-    counts = [*table.counts(trips.conn, _sent.rows, (), slot), *more]
+    counts = [*table.counts(trips.conn, _sent.rows, (), slot, now), *more]
     if rows:
         trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), counts)
     else:

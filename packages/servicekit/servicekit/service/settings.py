@@ -37,6 +37,11 @@ def read_settings(kind: type[Settings]) -> Settings:
         sys.exit("; ".join(reasons))
 
 
+def secret_bytes(secret: SecretStr | None) -> bytes | None:
+    """Return an optional secret as bytes."""
+    return None if secret is None else secret.get_secret_value().encode()
+
+
 def refuse_example_secrets(environment: Environment, secrets: Mapping[str, SecretStr | None]) -> None:
     """Raise ValueError, with the name of the setting, when a secret in production has its value of .env.example.
 

@@ -1,0 +1,1 @@
+"""Imports what other systems recorded: reads their databases, and stores as the services do."""
