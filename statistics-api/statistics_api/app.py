@@ -42,6 +42,7 @@ from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.dashboard import router as dashboard
+from statistics_api.dashboard import shared
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.devices import router as devices
@@ -215,6 +216,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     }
     app.include_router(welcome.router)
     app.include_router(dashboard.router)
+    app.include_router(shared.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
         app.include_router(family.router)

@@ -3,7 +3,7 @@
 
 import { asCurl } from "./api.js";
 import { axisTime, count, span, time } from "./format.js";
-import { copy, element, setText } from "./page.js";
+import { copy, element, offerCsv, setText } from "./page.js";
 
 const HEIGHT = 260;
 const ANNOUNCED_AFTER = 200; // milliseconds without another key
@@ -39,7 +39,7 @@ export class Chart {
     );
     this.tableButton.addEventListener("click", () => this.#toggleTable());
     png.addEventListener("click", () => this.#savePng());
-    curl.addEventListener("click", () => this.data && copy([this.data.path].flat().map(asCurl).join("\n"), curl));
+    curl.addEventListener("click", () => this.data && copy([this.data.path].flat().map((each) => asCurl(each)).join("\n"), curl));
     this.surface.addEventListener("keydown", (event) => this.#onKey(event));
     this.surface.addEventListener("blur", () => this.#say(null));
     document.addEventListener("themechange", () => this.#rebuild());
@@ -74,7 +74,7 @@ export class Chart {
 
   #offerCsv({ path, csv }) {
     if (csv === undefined) {
-      this.csv.href = `${path}&format=csv`;
+      offerCsv(this.csv, `${path}&format=csv`);
     } else if (csv !== this.csvText) {
       URL.revokeObjectURL(this.csv.href);
       Object.assign(this, { csvText: csv });
