@@ -56,6 +56,8 @@ from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import read_settings
+from servicekit.service.tracing import tracing
+from servicekit.tracing.spans import Spans
 
 SERVICE = "device-registration-api"
 # Every kind of event that is recorded here.
@@ -98,6 +100,11 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with tracing(SERVICE, version=__version__, settings=settings) as spans, serving(spans) as state:
+            yield state
+
+    @asynccontextmanager
+    async def serving(spans: Spans) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
         writers = {
@@ -108,6 +115,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 peppers,
                 counts=OutcomeCounts(metrics.cells, table.kind),
                 flushed=metrics.flushes(table.kind),
+                spans=spans,
             )
             for table in kinds
         }

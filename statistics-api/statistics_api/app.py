@@ -25,6 +25,8 @@ from servicekit.protocol.application import CorsHeaders, ProtocolAnswers
 from servicekit.service.applications import MiddlewareFactory, add_middleware, new_application
 from servicekit.service.health import ReadinessCheck, health_routes
 from servicekit.service.metrics import ServiceMetrics
+from servicekit.service.tracing import tracing
+from servicekit.tracing.spans import Spans
 from statistics_api import __version__, welcome
 from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
@@ -159,9 +161,14 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with tracing(SERVICE, version=__version__, settings=settings) as spans, serving(spans) as state:
+            yield state
+
+    @asynccontextmanager
+    async def serving(spans: Spans) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {
-            kind.name: EventGateway(kind, device_api, concurrency_limit.observe, metrics.flushes(kind.name))
+            kind.name: EventGateway(kind, device_api, concurrency_limit.observe, metrics.flushes(kind.name), spans)
             for kind in kinds
         }
         for name, gateway in gateways.items():

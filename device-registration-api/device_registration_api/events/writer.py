@@ -16,6 +16,7 @@ from contract.delivery import (
     ForwardResponse,
     PositionedOutcome,
 )
+from contract.metric_names import EVENTS
 from device_registration_api.events.batches import record_batch, record_batch_carefully
 from device_registration_api.events.recording import Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
@@ -28,6 +29,7 @@ from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import DomainError
+from servicekit.tracing.spans import Spans
 
 SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
@@ -66,8 +68,10 @@ class EventWriter(Generic[Columns]):
         *,
         counts: OutcomeCounts,
         flushed: FlushObserver,
+        spans: Spans,
     ) -> None:
-        """`counts` gets the outcome of each event, and `flushed` is called after each flush."""
+        """`counts` gets the outcome of each event, `flushed` is called after each flush; `spans` traces them."""
+        self._spans = spans
         self.table = table
         self._counts = counts
         self._peppers = peppers
@@ -94,14 +98,16 @@ class EventWriter(Generic[Columns]):
             forward = forward.model_copy(update={"columns": columns})
         return await self.coalescer.submit(forward, deadline)
 
-    async def record_batch(self, batch: Batch[Columns], deadline: float) -> ForwardedBatchResponse:
+    async def record_batch(self, batch: Batch[Columns], deadline: float, request_id: str) -> ForwardedBatchResponse:
         """Returns after COMMIT of a transaction of its own. Raises as `record`, and IdempotencyKeyReused."""
         project_ids = Repeated(batch.project_id, len(batch.columns))
         columns = await self.table.arrived(batch.columns, project_ids, self._peppers)
         batch = batch.model_copy(update={"columns": columns})
         attempt = partial(record_batch, table=self.table, batch=batch, slot=self._slot)
         fallback = partial(record_batch_carefully, table=self.table, batch=batch, slot=self._slot)
-        response = await self._run(attempt, fallback, deadline, len(batch.columns))
+        name, attributes = f"record a batch of {self.table.kind}", {EVENTS: len(batch.columns)}
+        with self._spans.of_request(name, attributes, request_id):
+            response = await self._run(attempt, fallback, deadline, len(batch.columns))
         self._counts.add_batch(response)
         return response
 
@@ -113,7 +119,10 @@ class EventWriter(Generic[Columns]):
         rows = Rows.of_forwards(forwards)
         attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
         fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
-        recorded = await self._run(attempt, fallback, deadline, len(rows))
+        # A forward has the id of its first event. Of several forwards, the first is the parent of the span.
+        first, *others = (next(iter(each.request_ids), "") for each in forwards)
+        with self._spans.of_request(f"record {self.table.kind}", {EVENTS: len(rows)}, first, others):
+            recorded = await self._run(attempt, fallback, deadline, len(rows))
         self._counts.add_flush(len(rows), recorded)
         return _responses(forwards, recorded)
 
