@@ -45,6 +45,7 @@ from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.dashboard import router as dashboard
 from statistics_api.dashboard import shared
+from statistics_api.dashboard.error_pages import ErrorPagesMiddleware
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.devices import router as devices
@@ -254,7 +255,7 @@ def _rate_limit(settings: Settings, metrics: ServiceMetrics) -> RateLimit:
 
 
 def _optional_middleware(settings: Settings, limit: RateLimit) -> list[MiddlewareFactory]:
-    chosen: list[MiddlewareFactory] = [partial(RateLimitMiddleware, limit=limit, render=render)]
+    chosen: list[MiddlewareFactory] = [partial(RateLimitMiddleware, limit=limit, render=render), ErrorPagesMiddleware]
     if settings.cors_origins:
         chosen.append(
             partial(

@@ -54,5 +54,5 @@ def _seen_by_the_page(share: StoredShare, token: str) -> Mapping[str, object]:
 
 
 async def _refusal(status: HTTPStatus, title: str, sentence: str, headers: Mapping[str, str]) -> Response:
-    content = {"title": title, "sentence": sentence}
+    content = {"title": title, "sentence": sentence, "request_id": None, "leads_to": None}
     return await asyncio.to_thread(page, "refusal.html", content, status, headers)
