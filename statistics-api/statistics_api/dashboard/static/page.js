@@ -85,9 +85,16 @@ async function endSession() {
   }
   try {
     await send("DELETE", "/dashboard/session");
+    ends.postMessage("ended");
   } finally {
     location.reload();
   }
+}
+
+// Other pages of this browser have lost their session, too: without one, some would show the project `default`.
+const ends = new BroadcastChannel("sessions");
+if (!shared && sessions().length) {
+  ends.addEventListener("message", () => location.reload());
 }
 
 document.getElementById("log-out")?.addEventListener("click", endSession);
