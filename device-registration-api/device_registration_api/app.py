@@ -27,7 +27,7 @@ from device_registration_api.events import idempotency
 from device_registration_api.events.following import follow_forever
 from device_registration_api.events.router import event_routes, large_bodies
 from device_registration_api.events.table import EventTable
-from device_registration_api.events.writer import EventWriter, slot_of
+from device_registration_api.events.writer import EventWriter, Observers, slot_of
 from device_registration_api.exports import router as exports_router
 from device_registration_api.exports.connect import pool_of_exports
 from device_registration_api.exports.horizon import HorizonAge
@@ -61,6 +61,8 @@ from servicekit.service.applications import add_middleware, new_application
 from servicekit.service.health import health_routes
 from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import read_settings, secret_bytes
+from servicekit.service.tracing import tracing
+from servicekit.tracing.spans import Spans
 
 SERVICE = "device-registration-api"
 # The paths that only statistics-api calls. The path of family 1 keeps the `{"detail": ...}` of its document.
@@ -106,6 +108,11 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with tracing(SERVICE, version=__version__, settings=settings) as spans, serving(spans) as served:
+            yield served
+
+    @asynccontextmanager
+    async def serving(spans: Spans) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         slot = slot_of(settings.instance_id)
         try:
@@ -116,9 +123,8 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                         table,
                         slot,
                         peppers,
-                        counts=OutcomeCounts(metrics.cells, table.kind),
-                        flushed=metrics.flushes(table.kind),
-                        inbox=inbox,
+                        Observers(OutcomeCounts(metrics.cells, table.kind), metrics.flushes(table.kind), spans),
+                        inbox,
                     )
                     for table in kinds
                 }
@@ -167,15 +173,16 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
         app.include_router(router)
     for router in (auth_events.router, previous_release.router, *ADMINISTRATION):
         app.include_router(router, dependencies=[Depends(service_token)])
-    limits = dict(
-        ChainMap(
-            access_router.LARGE_BODIES, previous_release.LARGE_BODIES, *(large_bodies(table.kind) for table in kinds)
-        )
-    )
     return add_middleware(
         app,
         routers=events,
-        large_bodies=limits,
+        large_bodies=dict(
+            ChainMap(
+                access_router.LARGE_BODIES,
+                previous_release.LARGE_BODIES,
+                *(large_bodies(table.kind) for table in kinds),
+            )
+        ),
         log=RequestLog(SERVICE, as_json=log_format == "json", observe=metrics.observe_request),
     )
 

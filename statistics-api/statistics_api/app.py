@@ -28,6 +28,8 @@ from servicekit.service.applications import MiddlewareFactory, add_middleware, n
 from servicekit.service.health import ReadinessCheck, health_routes
 from servicekit.service.metrics import ServiceMetrics
 from servicekit.service.settings import secret_bytes
+from servicekit.service.tracing import tracing
+from servicekit.tracing.spans import Spans
 from statistics_api import __version__, welcome
 from statistics_api.access import router as access
 from statistics_api.access.credentials import new_key_cache
@@ -45,6 +47,8 @@ from statistics_api.api_requests.reader import MetricsReader
 from statistics_api.auth_events import router as auth_events
 from statistics_api.auth_events.kind import AUTH_EVENTS
 from statistics_api.dashboard import router as dashboard
+from statistics_api.dashboard import shared
+from statistics_api.dashboard.error_pages import ErrorPagesMiddleware
 from statistics_api.delivery.device_api import DeviceApi
 from statistics_api.delivery.gateway import EventGateway
 from statistics_api.devices import router as devices
@@ -165,9 +169,14 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with tracing(SERVICE, version=__version__, settings=settings) as spans, serving(spans) as state:
+            yield state
+
+    @asynccontextmanager
+    async def serving(spans: Spans) -> AsyncIterator[dict[str, object]]:
         drain.install(settings.drain_seconds)
         gateways = {
-            kind.name: EventGateway(kind, device_api, concurrency_limit.observe, metrics.flushes(kind.name))
+            kind.name: EventGateway(kind, device_api, concurrency_limit.observe, metrics.flushes(kind.name), spans)
             for kind in kinds
         }
         for name, gateway in gateways.items():
@@ -223,6 +232,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
     }
     app.include_router(welcome.router)
     app.include_router(dashboard.router)
+    app.include_router(shared.router)
     app.include_router(health_routes(SERVICE, version=__version__, environment=settings.environment, needs=needs))
     for family in families:
         app.include_router(family.router)
@@ -263,7 +273,7 @@ def _rate_limit(settings: Settings, metrics: ServiceMetrics) -> RateLimit:
 
 
 def _optional_middleware(settings: Settings, limit: RateLimit) -> list[MiddlewareFactory]:
-    chosen: list[MiddlewareFactory] = [partial(RateLimitMiddleware, limit=limit, render=render)]
+    chosen: list[MiddlewareFactory] = [partial(RateLimitMiddleware, limit=limit, render=render), ErrorPagesMiddleware]
     if settings.cors_origins:
         chosen.append(
             partial(

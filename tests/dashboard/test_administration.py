@@ -306,6 +306,49 @@ def test_what_the_page_does_is_refused_from_elsewhere(
     assert answer.status_code == 201
 
 
+def test_a_view_is_shared_by_a_link_that_is_shown_once_and_ends(
+    administration: Visitor, public: httpx2.Client, axe: str
+) -> None:
+    page = administration.page
+    form = page.get_by_role("form", name="Share a view")
+    form.get_by_label("View").select_option("One device")
+    form.get_by_label("Device id").fill(XSS)
+    form.get_by_label("First range").select_option("7d")
+    form.get_by_label("It ends").select_option("when you end it")
+    form.get_by_label("Origins").fill("https://a.example  https://b.example:8443 ")
+    form.get_by_role("button", name="Make a link").press("Enter")
+    confirm(page, "The pages of https://a.example, https://b.example:8443 may embed it.", "Make the link")
+    expect(page.locator("#link")).to_be_focused()
+    expect(form.get_by_label("Device id")).to_be_hidden()
+    address = page.locator("#link-address").inner_text()
+    assert public.get(address).status_code == 200
+    expect(page.locator("#shares tbody tr")).to_have_count(1)
+    assert row(page, "Device", "#shares") | {"Created": ""} == {
+        "Shows": f"Device {XSS}", "First range": "7d", "May be embedded by": "https://a.example https://b.example:8443",
+        "Created": "", "Ends": "never", "Actions": "End",
+    }  # fmt: skip
+    assert administration.violations(axe) == []
+    page.get_by_role("button", name="I have kept it").click()
+    assert "ds_share_" not in page.content()
+    page.locator("#shares").get_by_role("button", name="End the share").click()
+    confirm(page, "shows nothing any more", "End the share")
+    expect(page.locator("#shares tbody tr")).to_have_count(0)
+    expect(page.locator("#shares caption")).to_have_text("Nothing is shared")
+    assert public.get(address).status_code == 404
+
+
+def test_a_share_that_the_server_refuses_is_said_where_it_was_confirmed(administration: Visitor) -> None:
+    page = administration.page
+    form = page.get_by_role("form", name="Share a view")
+    form.get_by_label("Origins").fill("*")
+    form.get_by_role("button", name="Make a link").click()
+    question = page.get_by_role("dialog")
+    question.get_by_role("button", name="Make the link").click()
+    expect(question.get_by_role("alert")).to_contain_text("frame_ancestors")
+    question.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#shares tbody tr")).to_have_count(0)
+
+
 def test_only_an_operator_sees_the_service(
     administration: Visitor, public: httpx2.Client, personal_databases: PersonalDatabases, context: BrowserContext
 ) -> None:

@@ -28,6 +28,11 @@ EXAMPLE = "1-example:Y2hhbmdlLW1lLXNpZ25pbmcta2V5LS0tLS0tLS0tLS0"
     [
         ({"PORT": "99999"}, "PORT: Input should be less than or equal to 65535"),
         ({"DB_PASSWORD": ""}, "DB_PASSWORD: Field required"),
+        ({"OTEL_TRACES_SAMPLER_ARG": "1.5"}, "OTEL_TRACES_SAMPLER_ARG: Input should be less than or equal to 1"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "grpc://but-secret"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT: URL scheme should be 'http' or 'https'",
+        ),
         ({"ENVIRONMENT": "production"}, "DB_PASSWORD still has its example value; set a secret of your own"),
     ],
 )

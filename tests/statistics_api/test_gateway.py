@@ -151,9 +151,9 @@ async def test_what_is_forwarded_is_the_contracts_forward_and_was_the_clients_ev
     async with private(reply) as (double, device_api):
         post = device_api.post
 
-        async def remember(path: str, body: bytes, *, deadline: float, request_id: str) -> bytes:
+        async def remember(path: str, body: bytes, **others: Any) -> bytes:  # noqa: ANN401 - whatever the gateway says
             bodies.append(body)
-            return await post(path, body, deadline=deadline, request_id=request_id)
+            return await post(path, body, **others)
 
         device_api.post = remember  # type: ignore[method-assign] # the double reads heads only
         gateway = EventGateway(AUTH_EVENTS, device_api, lambda *_: None)

@@ -193,7 +193,7 @@ async def register_batch(request: Request) -> Response:
     ends = read_deadline(request)
     sent = read_envelope(ForwardedBatch, await read_bytes(request))
     request.scope["log_fields"].update(events=len(sent.user_keys))
-    response = await writer_of(request, AUTH_EVENTS).record_batch(sent.batch(), ends)
+    response = await writer_of(request, AUTH_EVENTS).record_batch(sent.batch(), ends, request.scope["request_id"])
     assert isinstance(response, ForwardedBatchResponse)  # noqa: S101 - that release asks for nothing else
     answer = BatchAnswer(answer=response.response, replayed=response.replayed)
     return Response(answer.model_dump_json(by_alias=True), media_type="application/json")

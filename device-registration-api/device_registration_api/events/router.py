@@ -78,7 +78,7 @@ def event_routes(table: EventTable[Columns], service_token: ServiceToken) -> API
         ends = read_deadline(request)
         batch = read_envelope(table.batch_model, await read_bytes(request))
         request.scope["log_fields"].update(events=len(batch.columns))
-        response = await writer_of(request, table).record_batch(batch, ends)
+        response = await writer_of(request, table).record_batch(batch, ends, request.scope["request_id"])
         status = 202 if isinstance(response, AcceptedNotCounted) else 200
         return Response(response.model_dump_json(by_alias=True), status, media_type="application/json")
 

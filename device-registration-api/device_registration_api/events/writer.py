@@ -19,7 +19,8 @@ from contract.delivery import (
     OutcomeStatus,
     PositionedOutcome,
 )
-from device_registration_api.events.batches import BatchRecorded, record_batch, record_batch_carefully
+from contract.metric_names import EVENTS
+from device_registration_api.events.batches import record_batch, record_batch_carefully
 from device_registration_api.events.deferring import Deferring
 from device_registration_api.events.recording import Recorded, record, record_carefully
 from device_registration_api.events.rows import Rows
@@ -33,6 +34,7 @@ from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import DomainError, OutcomeUnknown
+from servicekit.tracing.spans import Spans
 
 SLOTS = 16  # as in init.sql
 BATCH_ROWS_MAX = 1_000
@@ -57,6 +59,14 @@ def slot_of(instance_id: str) -> int:
     return zlib.crc32(instance_id.encode()) % SLOTS
 
 
+class Observers(NamedTuple):
+    """`counts` gets the outcome of each event, `flushed` is called after each flush, `spans` traces them."""
+
+    counts: OutcomeCounts
+    flushed: FlushObserver
+    spans: Spans
+
+
 class EventWriter(Generic[Columns]):
     """The only writer of one kind of event in this process: one transaction at a time for all forwards that wait, and
     one for each client's batch.
@@ -68,14 +78,11 @@ class EventWriter(Generic[Columns]):
         table: EventTable[Columns],
         slot: int,
         peppers: DailyPeppers,
-        *,
-        counts: OutcomeCounts,
-        flushed: FlushObserver,
+        observers: Observers,
         inbox: Inbox | None = None,
     ) -> None:
-        """`counts` gets the outcome of each event, and `flushed` is called after each flush. Without an `inbox`, no
-        event is deferred.
-        """
+        """Without an `inbox`, no event is deferred."""
+        counts, flushed, self._spans = observers
         self.table = table
         self._counts = counts
         self._peppers = peppers
@@ -115,7 +122,9 @@ class EventWriter(Generic[Columns]):
             return await self._second.submit(forward, deadline)
         return await self._record_apart(forward, self._second, deadline)
 
-    async def record_batch(self, batch: Batch[Columns], deadline: float) -> ForwardedBatchResponse | AcceptedNotCounted:
+    async def record_batch(
+        self, batch: Batch[Columns], deadline: float, request_id: str
+    ) -> ForwardedBatchResponse | AcceptedNotCounted:
         """Returns after COMMIT of a transaction of its own. Raises as `record`, and IdempotencyKeyReused."""
         project_ids = Repeated(batch.project_id, len(batch.columns))
         columns = await self.table.arrived(batch.columns, project_ids, self._peppers)
@@ -123,13 +132,13 @@ class EventWriter(Generic[Columns]):
         attempt = partial(record_batch, table=self.table, batch=batch, slot=self._slot)
         fallback = partial(record_batch_carefully, table=self.table, batch=batch, slot=self._slot)
         run = partial(self._run, attempt, fallback)
+        name, attributes = f"record a batch of {self.table.kind}", {EVENTS: len(batch.columns)}
         try:
-            if self._deferring is None:
-                recorded: BatchRecorded | AcceptedNotCounted = await run(deadline)
-            elif batch.deferrable:
-                recorded = await self._deferring.record_batch(batch, run, deadline)
-            else:
-                recorded = await run(deadline)
+            with self._spans.of_request(name, attributes, request_id):
+                if self._deferring is not None and batch.deferrable:
+                    recorded = await self._deferring.record_batch(batch, run, deadline)
+                else:
+                    recorded = await run(deadline)
         except DomainError as error:
             self._counts.add_failure(len(batch.columns), error)
             raise
@@ -188,7 +197,10 @@ class EventWriter(Generic[Columns]):
         rows = Rows.of_forwards(forwards)
         attempt = partial(record, table=self.table, rows=rows, slot=self._slot)
         fallback = partial(record_carefully, table=self.table, rows=rows, slot=self._slot)
-        recorded = await self._run(attempt, fallback, deadline)
+        # A forward has the id of its first event. Of several forwards, the first is the parent of the span.
+        first, *others = (next(iter(each.request_ids), "") for each in forwards)
+        with self._spans.of_request(f"record {self.table.kind}", {EVENTS: len(rows)}, first, others):
+            recorded = await self._run(attempt, fallback, deadline)
         if self._deferring is not None:
             self._deferring.remember(rows.project_ids, rows.columns, recorded.outcomes)
         self._counts.add_flush(len(rows), recorded)

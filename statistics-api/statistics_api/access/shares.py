@@ -1,5 +1,6 @@
 """What the token of a share may do: read the figures of its view, and nothing else."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
-from contract.shares import TOKEN_PREFIX, View, token_digest
+from contract.shares import TOKEN_PATTERN, TOKEN_PREFIX, View, token_digest
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.database.sql import fetch_all
@@ -17,6 +18,7 @@ from servicekit.process import clock
 from statistics_api.access.key_cache import KeyCache
 
 READ_SECONDS_MAX = 3.0
+_TOKEN = re.compile(TOKEN_PATTERN)
 # One sentence for every token that is refused: it tells nobody whether a share exists.
 _NOT_VALID = "the share is not valid, or not any more"
 _METRICS = "/api/v1/projects/{project_key}/metrics"
@@ -27,7 +29,12 @@ FIGURES: Mapping[View, tuple[str, ...]] = MappingProxyType(
     {
         View.AUTH_EVENTS: ("/Log/auth/statistics", "/Log/auth/timeseries", "/Log/auth/users"),
         View.REQUESTS: tuple(f"{_METRICS}/{name}" for name in ("summary", "endpoints", "time-series", "distribution")),
-        View.STORE_EVENTS: ("/api/event/amount/{type}", "/api/event/avg-time/{type}", "/api/event/users"),
+        View.STORE_EVENTS: (
+            "/api/event/types",
+            "/api/event/amount/{type}",
+            "/api/event/avg-time/{type}",
+            "/api/event/users",
+        ),
         View.DEVICE: (f"{_DEVICE}/series", f"{_DEVICE}/analyze"),
     }
 )
@@ -72,9 +79,11 @@ async def share_of(shares: KeyCache[StoredShare], text: str) -> StoredShare:
     """Return the share with this token, as it was at most 30 seconds ago, or since it was ended.
 
     Raises:
-        NotAuthenticated: there is none, it was ended, it has expired, or its project is inactive.
+        NotAuthenticated: it is malformed, there is none, it was ended, it has expired, or its project is inactive.
         NotRecorded: it is not remembered, and the database cannot be asked.
     """
+    if not _TOKEN.fullmatch(text):
+        raise NotAuthenticated(_NOT_VALID)  # the database is not asked for what nobody has been given
     # Whoever has the digest has the token: nothing else needs to be compared.
     for found in await shares.get(token_digest(text).hex()):
         if found.expires_at is None or clock.now() < found.expires_at:

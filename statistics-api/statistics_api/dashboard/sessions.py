@@ -88,10 +88,11 @@ async def log_in(request: Request) -> Response:
         token = AccessToken.model_validate_json(await account_login(request, validated(Login, body, "body")))
     response = Response(status_code=HTTPStatus.NO_CONTENT, headers=NOT_STORED)
     secure = is_secure(request.scope)
+    # The browser keeps it until it closes. If it forgot the cookie when the token expires, an open page would go on
+    # asking without a credential, and be shown the project `default`; with it, it is refused, and leads to the log-in.
     response.set_cookie(
         kind.cookie_name(secure=secure),
         token.access_token,
-        max_age=token.expires_in,
         secure=secure,
         httponly=True,
         samesite="strict",

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import httpx2
@@ -43,6 +44,8 @@ _KEEP_ALIVE_SECONDS = 20.0
 _CONNECTIONS_MAX = 32
 # If every item of a batch of 4 MiB was rejected, its response repeats each value, escaped twice: about 11 MiB.
 _RESPONSE_BYTES_MAX = 32 * 1024 * 1024
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 CallObserver: TypeAlias = Callable[[str, str, int, list[float]], None]
 
@@ -98,7 +101,14 @@ class DeviceApi:
         )
 
     async def request(
-        self, method: str, path: str, *, body: bytes | None = None, deadline: float, request_id: str
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        deadline: float,
+        request_id: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> DeviceApiResponse:
         """Send one request; `path` is percent-encoded, and `deadline` is a reading of `time.monotonic`.
 
@@ -107,12 +117,13 @@ class DeviceApi:
             OutcomeUnknown: the request was sent, and its outcome is unknown.
             DomainError: any other refusal of the private service, as that service raised it.
         """
-        headers = {
+        sent = {
             "X-Request-ID": request_id,
             deadlines.HEADER: deadlines.to_header(deadline - _REPLY_SECONDS),
+            **headers,
         }
         try:
-            response = await self._send(method, path, body, headers, deadline)
+            response = await self._send(method, path, body, sent, deadline)
         except NOT_SENT as error:
             raise NotRecorded(_NOT_DONE) from error
         except httpx2.RequestError as error:
@@ -125,9 +136,13 @@ class DeviceApi:
             raise _lost(method)
         return DeviceApiResponse(response.status_code, response.headers, response.content)
 
-    async def post(self, path: str, body: bytes, *, deadline: float, request_id: str) -> bytes:
+    async def post(
+        self, path: str, body: bytes, *, deadline: float, request_id: str, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> bytes:
         """Send a POST and return the body of the response. Raises as `request`."""
-        response = await self.request("POST", path, body=body, deadline=deadline, request_id=request_id)
+        response = await self.request(
+            "POST", path, body=body, deadline=deadline, request_id=request_id, headers=headers
+        )
         return response.content
 
     async def check(self) -> str:

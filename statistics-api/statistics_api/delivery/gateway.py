@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from contract.delivery import NO_ROW, ForwardedBatchResponse, ForwardResponse, OutcomeStatus
+from contract.metric_names import EVENTS
 from servicekit.concurrency.coalescer import Coalescer, FlushObserver
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
+from servicekit.tracing.spans import NoSpans, Spans
 from statistics_api.delivery.accepting import AcceptedEvent, encode_forward
 from statistics_api.delivery.batches import AcceptedBatch, encode_batch
 from statistics_api.delivery.deferral import ACCEPTED_BODY
@@ -66,10 +68,12 @@ class EventGateway(Generic[EventModel]):
         device_api: DeviceApi,
         observe: Callable[[int, float], None],
         flushed: FlushObserver = lambda *_: None,
+        spans: Spans | None = None,
     ) -> None:
         """`observe` is called after each successful flush, with its number of events and its duration in seconds, and
-        `flushed` after every one.
+        `flushed` after every one. `spans` traces flushes and batches.
         """
+        self._spans = spans or NoSpans()
         self._kind = kind
         self._device_api = device_api
         self._observe = observe
@@ -103,36 +107,50 @@ class EventGateway(Generic[EventModel]):
         deadline = time.monotonic() + BATCH_SECONDS_MAX
         body = encode_batch(self._kind, batch)
 
-        async def send(_: Sequence[AcceptedBatch]) -> Sequence[RecordedBatch | DomainError]:
-            return [await self._post("batch", body, _recorded_batch, deadline, request_id)]
+        with self._spans.of_request(f"forward a batch of {self._kind.name}", {}, request_id) as span:
 
-        (outcome,) = await self._retries.send([batch], send, deadline)
-        if isinstance(outcome, DomainError):
-            raise outcome
-        return outcome
+            async def send(_: Sequence[AcceptedBatch]) -> Sequence[RecordedBatch | DomainError]:
+                return [await self._post("batch", body, _recorded_batch, deadline, request_id, span.headers)]
+
+            (outcome,) = await self._retries.send([batch], send, deadline)
+            if isinstance(outcome, DomainError):
+                raise outcome
+            return outcome
 
     async def close(self, seconds_max: float) -> None:
         """Forward the waiting events, then fail those that are left."""
         await self.coalescer.close(seconds_max)
 
     async def _flush(self, events: Sequence[AcceptedEvent], deadline: float) -> Sequence[Recorded | DomainError]:
-        async def send(pending: Sequence[AcceptedEvent]) -> Sequence[Recorded | DomainError]:
-            body = encode_forward(self._kind, pending)
-            understand = partial(_by_position, events=len(pending))
-            return await self._post("forward", body, understand, deadline, pending[0].request_id)
+        name, attributes = f"forward {self._kind.name}", {EVENTS: len(events)}
+        with self._spans.of_flush(name, attributes, (each.request_id for each in events)) as span:
 
-        begun = time.monotonic()
-        outcomes = await self._retries.send(events, send, deadline)
-        if not any(isinstance(each, NotRecorded | OutcomeUnknown) for each in outcomes):
-            self._observe(len(events), time.monotonic() - begun)
-        return outcomes
+            async def send(pending: Sequence[AcceptedEvent]) -> Sequence[Recorded | DomainError]:
+                body = encode_forward(self._kind, pending)
+                understand = partial(_by_position, events=len(pending))
+                return await self._post("forward", body, understand, deadline, pending[0].request_id, span.headers)
+
+            begun = time.monotonic()
+            outcomes = await self._retries.send(events, send, deadline)
+            failure = next((each for each in outcomes if isinstance(each, NotRecorded | OutcomeUnknown)), None)
+            if failure is None:
+                self._observe(len(events), time.monotonic() - begun)
+            else:
+                span.fail(failure.code)
+            return outcomes
 
     async def _post(
-        self, what: str, body: bytes, understand: Callable[[bytes], Understood], deadline: float, request_id: str
+        self,
+        what: str,
+        body: bytes,
+        understand: Callable[[bytes], Understood],
+        deadline: float,
+        request_id: str,
+        headers: Mapping[str, str],
     ) -> Understood:
         try:
             response = await self._device_api.post(
-                f"/events/{self._kind.name}/{what}", body, deadline=deadline, request_id=request_id
+                f"/events/{self._kind.name}/{what}", body, deadline=deadline, request_id=request_id, headers=headers
             )
             return understand(response)
         except Invalid as error:

@@ -102,7 +102,7 @@ async def record_many(request: Request) -> Response:
     response_model=list[EventType],
     summary="Which types of events the store has recorded, in the order of their first event",
     responses=_READING,
-    openapi_extra=required_key(Scope.READ) | {"parameters": [*PAGE_PARAMETERS, IF_NONE_MATCH]},
+    openapi_extra=shown(required_key(Scope.READ)) | {"parameters": [*PAGE_PARAMETERS, IF_NONE_MATCH]},
 )
 @hot
 async def types(request: Request) -> Response:

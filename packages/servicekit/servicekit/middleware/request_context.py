@@ -19,6 +19,7 @@ from servicekit.http.headers import header
 from servicekit.middleware.logged_paths import LoggedPath
 from servicekit.process import drain
 from servicekit.process.request_log import RequestLog
+from servicekit.tracing.contexts import TRACEPARENT, TRACESTATE, request_contexts
 
 # What may stand unescaped in a log line and in a header. Any other id is replaced by a new one.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -68,6 +69,8 @@ class RequestContextMiddleware:
         fields: dict[str, object] = {}
         scope["log_fields"] = fields
         status = 0
+        if request_contexts.is_on:
+            _begin_context(scope, request_id)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -90,6 +93,8 @@ class RequestContextMiddleware:
                 response.raw_headers += self._cors_lines(None if origin is None else origin.encode("latin-1"))
                 await response(scope, receive, send_with_id)
         finally:
+            if request_contexts.is_on:
+                request_contexts.end(request_id)
             path, route = self._logged_path(scope), self._route_of(scope)
             self._log.write(scope["method"], path, route, status, time.perf_counter() - begun, request_id, fields)
 
@@ -98,3 +103,10 @@ def request_id_of(scope: Scope) -> str:
     """Return the client's id for this request if it is safe in a log line, or else a new id."""
     sent = header(scope, b"x-request-id")
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else str(uuid7())
+
+
+def _begin_context(scope: Scope, request_id: str) -> None:
+    sent = [value for name, value in scope["headers"] if name == TRACEPARENT]
+    states = [value for name, value in scope["headers"] if name == TRACESTATE]
+    if len(sent) == 1:  # of two, nobody knows which is meant
+        request_contexts.begin(request_id, sent[0], b",".join(states))

@@ -33,6 +33,7 @@ from servicekit.protocol.application import HeaderLines, ServedApplication
 from servicekit.protocol.direct_routes import DirectResponse, DirectRoute, Pending
 from servicekit.protocol.error_answers import ErrorAnswer
 from servicekit.protocol.load_shedding import LoadSheddingProtocol
+from servicekit.tracing.contexts import TRACEPARENT, TRACESTATE, request_contexts
 
 _DECLINED_HEADERS = frozenset({b"content-encoding", b"expect", b"origin", b"transfer-encoding", b"upgrade"})
 _NO_BYTES = b""
@@ -223,6 +224,9 @@ class DirectProtocol(LoadSheddingProtocol):
 
     def _answer(self, route: DirectRoute[Any], ordinary: object) -> None:
         request_id = self._request_id()
+        if request_contexts.is_on:
+            headers = self._header_map
+            request_contexts.begin(request_id, headers.get(TRACEPARENT), headers.get(TRACESTATE))
         try:
             if self._served.admit is not None:
                 # The default lines are made anew, with those of this request; a refusal has its own.
@@ -289,6 +293,8 @@ class DirectProtocol(LoadSheddingProtocol):
         self, route: DirectRoute[Any], template: str, path: str, request_id: str, status: int, begun: float
     ) -> None:
         seconds = time.perf_counter() - begun
+        if request_contexts.is_on:
+            request_contexts.end(request_id)
         self._served.log.write(route.method.decode(), path, template, status, seconds, request_id, {})
 
 

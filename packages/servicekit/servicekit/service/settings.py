@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from servicekit.database.connection_string import dsn
@@ -77,6 +77,10 @@ class ServiceSettings(BaseSettings):
     in_flight_max: int = Field(default=600, ge=1)
     # Identifies the process within its service. It chooses the counter slot, so that two writers rarely share a row.
     instance_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+    # OpenTelemetry's own names; what else it reads from the environment, such as headers, is the SDK's matter.
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
+    otel_traces_sampler_arg: float = Field(default=0.01, ge=0, le=1)
 
     db_host: str
     db_port: int = 5432

@@ -1,7 +1,10 @@
-// Asks the public API, as curl would. The session's cookie goes along by itself.
+// Asks the public API, as curl would. The session's cookie goes along by itself; the page of a share sends its token.
+
+import { shared } from "./shared.js";
 
 const answers = new Map(); // path -> {etag, body}: what If-None-Match asks about
 const KEPT_MAX = 100;
+const CREDENTIAL = shared ? { "X-API-Key": shared.token } : {};
 
 /** A request that failed: a sentence for people, with the id under which the server's log has it. */
 export class RequestFailed extends Error {
@@ -43,6 +46,11 @@ export async function get(path, { signal } = {}) {
   return { body, changed: true };
 }
 
+/** GET a file; returns a Blob. */
+export async function getFile(path) {
+  return (await request("GET", path, {})).blob();
+}
+
 /** Send JSON; returns the body of the answer, or null. */
 export async function send(method, path, content, { signal } = {}) {
   const options = { signal, headers: {} };
@@ -55,10 +63,13 @@ export async function send(method, path, content, { signal } = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-async function request(method, path, options) {
+async function request(method, path, { headers = {}, ...options }) {
   let response;
   try {
-    response = await fetch(path, { method, cache: "no-store", redirect: "error", ...options });
+    response = await fetch(path, {
+      method, cache: "no-store", redirect: "error", credentials: shared ? "omit" : "same-origin",
+      headers: { ...headers, ...CREDENTIAL }, ...options,
+    });
   } catch (error) {
     if (error.name === "AbortError") {
       throw error;
@@ -92,7 +103,9 @@ export function asCurl(path, content) {
   const sessions = document.body.dataset.sessions.split(" ");
   const ofProject = !path.startsWith("/api/v1/projects");
   let credential = "";
-  if (ofProject && sessions.includes("project")) {
+  if (shared) {
+    credential = ` -H "X-API-Key: $SHARE_TOKEN"`;
+  } else if (ofProject && sessions.includes("project")) {
     credential = ` -H "X-API-Key: $API_KEY"`;
   } else if (!ofProject && sessions.includes("account")) {
     credential = ` -H "Authorization: Bearer $TOKEN"`;

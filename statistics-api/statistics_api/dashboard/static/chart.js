@@ -3,7 +3,7 @@
 
 import { asCurl } from "./api.js";
 import { axisTime, count, span, time } from "./format.js";
-import { copy, element, setText } from "./page.js";
+import { copy, element, offerCsv, setText } from "./page.js";
 
 const HEIGHT = 260;
 const ANNOUNCED_AFTER = 200; // milliseconds without another key
@@ -74,7 +74,7 @@ export class Chart {
 
   #offerCsv({ path, csv }) {
     if (csv === undefined) {
-      this.csv.href = `${path}&format=csv`;
+      offerCsv(this.csv, `${path}&format=csv`);
     } else if (csv !== this.csvText) {
       URL.revokeObjectURL(this.csv.href);
       Object.assign(this, { csvText: csv });

@@ -1,7 +1,8 @@
 // What every screen has: log-out, the state of the polling, errors, and things to copy. All text is set as text.
 
-import { RequestFailed, send } from "./api.js";
+import { getFile, RequestFailed, send } from "./api.js";
 import { ago, time } from "./format.js";
+import { shared } from "./shared.js";
 
 /** An element with text, attributes and children; nothing is ever parsed as HTML. */
 export function element(name, { text, ...attributes } = {}, ...children) {
@@ -75,16 +76,52 @@ function refreshState() {
 
 setInterval(() => last.failure && refreshState(), 1_000);
 
-// The server does not accept the session any more: without its cookies, the same URL is the log-in.
+// The server does not accept the session any more: without its cookies, the same URL is the log-in. Of a share that has
+// ended, it is the page that says so.
 async function endSession() {
+  if (shared) {
+    location.reload();
+    return;
+  }
   try {
     await send("DELETE", "/dashboard/session");
+    ends.postMessage("ended");
   } finally {
     location.reload();
   }
 }
 
+// Other pages of this browser have lost their session, too: without one, some would show the project `default`.
+const ends = new BroadcastChannel("sessions");
+if (!shared && sessions().length) {
+  ends.addEventListener("message", () => location.reload());
+}
+
 document.getElementById("log-out")?.addEventListener("click", endSession);
+
+/** Gives a link the address of a CSV. A link sends no token of a share, so that page asks for the file itself. */
+export function offerCsv(link, path) {
+  if (!shared) {
+    link.href = path;
+    return;
+  }
+  link.href = "#";
+  link.onclick = (event) => {
+    event.preventDefault();
+    saveFile(path);
+  };
+}
+
+async function saveFile(path) {
+  try {
+    const blob = await getFile(path);
+    const link = element("a", { href: URL.createObjectURL(blob), download: `${path.split("?")[0].split("/").at(-1)}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  } catch (failure) {
+    notice.textContent = inWords(failure);
+  }
+}
 
 /** Copies a text, or shows it to be copied where the browser does not allow that. */
 export async function copy(text, button) {

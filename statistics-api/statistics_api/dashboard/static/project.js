@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { element, sessions, setText } from "./page.js";
+import { shared } from "./shared.js";
 
 const PARAMETER = "project";
 
@@ -11,7 +12,7 @@ export class ProjectPicker extends EventTarget {
     super();
     this.place = place;
     this.isAccount = sessions().includes("account");
-    this.projects = null;
+    this.projects = shared && [shared];
     this.select = null;
   }
 

@@ -2,6 +2,7 @@
 
 import { now } from "./api.js";
 import { element, recall, remember } from "./page.js";
+import { shared } from "./shared.js";
 import { bucketStart, instantOf, isZone, shifted, startOfDay, startOfMonth } from "./zones.js";
 
 const MINUTE = 60_000;
@@ -101,12 +102,14 @@ export function seriesQuery(range, { names = {} } = {}) {
 
 /**
  * The form of the page; dispatches "change" when another range is to be shown. `intervals` are those that the figures of
- * a screen have, if not all; `zone` is theirs, if they have no other; `range` is that of an address without one.
+ * a screen have, if not all; `zone` is theirs, if they have no other; `range` is that of an address without one. A share
+ * has a range of its own, and is first shown in the zone of its project, so that everybody sees the same.
  */
 export class RangePicker extends EventTarget {
   constructor(form, { intervals, zone, range = DEFAULTS.range } = {}) {
     super();
-    Object.assign(this, { form, offered: intervals, zone, defaults: { ...DEFAULTS, range } });
+    const first = [...form.elements.range.options].find((each) => each.value === shared?.range)?.value ?? range;
+    Object.assign(this, { form, offered: intervals, zone, defaults: { ...DEFAULTS, range: first } });
     this.#offerZones();
     this.#read();
     form.elements.keys.checked = recall("keys") !== "off";
@@ -206,7 +209,7 @@ export class RangePicker extends EventTarget {
   #offerZones() {
     const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const asked = new URLSearchParams(location.search).get("zone");
-    const zones = new Set(this.zone ? [this.zone] : [own, "UTC", asked].filter((each) => each && isZone(each)));
+    const zones = new Set(this.zone ? [this.zone] : [shared?.timezone, own, "UTC", asked].filter((each) => each && isZone(each)));
     this.form.elements.zone.replaceChildren(...[...zones].map((each) => element("option", { text: each })));
   }
 }

@@ -9,9 +9,15 @@
       return null; // storage may be forbidden
     }
   };
-  root.dataset.theme = themes.includes(stored()) ? stored() : "system";
+  // A page that embeds another one says in its address which theme fits.
+  const asked = new URLSearchParams(location.search).get("theme");
+  root.dataset.theme = [asked, stored()].find((each) => themes.includes(each)) ?? "system";
+  root.toggleAttribute("data-embedded", window.top !== window);
   document.addEventListener("DOMContentLoaded", () => {
     const select = document.getElementById("theme");
+    if (!select) {
+      return;
+    }
     select.value = root.dataset.theme;
     select.addEventListener("change", () => {
       root.dataset.theme = select.value;

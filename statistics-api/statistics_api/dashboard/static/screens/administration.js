@@ -1,9 +1,10 @@
-// Administration of the projects of an account: API keys, retention and members. Each change is confirmed in words.
+// Administration of the projects of an account: API keys, retention, members and shares. Each change is confirmed in words.
 
 import { get, now, quoted, send } from "../api.js";
 import { count, time } from "../format.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
+import { Shares } from "../shares.js";
 
 const PROJECTS = "/api/v1/projects/";
 const POLL_SECONDS = 5;
@@ -17,6 +18,7 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const at = (text) => time(Date.parse(text), zone);
 const lines = new Map(); // table and id -> the row: its buttons keep the focus while its texts change
 let project = null;
+let revealed = null;
 let filled = null; // the key of the project whose settings are in the forms
 
 async function refresh(signal) {
@@ -30,6 +32,9 @@ async function refresh(signal) {
     showKeys(keys.body);
     showRetention(retention.body);
     showMembers(members.body);
+    if (isOwner()) {
+      shares.show((await get(pathOf("shares"), { signal })).body);
+    }
   }
   if (byId("service")) {
     await showService(signal);
@@ -57,6 +62,7 @@ function showProject(projects) {
     filled = project.project_key;
     byId("change-retention").elements.days.value = project.retention_days ?? "";
     hideSecret();
+    shares.hideLink();
   }
 }
 
@@ -180,8 +186,13 @@ function showSecret(made) {
     ? `“${made.name}” (${made.prefix}). This page shows it once, and nobody can read it again: keep it now.`
     : "The key was made before and cannot be shown again. Revoke it, and make another.");
   setText(byId("secret-key"), made.key ?? "");
-  byId("secret").hidden = false;
-  byId("secret").focus();
+  reveal(byId("secret"));
+}
+
+/** Show what is shown once: it gets the focus when the question is closed. */
+function reveal(section) {
+  section.hidden = false;
+  revealed = section;
 }
 
 function hideSecret() {
@@ -286,7 +297,10 @@ function ask(heading, text, yes, fields, change) {
       byId("question-yes").disabled = false;
     }
   };
-  dialog.onclose = () => (byId("secret").hidden ? opener : byId("secret"))?.focus();
+  dialog.onclose = () => {
+    (revealed ?? opener)?.focus();
+    revealed = null;
+  };
   dialog.showModal();
 }
 
@@ -296,6 +310,8 @@ byId("projects").addEventListener("change", (event) => {
   poll.start();
 });
 addEventListener("popstate", () => poll.start());
+
+const shares = new Shares({ fill, ask, reveal, pathOf, at });
 
 const json = "-H 'Content-Type: application/json'";
 const command = [

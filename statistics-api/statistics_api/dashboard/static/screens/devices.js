@@ -6,6 +6,7 @@ import { count, everyDigit, measured, span, time } from "../format.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { instantText, RangePicker, seriesQuery } from "../range.js";
+import { shared } from "../shared.js";
 
 const DEVICES = "/api/v1/devices/";
 const MEASUREMENTS = "/api/v1/stats/devices/";
@@ -29,7 +30,7 @@ let rowsShown = [];
 let shown = null; // the id of the device whose figures are on the page
 
 async function refresh(signal) {
-  const device = state("device");
+  const device = shared ? shared.device_id : state("device");
   const isOne = device !== null;
   byId("device").hidden = byId("range").hidden = !isOne;
   if (isOne) {
@@ -110,11 +111,19 @@ async function refreshDevice(id, signal) {
   if (UNNAMEABLE.includes(id)) {
     throw new RequestFailed("Device not found", { status: 404 });
   }
+  // A share shows figures: neither rows nor whose the device is.
+  if (!shared) {
+    await refreshOwner(path, signal);
+  }
+  await Promise.all([
+    refreshSeries(path, range, signal), refreshAnalysis(path, range, signal),
+    ...(shared ? [] : [refreshRows(path, range, signal)]),
+  ]);
+}
+
+async function refreshOwner(path, signal) {
   const { body: device } = await get(`${DEVICES}${path}`, { signal });
   setText(byId("device-text"), [device.name, device.user_id ? `Owner: ${device.user_id}` : "No owner"].filter(Boolean).join(" · "));
-  await Promise.all([
-    refreshSeries(path, range, signal), refreshRows(path, range, signal), refreshAnalysis(path, range, signal),
-  ]);
 }
 
 /** Nothing of one device may stand below the name of another. */

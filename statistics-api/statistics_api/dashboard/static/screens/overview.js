@@ -6,6 +6,7 @@ import { change, changeInWords, count, share, span, time } from "../format.js";
 import { copy, element, sessions, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { instantText, RangePicker, seriesQuery } from "../range.js";
+import { shared } from "../shared.js";
 
 const STATISTICS = "/Log/auth/statistics";
 const SERIES = "/Log/auth/timeseries";
@@ -24,6 +25,7 @@ let chart = null;
 let drawn = null; // {key, at, isCurrent, series, before}: what the chart shows, and of which requests it was made
 let lastMinute = null; // what the first minute of this page begins with
 
+byId("project").hidden = shared !== null;
 setText(byId("project"), sessions().includes("project")
   ? "The project of your API key." : "The project “default”: events that came without an API key.");
 

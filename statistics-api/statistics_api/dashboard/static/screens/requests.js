@@ -4,7 +4,7 @@ import { asCurl, get, quoted } from "../api.js";
 import { Chart } from "../chart.js";
 import { change, comparison, count, decimal, milliseconds, share, span } from "../format.js";
 import { Figures } from "../figures.js";
-import { copy, element, setText, showState } from "../page.js";
+import { copy, element, offerCsv, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { ProjectPicker } from "../project.js";
 import { instantText, RangePicker } from "../range.js";
@@ -153,13 +153,13 @@ const sum = (points) => points.reduce((total, point) => total + point.request_co
 
 function showEndpoints(range, rows) {
   setText(byId("endpoints").caption, `${span(range.from, range.to, range.zone)}, in whole quarters of an hour`);
-  byId("endpoints-csv").href = `${paths.endpoints}&format=csv`;
+  offerCsv(byId("endpoints-csv"), `${paths.endpoints}&format=csv`);
   endpoints.draw(rows);
 }
 
 function showDistribution(range, cells) {
   setText(byId("distribution").caption, span(range.from, range.to, range.zone));
-  byId("distribution-csv").href = `${paths.distribution}&format=csv`;
+  offerCsv(byId("distribution-csv"), `${paths.distribution}&format=csv`);
   const counts = STEPS.map(() => 0);
   for (const cell of cells) {
     counts[STEPS.findIndex((step) => cell.from_ms <= step)] += cell.count;

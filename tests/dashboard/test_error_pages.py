@@ -1,0 +1,65 @@
+"""An error of a page is a page where a browser asks for one, and JSON for everybody else."""
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+from tests.dashboard.browsing import Visitor
+from tests.personal_databases import PersonalDatabases
+from tests.servers import Product, StartProduct
+
+# As Chromium and Firefox ask for a page, and as their scripts ask for data.
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+OTHERS: tuple[dict[str, str], ...] = ({}, {"Accept": "*/*"}, {"Accept": "application/json, text/html;q=0.9"})
+
+
+@pytest.fixture(scope="module")
+def product(start_product: StartProduct, personal_databases: PersonalDatabases) -> Product:
+    return start_product(env=personal_databases.environment | {"RATE_LIMIT": "600/minute"})
+
+
+def test_an_unknown_page_is_said_on_a_page(visitor: Visitor, axe: str) -> None:
+    answer = visitor.page.goto("/dashboard/nothing")
+    assert answer is not None
+    assert answer.status == 404
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Not Found")
+    expect(visitor.page.locator("code")).to_have_text(answer.headers["x-request-id"])
+    for theme in ("light", "dark"):
+        visitor.page.goto(f"/dashboard/nothing?theme={theme}")
+        assert visitor.violations(axe) == []
+    visitor.page.get_by_role("link", name="To the dashboard").click()
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Log in")
+
+
+@pytest.mark.parametrize("path", ["/dashboard/nothing", "/dashboard/static/x/%3Cscript%3E.js", "/dashboard/a/b/"])
+def test_others_get_json_of_the_same_status(public: httpx2.Client, path: str) -> None:
+    page = public.get(path, headers=BROWSER)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert (page.headers["cache-control"], page.headers["x-frame-options"]) == ("no-store", "DENY")
+    assert "Accept" in page.headers["vary"]
+    assert "<script>" not in page.text
+    for headers in OTHERS:
+        assert public.get(path, headers=headers).headers["content-type"] == "application/problem+json"
+    head = public.head(path, headers=BROWSER)
+    assert (head.status_code, head.content) == (404, b"")
+
+
+def test_an_error_elsewhere_is_json_for_a_browser_too(public: httpx2.Client) -> None:
+    for path in ("/nothing", "/api/v1/nothing", "/dashboards", "/Log/auth/nothing"):
+        answer = public.get(path, headers=BROWSER)
+        assert answer.status_code == 404
+        assert "json" in answer.headers["content-type"]
+    assert public.post("/dashboard/session", json={}, headers=BROWSER).status_code == 403
+
+
+def test_a_browser_beyond_its_limit_is_told_when_to_come_back(public: httpx2.Client) -> None:
+    for _ in range(700):
+        answer = public.get("/dashboard/session", headers=BROWSER)
+        if answer.status_code == 429:
+            break
+    for path, is_linked in (("/dashboard", True), ("/shared/x", False)):
+        answer = public.get(path, headers=BROWSER)
+        assert (answer.status_code, answer.headers["content-type"]) == (429, "text/html; charset=utf-8")
+        assert int(answer.headers["retry-after"]) > 0
+        assert "<h1>Too Many Requests</h1>" in answer.text
+        assert ("To the dashboard" in answer.text) is is_linked
