@@ -4,6 +4,7 @@ import { get, now, quoted, send } from "../api.js";
 import { count, time } from "../format.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
+import { confirmed } from "../question.js";
 
 const PROJECTS = "/api/v1/projects/";
 const POLL_SECONDS = 5;
@@ -262,35 +263,17 @@ async function showService(signal) {
   fill(byId("service"), Object.entries(ready.needs), { id: ([name]) => name, cells: (each) => each });
 }
 
-// Nothing is changed without a confirmation in words. Its path is made before: a poll may show another project meanwhile.
+// Its path is made before the question: a poll may show another project meanwhile.
 
-function ask(heading, text, yes, fields, change) {
-  const dialog = byId("question");
-  setText(byId("question-heading"), heading);
-  setText(byId("question-text"), text);
-  setText(byId("question-yes"), yes);
-  setText(byId("question-failure"), "");
-  byId("question-fields").replaceChildren(...fields);
-  const opener = document.activeElement;
-  byId("question-yes").disabled = false;
-  dialog.querySelector("form").onsubmit = async (event) => {
-    event.preventDefault();
-    byId("question-yes").disabled = true;
-    setText(byId("question-failure"), "");
-    try {
-      await change();
-      dialog.close("done");
-      poll.start();
-    } catch (failure) {
-      setText(byId("question-failure"), failure.inWords ?? "This page has made a mistake. Please load it again.");
-      byId("question-yes").disabled = false;
+async function ask(...question) {
+  if (await confirmed(...question)) {
+    poll.start();
+    if (!byId("secret").hidden) {
+      byId("secret").focus();
     }
-  };
-  dialog.onclose = () => (byId("secret").hidden ? opener : byId("secret"))?.focus();
-  dialog.showModal();
+  }
 }
 
-byId("question-no").addEventListener("click", () => byId("question").close());
 byId("projects").addEventListener("change", (event) => {
   history.pushState(null, "", `${location.pathname}?${new URLSearchParams({ project: event.target.value })}`);
   poll.start();
