@@ -43,6 +43,16 @@ export async function get(path, { signal } = {}) {
   return { body, changed: true };
 }
 
+/** GET a path as a file, which is whole: an answer that breaks off fails. */
+export async function getFile(path) {
+  const response = await request("GET", path, {});
+  try {
+    return await response.blob();
+  } catch {
+    throw new RequestFailed("The answer broke off.");
+  }
+}
+
 /** Send JSON; returns the body of the answer, or null. */
 export async function send(method, path, content, { signal } = {}) {
   const options = { signal, headers: {} };

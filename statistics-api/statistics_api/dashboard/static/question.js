@@ -33,6 +33,9 @@ export function confirmed(heading, text, yes, fields, change) {
     };
     byId("question-no").onclick = () => dialog.close();
     dialog.onclose = () => {
+      // It may name a person.
+      setText(byId("question-text"), "");
+      byId("question-fields").replaceChildren();
       opener?.focus();
       resolve(dialog.returnValue === "done");
     };

@@ -62,13 +62,13 @@ function showProject(projects) {
 }
 
 /** Writes the rows of a table: one for each of `items`, found again by its id; `actions` are the buttons of a new one. */
-function fill(table, items, { id, cells, actions = () => [], numbers = [] }) {
+function fill(table, items, { id, cells, actions = () => [], numbers = [], times = [] }) {
   const body = table.tBodies[0];
   const rows = items.map((item) => {
     const key = `${table.id} ${project?.project_key} ${id(item)}`;
     const texts = cells(item);
     if (!lines.has(key)) {
-      const made = texts.map((_, index) => element(index ? "td" : "th", { scope: index ? null : "row", class: numbers.includes(index) ? "number" : null }));
+      const made = texts.map((_, index) => element(index ? "td" : "th", { scope: index ? null : "row", class: numbers.includes(index) ? "number" : times.includes(index) ? "time" : null }));
       const last = table.tHead.rows[0].cells.length > texts.length ? [element("td")] : [];
       lines.set(key, element("tr", {}, ...made, ...last));
     }
@@ -101,6 +101,7 @@ function showKeys(keys) {
   fill(byId("keys"), keys, {
     id: (key) => key.id,
     numbers: [7],
+    times: [4, 5, 6],
     cells: (key) => [
       key.prefix, key.name, key.scopes.join(", "), stateOf(key), at(key.created_at),
       key.expires_at ? at(key.expires_at) : "never", key.last_used_at ? at(key.last_used_at) : "never",

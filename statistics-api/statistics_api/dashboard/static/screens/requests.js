@@ -111,9 +111,9 @@ async function readBefore(root, range, signal) {
 
 function showFigures(summary) {
   byId("empty").hidden = summary.request_count > 0;
-  figures.show("Requests a minute", decimal(summary.requests_per_minute));
+  figures.show("Per minute", decimal(summary.requests_per_minute));
   figures.show("Error rate", share(summary.error_count, summary.request_count),
-    `4xx: ${count(summary.client_error_count)} · 5xx: ${count(summary.server_error_count)}`);
+    `4xx:\u00a0${count(summary.client_error_count)} · 5xx:\u00a0${count(summary.server_error_count)}`);
   for (const name of ["p50", "p95", "p99"]) {
     figures.show(name, milliseconds(summary[`${name}_ms`]));
   }
