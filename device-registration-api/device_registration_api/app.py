@@ -33,6 +33,7 @@ from device_registration_api.events.writer import EventWriter, slot_of
 from device_registration_api.followers import FOLLOWERS
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.measurements.commands import MEASUREMENTS
+from device_registration_api.metrics import router as installation_router
 from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
@@ -72,6 +73,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     erasure_router.router,
     webhooks_router.router,
     shares_router.router,
+    installation_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -127,6 +129,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                 "erasures": None if personal_data is None else Erasures(database, personal_data.eraser),
                 "people": None if personal_data is None else ProjectPeople(personal_data, database),
                 "database": database,
+                "stored": state,
                 "api_keys_max": settings.api_keys_max,
                 "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),
             }

@@ -2,6 +2,7 @@
 
 import { get, now, quoted, send } from "../api.js";
 import { count, time } from "../format.js";
+import { showInstallation } from "../installation.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { confirmed } from "../question.js";
@@ -33,7 +34,7 @@ async function refresh(signal) {
     showMembers(members.body);
   }
   if (byId("service")) {
-    await showService(signal);
+    await showInstallation(signal);
   }
 }
 
@@ -249,20 +250,6 @@ byId("add-member").addEventListener("submit", (event) => {
     form.reset();
   });
 });
-
-// Of the service, operators see what everybody may ask
-
-async function showService(signal) {
-  let ready;
-  try {
-    ready = (await get("/readyz", { signal })).body;
-  } catch (failure) {
-    setText(byId("service-text"), failure.inWords ?? "The server cannot say how it is.");
-    return;
-  }
-  setText(byId("service-text"), `${ready.service} ${ready.version}, ${ready.environment}: ${ready.status}.`);
-  fill(byId("service"), Object.entries(ready.needs), { id: ([name]) => name, cells: (each) => each });
-}
 
 // Its path is made before the question: a poll may show another project meanwhile.
 
