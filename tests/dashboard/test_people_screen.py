@@ -199,6 +199,24 @@ def test_an_unknown_receipt_is_said(screen: Visitor) -> None:
         screen.expect_live()
 
 
+def test_without_the_private_service_nobody_is_found_and_the_page_says_why(
+    screen: Visitor, product: Product, add_user: Callable[..., tuple[str, str]]
+) -> None:
+    page = screen.page
+    _, email = add_user()
+    product.private.stop()
+    try:
+        find(page, email)
+        expect(page.locator("#find-failure")).to_contain_text("(request ")
+        expect(page.locator("#notice")).to_contain_text("The page tries again by itself.", timeout=NEXT_POLL)
+        expect(page.locator("#state-text")).to_contain_text("Stale since")
+    finally:
+        product.private.start()
+        product.private.wait_ready()
+    find(page, email)
+    expect(page.locator("#facts")).to_contain_text(email, timeout=NEXT_POLL)
+
+
 def test_names_of_people_run_nothing(screen: Visitor, add_user: Callable[..., tuple[str, str]]) -> None:
     page = screen.page
     user, _ = add_user(XSS)
