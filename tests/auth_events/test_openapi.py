@@ -43,7 +43,7 @@ UNKNOWN = {
     "/api/event/store-events-amount/{store_id}",
 }
 SHARED = {path for paths in FIGURES.values() for path in paths}
-METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
+METRICS = ("", "/summary", "/endpoints", "/endpoints/time-series", "/distribution", "/time-series")
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
             expected = None
         if path == "/api/v1/shared":
             expected = [{"shareToken": []}]
-        if path.startswith("/api/store") or "store-events-amount" in path:
+        if path.startswith(("/api/store", "/api/v1/installation")) or "store-events-amount" in path:
             expected = [{"accountToken": ["operator"]}]
         assert operation.get("security") == expected, (method, path)
         assert all(name in schemes for way in expected or () for name in way)
