@@ -19,13 +19,13 @@ ROUNDS = 3
 SMALL, LARGE = 10_000, 10_000_000
 _CHUNK = 1_000_000
 
-_FILL = """
+FILL = """
     INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
     SELECT 1, now(), gen_random_uuid(), now() - random() * interval '30 days',
            (enum_range(NULL::device_type))[1 + n % 4], 'user-' || n % 100000
       FROM generate_series(1, {rows}) AS n
 """
-_COUNT = """
+COUNT = """
     INSERT INTO auth_event_total
     SELECT project_id, device_type, 0, count(*) FROM auth_event GROUP BY 1, 2;
     INSERT INTO auth_event_quarter_hour
@@ -36,14 +36,14 @@ _COUNT = """
       FROM auth_event GROUP BY 1, 2, 3
 """
 # At once, or autovacuum would do it later, beside what is measured.
-_TIDY = "VACUUM (ANALYZE)"
+TIDY = "VACUUM (ANALYZE)"
 
 
 def against_an_empty_route(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """GET statistics by one process, 64 clients: beside an empty FastAPI route on the same server, and unchanged."""
     found, not_modified = [], []
     with environment.product("reads") as product, _empty_route() as empty:
-        environment.execute(product.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
+        environment.execute(product.name, FILL.format(rows=SMALL), COUNT, TIDY)
         current = [f"If-None-Match: {_current_etag(_statistics(product))}"]
         for _ in range(ROUNDS):
             baseline = wrk(empty, connections=64, seconds=seconds)
@@ -61,8 +61,8 @@ def against_an_empty_route(environment: BenchEnvironment, seconds: int) -> list[
 def at_ten_million(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Latency of GET statistics at 10,000,000 events ÷ at 10,000, round by round, and the plans of both."""
     with environment.product("small") as small, environment.product("large") as large:
-        environment.execute(small.name, _FILL.format(rows=SMALL), _COUNT, _TIDY)
-        environment.execute(large.name, *[_FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), _COUNT, _TIDY)
+        environment.execute(small.name, FILL.format(rows=SMALL), COUNT, TIDY)
+        environment.execute(large.name, *[FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), COUNT, TIDY)
         environment.settle()
         runs = []
         for turn in range(ROUNDS):

@@ -39,6 +39,7 @@ from device_registration_api.inbox.running import running_inbox
 from device_registration_api.inbox.settings import InboxSettings
 from device_registration_api.kinds import KINDS
 from device_registration_api.maintenance.settings import DatabaseSettings
+from device_registration_api.metrics import router as installation_router
 from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.metrics.stored import Read, StoredState, read_key_age, read_stored
 from device_registration_api.people import router as people_router
@@ -78,6 +79,7 @@ ADMINISTRATION: Sequence[APIRouter] = (
     webhooks_router.router,
     shares_router.router,
     exports_router.router,
+    installation_router.router,
 )
 # The time for the coalescer's last flush after SIGTERM, within the server's own 20 s.
 FLUSH_SECONDS_MAX = 10.0
@@ -140,6 +142,7 @@ def create_app(settings: Settings | None = None, kinds: Sequence[EventTable[Any]
                         "people": None if personal_data is None else ProjectPeople(personal_data, database),
                         "database": database,
                         "exports": exports,
+                        "stored": state,
                         "api_keys_max": settings.api_keys_max,
                         "imported_key_secret": secret_bytes(settings.imported_key_secret),
                         "keeper": None if keyring_settings.personal_keks is None else Keeper(keyring_settings.keks()),

@@ -59,6 +59,7 @@ from statistics_api.erasure import router as erasure
 from statistics_api.exports import router as exports
 from statistics_api.exports.streams import Slots
 from statistics_api.families import Family
+from statistics_api.installation import router as installation
 from statistics_api.limiters import SharedLimiter
 from statistics_api.measurements import router as measurements
 from statistics_api.measurements.kind import MEASUREMENTS
@@ -125,6 +126,7 @@ FAMILIES: Sequence[Family] = (
     Family(erasure.NAME, erasure.router, new_reader=erasure.ErasureReader),
     Family(exports.NAME, exports.router, new_reader=lambda _: Slots()),
     Family("webhooks", webhooks.router),
+    Family("installation", installation.router),
     Family("shares", shares.router, personal_paths=shares.PATHS_WITH_TOKENS),
 )
 # Family 1 has the `{"detail": ...}` of its document. The other families have RFC 9457; family 3 adds `error`.
@@ -203,6 +205,7 @@ def create_app(settings: Settings | None = None, families: Sequence[Family] = FA
                 "shares": known_shares,
                 "devices": known_devices,
                 "repeated": repeated,
+                "rate_limit": limit,
                 "dashboard_public": settings.dashboard_public,
             }
         finally:

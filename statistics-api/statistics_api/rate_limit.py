@@ -51,6 +51,11 @@ class RateLimit:
         self._shared = shared
 
     @property
+    def rate(self) -> str | None:
+        """What each client address may do, such as "600 per 1 minute"; None without a limit."""
+        return None if self._rate is None else str(self._rate)
+
+    @property
     def is_direct(self) -> bool:
         """Whether the direct routes may ask: other processes do not count the requests of the same addresses."""
         return self._rate is None or self._shared is None

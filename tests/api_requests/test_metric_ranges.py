@@ -16,7 +16,7 @@ from tests.api_requests.payloads import request
 from tests.database import rows
 from tests.servers import Product
 
-METRICS = ["", "summary", "endpoints", "distribution", "time-series"]
+METRICS = ["", "summary", "endpoints", "endpoints/time-series", "distribution", "time-series"]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,40 @@ def test_a_series_that_cannot_be_is_refused_with_a_hint(shared: TrackedProject, 
         assert "hour" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+def test_the_series_of_endpoints_has_a_column_for_each_bucket_as_csv(shared: TrackedProject) -> None:
+    found = shared.ask("endpoints/time-series", granularity="hour").json()
+    lines = shared.ask("endpoints/time-series", granularity="hour", format="csv").text
+    [line] = csv.DictReader(io.StringIO(lines))
+    [endpoint] = found["endpoints"]
+    named = {"method": endpoint["method"], "url_path": endpoint["url_path"]}
+    counts = map(str, endpoint["request_counts"])
+    assert line == named | dict(zip(found["timestamps"], counts, strict=True))
+    assert sum(endpoint["request_counts"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "parameters", "status", "field"),
+    [
+        ("endpoints/time-series", {"granularity": "minute"}, 422, "granularity"),
+        ("endpoints/time-series", {"granularity": "hour", "start_date": "2026-01-01T00:00:00Z"}, 400, None),
+        ("distribution", {"method": "GET"}, 422, "url_path"),
+        ("distribution", {"url_path": "/orders"}, 422, "method"),
+    ],
+)
+def test_what_endpoints_are_not_asked_for_is_refused(
+    shared: TrackedProject, metric: str, parameters: dict[str, str], status: int, field: str | None
+) -> None:
+    answer = shared.ask(metric, **parameters)
+    assert answer.status_code == status
+    if field is not None:
+        assert [each["field"] for each in answer.json()["errors"]] == [field]
+
+
+def test_an_endpoint_that_nobody_knows_has_an_empty_distribution(shared: TrackedProject) -> None:
+    assert shared.table("distribution", method="GET", url_path="/nowhere") == []
+
+
+@pytest.mark.parametrize("metric", [each for each in METRICS if each != "endpoints/time-series"])
 def test_every_answer_is_also_csv_and_has_a_tag(shared: TrackedProject, metric: str) -> None:
     ends = {"start_date": "2026-11-01T00:00:00Z", "end_date": "2026-11-02T00:00:00Z"}
     path = shared.path(metric) if metric else shared.path("")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import ceil
 from random import Random
 from typing import Any, NamedTuple
@@ -190,7 +191,9 @@ def test_each_point_has_the_figures_of_its_bucket(
         inside = [each for each in sent if start <= each.at < end]
         seen += len(inside)
         assert point["request_count"] == len(inside)
-        assert point["error_count"] == sum(each.status >= 400 for each in inside)
+        client, server = (sum(each.status // 100 == status for each in inside) for status in (4, 5))
+        assert (point["client_error_count"], point["server_error_count"]) == (client, server)
+        assert point["error_count"] == client + server
         if not inside:
             assert (point["avg_response_time_ms"], point["p50_ms"]) == (None, None)
             continue
@@ -212,12 +215,47 @@ def test_endpoints_add_up_to_the_summary(two: list[tuple[TrackedProject, list[Se
     assert {each["url_path"] for each in found} == {each.path for each in sent}
 
 
+@pytest.mark.parametrize(("granularity", "days"), [("hour", 16), ("day", 30)])
+def test_each_endpoint_has_its_requests_of_each_bucket(
+    two: list[tuple[TrackedProject, list[Sent]]], granularity: str, days: int
+) -> None:
+    width = timedelta(hours=1) if granularity == "hour" else timedelta(days=1)
+    for project, sent in two:
+        ends = {"start_date": (NOW - timedelta(days=days)).isoformat(), "end_date": NOW.isoformat()}
+        # The second answer is of kept sums.
+        for _ in range(2):
+            found = project.ask("endpoints/time-series", granularity=granularity, **ends).raise_for_status().json()
+            starts = [datetime.fromisoformat(each) for each in found["timestamps"]]
+            assert {after - before for before, after in pairwise(starts)} == {width}
+            assert starts[0] <= NOW - timedelta(days=days) < starts[1]
+            for each in found["endpoints"]:
+                times = [one.at for one in sent if one.path == each["url_path"]]
+                assert each["request_counts"] == [sum(start <= at < start + width for at in times) for start in starts]
+            assert {each["url_path"] for each in found["endpoints"]} == {each.path for each in sent}
+            sums = [sum(each["request_counts"]) for each in found["endpoints"]]
+            assert sums == sorted(sums, reverse=True)
+
+
+def test_one_endpoint_has_a_distribution_of_its_own(two: list[tuple[TrackedProject, list[Sent]]]) -> None:
+    for project, sent in two:
+        for path in {each.path for each in sent}:
+            named = {"method": "GET", "url_path": path}
+            cells = project.table("distribution", start_date=(NOW - timedelta(days=30)).isoformat(), **named)
+            times = [each.ms for each in sent if each.path == path]
+            assert sum(each["count"] for each in cells) == len(times)
+            for each in cells:
+                assert each["count"] == sum(each["from_ms"] <= ms <= each["to_ms"] for ms in times)
+
+
 def test_past_the_last_number_the_rest_is_one_row(tracked: TrackedProject) -> None:
     for first in range(0, 1_200, 400):
         tracked.track_all([request(path=f"/p/{number}") for number in range(first, first + 400)])
     found = tracked.table("endpoints")
     assert len(found) == 1_001
     assert (found[0]["method"], found[0]["url_path"], found[0]["request_count"]) == (None, "(other)", 200)
+    assert sum(each["count"] for each in tracked.table("distribution", url_path="(other)")) == 200
+    series = tracked.ask("endpoints/time-series", granularity="day").json()["endpoints"]
+    assert (series[0]["method"], series[0]["url_path"], sum(series[0]["request_counts"])) == (None, "(other)", 200)
 
 
 def test_consumers_are_counted_once_a_range(tracked: TrackedProject) -> None:

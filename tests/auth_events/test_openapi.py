@@ -50,7 +50,7 @@ UNKNOWN = {
     "/api/event/store-events-amount/{store_id}",
 }
 SHARED = {path for paths in FIGURES.values() for path in paths}
-METRICS = ("", "/export", "/summary", "/endpoints", "/distribution", "/time-series")
+METRICS = ("", "/export", "/summary", "/endpoints", "/endpoints/time-series", "/distribution", "/time-series")
 
 
 @pytest.fixture(scope="module")
@@ -318,12 +318,13 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
             expected = None
         if path == "/api/v1/shared":
             expected = [{"shareToken": []}]
-        if path.startswith("/api/store") or "store-events-amount" in path:
+        of_operators = path.startswith(("/api/store", "/api/v1/installation")) or "store-events-amount" in path
+        if of_operators:
             expected = [{"accountToken": ["operator"]}]
         assert operation.get("security") == expected, (method, path)
         assert all(name in schemes for way in expected or () for name in way)
         assert operation["responses"].keys() >= {"401", "403"} or expected is None
-        assert is_for_operators(operation) == (path.startswith("/api/store") or "store-events-amount" in path)
+        assert is_for_operators(operation) == of_operators
 
 
 def test_the_examples_are_the_documents_own_words(public: httpx2.Client) -> None:

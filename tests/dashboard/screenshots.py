@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import expect
 
+from contract.access import Scope
 from local.services import ROOT
 from servicekit.process import clock
 from tests.access.conftest import make_key, make_project
@@ -63,6 +64,25 @@ def test_requests(visitor: Visitor, public: httpx2.Client, key: str) -> None:
     visitor.enter(public, key, "/dashboard/requests")
     expect(visitor.page.locator("#endpoints th button.row")).to_have_count(len(ENDPOINTS))
     save(visitor, "dashboard-requests")
+
+
+def test_people(visitor: Visitor, public: httpx2.Client, product: Product) -> None:
+    key = make_key(product, make_project(product), *Scope)
+    headers = {"X-API-Key": key}
+    user = {
+        "email": "bob@example.com",
+        "username": "bob",
+        "first_name": "Bob",
+        "last_name": "Brown",
+        "phone": "0301234567",
+    }
+    user_id = public.post("/api/user", json=user, headers=headers).raise_for_status().json()["id"]
+    for device, name in (("till-4", "Till at the door"), ("scanner-1", None)):
+        made = {"device_id": device, "name": name, "user_id": user_id}
+        public.post("/api/v1/devices/", json=made, headers=headers).raise_for_status()
+    visitor.enter(public, key, f"/dashboard/people?user={user_id}")
+    expect(visitor.page.locator("#facts a")).to_have_count(2)
+    save(visitor, "dashboard-people")
 
 
 def test_store(visitor: Visitor, public: httpx2.Client, product: Product) -> None:

@@ -12,12 +12,18 @@ from statistics_api.access.sessions import SessionKind
 from tests.accounts.conftest import PHRASE, bearer, login, new_email, register
 from tests.accounts.forged import claims_of
 from tests.dashboard.browsing import XSS, Visitor
+from tests.database import rows
 from tests.personal_databases import PersonalDatabases
+from tests.servers import Product
 
 PATH = "/dashboard/administration"
 PROJECTS = "/api/v1/projects/"
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 OPERATOR = "UPDATE account SET is_operator = true WHERE account_id = %(id)s RETURNING account_id"
+RAN = """
+    INSERT INTO maintenance.command_run (command, ended_at, findings) VALUES ('{command}', {ended}, {findings})
+    RETURNING command
+"""
 # A poll is due after 5 seconds.
 POLLED = 20_000
 KEY = re.compile(r"ds_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
@@ -349,8 +355,17 @@ def test_a_share_that_the_server_refuses_is_said_where_it_was_confirmed(administ
     expect(page.locator("#shares tbody tr")).to_have_count(0)
 
 
-def test_only_an_operator_sees_the_service(
-    administration: Visitor, public: httpx2.Client, personal_databases: PersonalDatabases, context: BrowserContext
+def rows_of(page: Page) -> list[list[str]]:
+    return [each.locator("th, td").all_inner_texts() for each in page.locator("#service tbody tr").all()][2:]
+
+
+def test_only_an_operator_sees_the_installation(
+    administration: Visitor,
+    public: httpx2.Client,
+    product: Product,
+    personal_databases: PersonalDatabases,
+    context: BrowserContext,
+    axe: str,
 ) -> None:
     page = administration.page
     assert page.locator("#service").count() == 0
@@ -361,6 +376,26 @@ def test_only_an_operator_sees_the_service(
     enter(administration, public, operator, PATH)
     expect(page.locator("#service-text")).to_contain_text("statistics-api")
     expect(page.locator("#service-text")).to_contain_text(": ready.")
+    expect(page.locator("#service")).to_contain_text("device-registration-api")
+    shown = {name: (text, is_right) for name, text, is_right in rows_of(page)}
+    assert shown["Last maintain"] == ("never", "no")
+    assert shown["Drift of the counts"] == ("not known", "")
+    assert shown["Open erasures"] == shown["Rows without a partition"] == ("0", "yes")
+    assert shown["Age of the key-encryption key"] == ("not known", "")
+    assert shown["Versions"][1] == "yes"
+    assert administration.violations(axe) == []
+    found = {"ended": "now() - interval '4 hours'", "findings": "7"}
+    rows(product.database, RAN.format(**found, command="maintain"))
+    rows(product.database, RAN.format(**found, command="verify-counts"))
+    page.reload()
+    expect(page.locator("#service")).to_contain_text("4 h ago")
+    shown = {name: (text, is_right) for name, text, is_right in rows_of(page)}
+    assert shown["Last maintain"][1] == "no"
+    assert shown["Last verify-counts"][1] == "yes"
+    assert shown["Drift of the counts"] == ("7", "no")
+    page.route("**/api/v1/installation", lambda route: route.fulfill(status=503, json={"detail": "It is away."}))
+    page.reload()
+    expect(page.locator("#installation-failure")).to_contain_text("It is away.")
     expect(page.locator("#service")).to_contain_text("device-registration-api")
     page.route("**/readyz", lambda route: route.fulfill(status=503, json={"reason": "database: is away"}))
     page.reload()

@@ -85,7 +85,7 @@ def make_own_project(public: httpx2.Client, account: dict[str, str], name: str) 
 def test_it_shows_every_figure(screen: Visitor) -> None:
     shown = {name: screen.figure(name).split("\n") for name in ("Requests", "Error rate", "p50", "Apdex", "Consumers")}
     assert shown["Requests"][0] == "10"
-    assert shown["Error rate"] == ["30%", "4xx: 1 · 5xx: 2"]
+    assert shown["Error rate"] == ["30%", "4xx:\u00a01 · 5xx:\u00a02"]
     assert abs(float(shown["p50"][0].removesuffix(" ms")) - 20) <= 0.2  # within 1 %
     assert shown["Apdex"] == ["0.9"]  # eight are within 500 ms, and two within four times as long
     assert shown["Consumers"][0] == "4"
@@ -97,7 +97,7 @@ def test_it_shows_every_figure(screen: Visitor) -> None:
 
 def test_the_charts_can_be_read(screen: Visitor) -> None:
     page = screen.page
-    for chart, said in (("#chart", "Status below 400 7, Errors: 400 and above 3, together 10"), ("#times", "p50 ")):
+    for chart, said in (("#chart", "Status below 400 7, 4xx 1, 5xx 2, together 10"), ("#times", "p50 ")):
         page.locator(f"{chart} .surface").focus()
         page.keyboard.press("End")
         expect(page.locator(f"{chart} [aria-live=polite]")).to_contain_text(said)
@@ -156,12 +156,26 @@ def test_a_row_opens_by_keyboard_and_stays_open(screen: Visitor) -> None:
     expect(button).to_have_attribute("aria-expanded", "true")
     detail = page.locator("#endpoints dl")
     expect(detail).to_contain_text("Slowest\n900 ms", use_inner_text=True)
+    cells = page.locator("#endpoints table tbody tr")
+    expect(cells).to_have_count(1)  # of this endpoint alone
+    assert cells.locator("th, td").all_inner_texts()[:3] == ["1,000 ms", "2", "100%"]
     page.get_by_role("button", name="Errors", exact=True).click()
     with page.expect_response("**/metrics/endpoints*"):
         pass
     expect(detail).to_be_visible()
     button.press("Enter")
     expect(detail).to_be_hidden()
+
+
+def test_each_endpoint_shows_the_shape_of_its_range(screen: Visitor) -> None:
+    page = screen.page
+    trends = page.locator("#endpoints .sparkline")
+    assert sorted(trends.evaluate_all("all => all.map((each) => each.getAttribute('aria-label'))")) == [
+        "at most 2 requests in an hour", "at most 3 requests in an hour", "at most 5 requests in an hour",
+    ]  # fmt: skip
+    with page.expect_request("**/endpoints/time-series?granularity=day&**"):
+        page.locator("body").press("m")
+    expect(trends.first).to_have_attribute("aria-label", "at most 5 requests in a day")
 
 
 def test_the_distribution_has_every_request(screen: Visitor) -> None:

@@ -6,10 +6,13 @@ import httpx2
 import pytest
 from playwright.sync_api import Route, expect
 
+from contract.access import Scope
 from statistics_api.access.sessions import SessionKind
 from statistics_api.dashboard.screens import SCREENS, Screen
+from tests.access.conftest import make_key
 from tests.accounts.conftest import PHRASE
 from tests.dashboard.browsing import Visitor
+from tests.servers import Product
 
 TROUBLE = {"detail": "The database is away.", "code": "not-recorded"}
 
@@ -20,11 +23,17 @@ def screen(request: pytest.FixtureRequest) -> Screen:
     return found
 
 
+@pytest.fixture(scope="module")
+def manager(product: Product, project: str) -> str:
+    """An API key of the project that opens every screen of a project."""
+    return make_key(product, project, *Scope)
+
+
 @pytest.fixture
-def opened(visitor: Visitor, screen: Screen, public: httpx2.Client, key: str, email: str) -> Visitor:
+def opened(visitor: Visitor, screen: Screen, public: httpx2.Client, manager: str, email: str) -> Visitor:
     """Looks at the screen with the session that opens it."""
     if SessionKind.PROJECT in screen.opened_by:
-        visitor.enter(public, key, screen.route)
+        visitor.enter(public, manager, screen.route)
     else:
         visitor.log_in(email, PHRASE, screen.route)
     return visitor

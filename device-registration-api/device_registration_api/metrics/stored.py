@@ -88,10 +88,15 @@ class StoredState:
             await self.show()
             await asyncio.sleep(EVERY_SECONDS)
 
+    async def read(self) -> StoredValues | None:
+        """Return the values of all databases that answer; None if the first one does not."""
+        first, *others = await self._read_all()
+        return None if first is None else {**first, **_merged(others)}
+
     async def show(self) -> None:
-        """Read once."""
-        found = await asyncio.gather(*(self._read(database, read) for database, read in self._sources))
-        values = {key: value for each in found if each is not None for key, value in each.items()}
+        """Read once, and show it."""
+        found = await self._read_all()
+        values = _merged(found)
         values[DATABASE_ANSWERS, ()] = found[0] is not None
         for family, labels in self._shown - values.keys():
             self._cells.gauge(family, *labels).set(UNKNOWN)
@@ -99,12 +104,19 @@ class StoredState:
             self._cells.gauge(family, *labels).set(value)
         self._shown = {*values}
 
+    async def _read_all(self) -> list[StoredValues | None]:
+        return list(await asyncio.gather(*(self._read(database, read) for database, read in self._sources)))
+
     async def _read(self, database: Database, read: Read) -> StoredValues | None:
         try:
             return await database.run(read, SECONDS_MAX)
         except (DomainError, psycopg2.Error) as error:
             _log.warning("metrics of the database cannot be read: %s", error)
             return None
+
+
+def _merged(found: Sequence[StoredValues | None]) -> dict[tuple[Family, tuple[str, ...]], float]:
+    return {key: value for each in found if each is not None for key, value in each.items()}
 
 
 def read_stored(lease: Lease) -> StoredValues:

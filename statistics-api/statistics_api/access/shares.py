@@ -22,13 +22,14 @@ _TOKEN = re.compile(TOKEN_PATTERN)
 # One sentence for every token that is refused: it tells nobody whether a share exists.
 _NOT_VALID = "the share is not valid, or not any more"
 _METRICS = "/api/v1/projects/{project_key}/metrics"
+_FIGURES_OF_REQUESTS = ("summary", "endpoints", "endpoints/time-series", "time-series", "distribution")
 _DEVICE = "/api/v1/stats/devices/{device_id}"
 # The templates of the routes whose figures each view has. All of them read, and none has a row, a user or the name of
 # a device; each has one method.
 FIGURES: Mapping[View, tuple[str, ...]] = MappingProxyType(
     {
         View.AUTH_EVENTS: ("/Log/auth/statistics", "/Log/auth/timeseries", "/Log/auth/users"),
-        View.REQUESTS: tuple(f"{_METRICS}/{name}" for name in ("summary", "endpoints", "time-series", "distribution")),
+        View.REQUESTS: tuple(f"{_METRICS}/{name}" for name in _FIGURES_OF_REQUESTS),
         View.STORE_EVENTS: (
             "/api/event/types",
             "/api/event/amount/{type}",

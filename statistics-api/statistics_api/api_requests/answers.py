@@ -19,7 +19,7 @@ from contract.api_requests.metrics import (
     Summary,
 )
 from servicekit.http.csv_text import csv_text
-from statistics_api.api_requests.figures import NO_POINT, Figures, Point
+from statistics_api.api_requests.figures import NO_POINT, NOTHING, Figures, Point
 from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
 from statistics_api.polling.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, local_times
@@ -58,6 +58,25 @@ class Table(NamedTuple):
         )
 
 
+class EndpointSeries(NamedTuple):
+    """The requests of each endpoint in each bucket: as CSV, a column a bucket."""
+
+    timestamps: Sequence[str]
+    rows: Sequence[tuple[str | None, str, Sequence[int]]]
+
+    def answer(self, project_id: int, name: str, *, as_csv: bool) -> TaggedAnswer:
+        """Return the answer, as a Table does."""
+        if as_csv:
+            table = Table(
+                (*_ENDPOINT_NAMES, *self.timestamps), [(method, path, *each) for method, path, each in self.rows]
+            )
+            return table.answer(project_id, name, as_csv=True)
+        columns = (*_ENDPOINT_NAMES, "request_counts")
+        found = [dict(zip(columns, row, strict=True)) for row in self.rows]
+        body = to_json({"timestamps": self.timestamps, "endpoints": found})
+        return TaggedAnswer(body, project_id, headers=FORMATS_VARY)
+
+
 def summary(whole: Whole, minutes: int, threshold_ms: int) -> Table:
     """Return the figures of a range that has so many minutes before now."""
     # None where the cells answer, and where there are no requests.
@@ -82,6 +101,22 @@ def series(edges: Sequence[datetime], zone: ZoneInfo, found: Mapping[int, Point]
 def distribution(figures: Figures) -> Table:
     """Return the cells that have requests."""
     return Table(_CELL, figures.distribution())
+
+
+def endpoint_distribution(rows: Sequence[EndpointRow], endpoint: tuple[str | None, str]) -> Table:
+    """Return the cells of one endpoint that have requests."""
+    return distribution(
+        next((each.figures for each in rows if (each.method, each.url_path or OTHER_PATH) == endpoint), NOTHING)
+    )
+
+
+def endpoint_series(
+    edges: Sequence[datetime], found: Sequence[tuple[str | None, str | None, Sequence[int]]]
+) -> EndpointSeries:
+    """Return the numbers of each endpoint, that with the most requests first."""
+    named = [(method, path or OTHER_PATH, counts) for method, path, counts in found]
+    named.sort(key=lambda each: (-sum(each[2]), each[1], each[0] or ""))
+    return EndpointSeries([start.isoformat() for start in edges[:-1]], named)
 
 
 def rows(found: Sequence[RawRow]) -> Table:

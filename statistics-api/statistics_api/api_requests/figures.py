@@ -40,6 +40,8 @@ class Point(NamedTuple):
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    client_error_count: int
+    server_error_count: int
 
 
 class Figures(NamedTuple):
@@ -99,7 +101,9 @@ class Figures(NamedTuple):
 
     def point(self) -> Point:
         """Return what a series shows."""
-        return Point(self.requests, self.average_ms, self.errors, *map(self.percentile_ms, PERCENTS_OF_POINT))
+        p50, p95, p99 = map(self.percentile_ms, PERCENTS_OF_POINT)
+        errors = (self.client_errors, self.server_errors)
+        return Point(self.requests, self.average_ms, self.errors, p50, p95, p99, *errors)
 
     def apdex(self, threshold_ms: int) -> float | None:
         """Return the index of satisfaction, from 0 to 1: a request within the threshold counts 1, one within four times

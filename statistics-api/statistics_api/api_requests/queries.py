@@ -213,6 +213,39 @@ def endpoints(lease: Lease, kept: Kept, project_id: int, parts: Sequence[Part]) 
     return [EndpointRow(*names.get(number, _UNNAMED), each) for number, each in found.items()]
 
 
+def endpoint_counts(
+    lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequence[datetime]
+) -> list[tuple[str | None, str | None, list[int]]]:
+    """Return method and path of each endpoint that has requests, and their number between each edge and the next."""
+    key = ("counts", project_id, tuple(edges))
+    known = kept.get(key)
+    parameters = {**state_parameters(project_id, [part]), "start": part.start, "end": part.end, "edges": list(edges)}
+    state: LiteralString = state_of([part])
+    with lease.transaction() as conn:
+        if known is not None and fetch_all(conn, state, parameters, str) == [known.state]:
+            kept_counts: list[tuple[str | None, str | None, list[int]]] = known.value
+            return kept_counts
+        statement: LiteralString = f"""
+        SELECT counted.state, grouped.*
+          FROM ({state}) AS counted
+          LEFT JOIN (
+            SELECT endpoint_id, {_EDGE} - 1 AS number, stats.total(event_count)::bigint AS requests
+              FROM {OF_ENDPOINTS[part.period]}
+             WHERE project_id = %(project_id)s AND bucket_start >= %(start)s AND bucket_start < %(end)s
+             GROUP BY endpoint_id, number) AS grouped ON true
+        """  # noqa: S608 - of constants of this file
+        found = fetch_all(conn, statement, parameters, _columns)
+        names = dict(fetch_all(conn, _NAMES, {"project_id": project_id}, _named))
+    counts: dict[int, list[int]] = {}
+    for _, endpoint, number, requests in found:
+        if endpoint is not None:  # without requests there is one row, of no endpoint
+            counts.setdefault(endpoint, [0] * (len(edges) - 1))[number] = requests
+    made = [(*names.get(endpoint, _UNNAMED), each) for endpoint, each in counts.items()]
+    # A band weighs as much as some fifty numbers.
+    kept.put(key, Known(found[0][0], made, len(made) * len(edges) // 50))
+    return made
+
+
 def _bands_of_ranks(view: LiteralString, group: LiteralString) -> LiteralString:
     """Return a statement with the sums of each group, and each band of it that holds the rank of a percentile of POINT.
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from contract.api_requests.metrics import GRANULARITIES
-from contract.time_series import MINUTES_KEPT
-from servicekit.errors import Invalid
+from contract.api_requests.metrics import GRANULARITIES, OTHER_PATH
+from contract.time_series import MINUTES_KEPT, Interval
+from servicekit.errors import BadRequest, Invalid
 from statistics_api.access.queries import Project
 from statistics_api.api_requests.covers import Part, Period, aligned, cover, extended
 from statistics_api.time_series.inclusive_ranges import InclusiveRangeParameters
@@ -18,6 +18,10 @@ RANGE = InclusiveRangeParameters()
 GRANULARITY = "granularity"
 TIMEZONE = "timezone"
 EXACT = "exact"
+METHOD, URL_PATH = "method", "url_path"
+# Of each endpoint there is a number for each bucket.
+ENDPOINT_GRANULARITIES: tuple[Interval, ...] = ("hour", "day")
+ENDPOINT_BUCKETS_MAX = 400
 # Minutes that are older may be deleted between the question and its answer.
 MINUTES_USED = MINUTES_KEPT - timedelta(days=1)
 
@@ -31,10 +35,11 @@ class Metric(StrEnum):
     ENDPOINTS = "endpoints"
     DISTRIBUTION = "distribution"
     TIME_SERIES = "time-series"
+    ENDPOINT_SERIES = "endpoint-series"
 
 
 class Question(NamedTuple):
-    """One answer, in one form. `minutes` are those of the range before now; only a series has `buckets`.
+    """One answer, in one form. `minutes` are those of the range before now; only series have `buckets`.
 
     `exact`: percentiles are those of the rows themselves.
     """
@@ -46,6 +51,8 @@ class Question(NamedTuple):
     buckets: Range | None
     as_csv: bool
     exact: bool = False
+    # The method and the path of the endpoint whose distribution it is.
+    endpoint: tuple[str | None, str] | None = None
 
     @property
     def points(self) -> int:
@@ -68,7 +75,8 @@ def question(
         Invalid: a parameter is malformed.
     """
     start, end = RANGE.read(parameters, now, ZoneInfo(project.timezone))
-    if metric is Metric.ENDPOINTS:
+    endpoint = _endpoint(parameters) if metric is Metric.DISTRIBUTION else None
+    if metric is Metric.ENDPOINTS or endpoint is not None:
         start, end = aligned(start, end, Period.QUARTER_HOUR)
         shortest = Period.QUARTER_HOUR
     else:
@@ -77,7 +85,7 @@ def question(
     # The present minute counts, and the answer changes once a minute.
     minutes = max(0, (min(end, now + _MINUTE) - start) // _MINUTE)
     exact = metric is Metric.SUMMARY and _flag(parameters, EXACT)
-    return Question(metric, project, tuple(cover(start, end, shortest)), minutes, None, as_csv, exact)
+    return Question(metric, project, tuple(cover(start, end, shortest)), minutes, None, as_csv, exact, endpoint)
 
 
 def series_question(project: Project, parameters: Mapping[str, str], now: datetime, *, as_csv: bool) -> Question:
@@ -98,6 +106,37 @@ def series_question(project: Project, parameters: Mapping[str, str], now: dateti
     period = Period.MINUTE if granularity == "minute" else Period.DAY if are_days else Period.QUARTER_HOUR
     part = Part(period, edges[0], edges[-1])
     return Question(Metric.TIME_SERIES, project, (part,), 0, Range(granularity, zone, edges), as_csv)
+
+
+def endpoint_series_question(
+    project: Project, parameters: Mapping[str, str], now: datetime, *, as_csv: bool
+) -> Question:
+    """Return the question of a request for the series of each endpoint, whose buckets are those of UTC.
+
+    Raises:
+        Invalid: a parameter is malformed.
+        BadRequest: the range has too many buckets.
+    """
+    granularity = read_interval(parameters, GRANULARITY, ENDPOINT_GRANULARITIES)
+    start, end = RANGE.read(parameters, now, ZoneInfo(project.timezone))
+    edges = tuple(read_edges(start, end, granularity, ZoneInfo("UTC")))
+    if len(edges) > ENDPOINT_BUCKETS_MAX + 1:
+        raise BadRequest(f"a range has at most {ENDPOINT_BUCKETS_MAX} buckets here; take days, or shorten the range")
+    period = Period.DAY if granularity == "day" else Period.QUARTER_HOUR
+    part = Part(period, edges[0], edges[-1])
+    buckets = Range(granularity, ZoneInfo("UTC"), edges)
+    return Question(Metric.ENDPOINT_SERIES, project, (part,), 0, buckets, as_csv)
+
+
+def _endpoint(parameters: Mapping[str, str]) -> tuple[str | None, str] | None:
+    method, url_path = parameters.get(METHOD), parameters.get(URL_PATH)
+    if url_path is None and method is not None:
+        raise Invalid.single(f"is needed with {METHOD}", "query", URL_PATH)
+    if url_path is None:
+        return None
+    if method is None and url_path != OTHER_PATH:
+        raise Invalid.single(f"is needed with {URL_PATH}", "query", METHOD)
+    return method, url_path
 
 
 def _flag(parameters: Mapping[str, str], name: str) -> bool:

@@ -6,7 +6,7 @@ from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import BadRequest
 from statistics_api.api_requests import answers, queries
-from statistics_api.api_requests.answers import Table
+from statistics_api.api_requests.answers import EndpointSeries, Table
 from statistics_api.api_requests.kept import Kept
 from statistics_api.api_requests.pages import RowsQuestion
 from statistics_api.api_requests.questions import Metric, Question
@@ -50,8 +50,13 @@ def _page(lease: Lease, question: RowsQuestion) -> TaggedAnswer:
     return answers.rows(shown).answer(question.project.project_id, "requests", as_csv=question.as_csv, headers=headers)
 
 
-def _table(lease: Lease, kept: Kept, question: Question) -> Table:
+def _table(lease: Lease, kept: Kept, question: Question) -> Table | EndpointSeries:
     project_id, threshold_ms = question.project.project_id, question.project.apdex_threshold_ms
+    if question.metric is Metric.ENDPOINT_SERIES and question.buckets is not None:
+        edges = question.buckets.edges
+        return answers.endpoint_series(
+            edges, queries.endpoint_counts(lease, kept, project_id, question.parts[0], edges)
+        )
     if question.buckets is not None:
         edges, zone = question.buckets.edges, question.buckets.zone
         return answers.series(edges, zone, queries.series(lease, kept, project_id, question.parts[0], edges))
@@ -59,6 +64,10 @@ def _table(lease: Lease, kept: Kept, question: Question) -> Table:
         return answers.endpoints(
             queries.endpoints(lease, kept, project_id, question.parts), question.minutes, threshold_ms
         )
+    if question.endpoint is not None:
+        # The same sums as those of all endpoints, which are kept.
+        rows = queries.endpoints(lease, kept, project_id, question.parts)
+        return answers.endpoint_distribution(rows, question.endpoint)
     if question.metric is Metric.DISTRIBUTION:
         return answers.distribution(queries.figures(lease, kept, project_id, question.parts))
     if question.exact and queries.figures(lease, kept, project_id, question.parts).requests > EXACT_ROWS_MAX:

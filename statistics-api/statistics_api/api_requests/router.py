@@ -12,6 +12,7 @@ from contract.api_requests.metrics import (
     GRANULARITIES,
     DistributionCell,
     EndpointFigures,
+    EndpointSeries,
     SeriesPoint,
     StoredRequest,
     Summary,
@@ -34,12 +35,16 @@ from statistics_api.api_requests.pages import (
     rows_question,
 )
 from statistics_api.api_requests.questions import (
+    ENDPOINT_GRANULARITIES,
     EXACT,
     GRANULARITY,
+    METHOD,
     RANGE,
     TIMEZONE,
+    URL_PATH,
     Metric,
     Question,
+    endpoint_series_question,
     question,
     series_question,
 )
@@ -176,16 +181,44 @@ async def endpoints(request: Request) -> Response:
 
 
 @router.get(
+    f"{_METRICS}/endpoints/time-series",
+    response_model=EndpointSeries,
+    summary="How many requests each endpoint had in each hour or day",
+    responses=_READING | refusals(400, as_problem=True),
+    openapi_extra=_showing(
+        query(
+            GRANULARITY,
+            Literal[ENDPOINT_GRANULARITIES],
+            f"The width of a bucket. Default: {ENDPOINT_GRANULARITIES[0]}.",
+            example="hour",
+        ),
+    ),
+)
+@hot
+async def endpoint_series(request: Request) -> Response:
+    """Endpoints are those of `endpoints`, that with the most requests first. Hours and days are those of UTC, and the
+    range is extended to whole ones; it has at most 400.
+    """
+    project = await project_of(request, request.path_params["project_key"], Scope.READ)
+    minute = Minute.present()
+    asked = endpoint_series_question(project, request.query_params, minute.begin, as_csv=wants_csv(request))
+    return await _answer(request, project, asked, minute)
+
+
+@router.get(
     f"{_METRICS}/distribution",
     response_model=list[DistributionCell],
     summary="How many requests took how long",
     responses=_READING,
-    openapi_extra=_showing(),
+    openapi_extra=_showing(
+        query(METHOD, str, "With `url_path`, the method of the one endpoint that is asked for.", example="GET"),
+        query(URL_PATH, str, "The path of the endpoint; `(other)` has no method.", example="/orders/{id}"),
+    ),
 )
 @hot
 async def distribution(request: Request) -> Response:
     """The cells behind the percentiles that have requests, the fastest first. Both ends of a cell are included; times
-    are kept to the microsecond. The range is that of the summary.
+    are kept to the microsecond. The range is that of the summary; of one endpoint, whole quarters of an hour.
     """
     return await _figures(request, Metric.DISTRIBUTION)
 

@@ -20,13 +20,14 @@ router = APIRouter(include_in_schema=False)
 async def _show(screen: Screen, request: Request) -> Response:
     sessions = await sessions_of(request)
     is_public: bool = request.state.dashboard_public
-    is_open = bool(screen.opened_by & sessions.kinds) or (screen.may_be_public and is_public)
+    is_open = sessions.may_open(screen) or (screen.may_be_public and is_public)
     content = {
         "screen": screen,
         "screens": SCREENS,
         "sessions": sorted(kind.value for kind in sessions.kinds),
         "is_operator": sessions.is_operator,
         "asks_for": sorted(kind.value for kind in screen.opened_by),
+        "has_too_few_scopes": bool(screen.opened_by & sessions.kinds),
     }
     # In a thread: the first page imports Jinja2 and reads the files, which takes some 50 ms.
     template = f"{screen.name}.html" if is_open else "login.html"

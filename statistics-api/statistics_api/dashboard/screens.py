@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from contract.access import Scope
 from statistics_api.access.sessions import SessionKind
 
 ANY_SESSION = frozenset(SessionKind)
@@ -11,7 +12,8 @@ class Screen(NamedTuple):
     """One page of the dashboard.
 
     `templates/<name>.html` extends `screen.html`, and `static/screens/<name>.js` is loaded with it. A session of one of
-    `opened_by` opens the page; with `may_be_public` also none, if the installation says so (DASHBOARD_PUBLIC).
+    `opened_by` opens the page, that of a project if it has the scope; with `may_be_public` also none, if the
+    installation says so (DASHBOARD_PUBLIC).
     """
 
     name: str
@@ -20,6 +22,7 @@ class Screen(NamedTuple):
     title: str
     opened_by: frozenset[SessionKind] = ANY_SESSION
     may_be_public: bool = False
+    scope: Scope = Scope.READ
 
     @property
     def route(self) -> str:
@@ -33,5 +36,6 @@ SCREENS = (
     Screen("requests", "/requests", "API project"),
     Screen("devices", "/devices", "Devices", opened_by=frozenset({SessionKind.PROJECT})),
     Screen("store", "/store", "Store", opened_by=frozenset({SessionKind.PROJECT})),
+    Screen("people", "/people", "People", opened_by=frozenset({SessionKind.PROJECT}), scope=Scope.MANAGE),
     Screen("administration", "/administration", "Administration", opened_by=frozenset({SessionKind.ACCOUNT})),
 )

@@ -19,15 +19,22 @@ from statistics_api.access.logins import account_login, project_login
 from statistics_api.access.sessions import SessionKind, is_secure, require_own_page
 from statistics_api.access.tokens import account_of
 from statistics_api.administration.relaying import NOT_STORED
+from statistics_api.dashboard.screens import Screen
 from statistics_api.projects.reader import ProjectReader
 from statistics_api.projects.router import NAME as PROJECTS
 
 
 class Sessions(NamedTuple):
-    """The sessions that a browser has."""
+    """The sessions that a browser has; `scopes` are those of the project's."""
 
     kinds: frozenset[SessionKind]
+    scopes: frozenset[str] = frozenset()
     is_operator: bool = False
+
+    def may_open(self, screen: Screen) -> bool:
+        """Whether one of them opens the screen."""
+        opening = self.kinds & screen.opened_by
+        return bool(opening - {SessionKind.PROJECT}) or bool(opening and screen.scope in self.scopes)
 
 
 async def sessions_of(request: Request) -> Sessions:
@@ -37,6 +44,7 @@ async def sessions_of(request: Request) -> Sessions:
     routes that it asks say what is wrong.
     """
     kinds: set[SessionKind] = set()
+    scopes: frozenset[str] = frozenset()
     is_operator = False
     try:
         is_operator = (await account_of(request)).is_operator
@@ -46,13 +54,14 @@ async def sessions_of(request: Request) -> Sessions:
     except DomainError:
         pass  # without this session, the page asks for a log-in
     try:
-        await required_credential_of(request, Scope.READ)
+        scopes = (await required_credential_of(request, Scope.READ)).scopes
         kinds.add(SessionKind.PROJECT)
     except NotRecorded:
         kinds.add(SessionKind.PROJECT)
+        scopes = frozenset(Scope)
     except DomainError:
         pass  # as above
-    return Sessions(frozenset(kinds), is_operator)
+    return Sessions(frozenset(kinds), scopes, is_operator)
 
 
 async def own_project(request: Request) -> Response:

@@ -98,6 +98,23 @@ class SeriesPoint(BaseModel):
     p50_ms: _Milliseconds
     p95_ms: _Milliseconds
     p99_ms: _Milliseconds
+    client_error_count: _Count
+    server_error_count: _Count
+
+
+class EndpointCounts(BaseModel):
+    """How many requests an endpoint had in each bucket, as many as the answer has `timestamps`."""
+
+    method: str | None
+    url_path: str
+    request_counts: list[_Count]
+
+
+class EndpointSeries(BaseModel):
+    """The requests of each endpoint in each bucket; the buckets begin at `timestamps`."""
+
+    timestamps: list[AwareDatetime]
+    endpoints: list[EndpointCounts]
 
 
 class DistributionCell(BaseModel):

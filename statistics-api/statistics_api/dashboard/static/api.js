@@ -46,9 +46,14 @@ export async function get(path, { signal } = {}) {
   return { body, changed: true };
 }
 
-/** GET a file; returns a Blob. */
+/** GET a path as a file, which is whole: an answer that breaks off fails. */
 export async function getFile(path) {
-  return (await request("GET", path, {})).blob();
+  const response = await request("GET", path, {});
+  try {
+    return await response.blob();
+  } catch {
+    throw new RequestFailed("The answer broke off.");
+  }
 }
 
 /** Send JSON; returns the body of the answer, or null. */

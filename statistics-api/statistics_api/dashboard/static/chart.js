@@ -92,7 +92,8 @@ export class Chart {
     const { times, columns, before } = this.data;
     const xs = times.map((each) => each / 1_000);
     const shown = this.kind === "stacked" ? sums(columns).reverse() : columns;
-    return [xs, ...shown, before ? xs.map((_, index) => before[index] ?? null) : xs.map(() => null)];
+    const compared = before ? xs.map((_, index) => before[index] ?? null) : xs.map(() => null);
+    return [xs, ...shown, compared, compared];
   }
 
   #rebuild() {
@@ -113,10 +114,11 @@ export class Chart {
       width: isStacked || (isBand && index > 0) ? 1 : 2,
       dash: isStacked ? undefined : DASHES[index % DASHES.length],
       fill: isStacked ? () => fills[index] : undefined,
-      paths: isStacked ? uPlot.paths.bars({ size: [0.9, 80], align: 1 }) : undefined,
+      paths: isStacked ? uPlot.paths.bars({ size: [0.9, 200], align: 1 }) : undefined,
       // Between two gaps there is no line to be seen.
       points: { show: isBand, size: index > 0 ? 3 : 5 },
     }));
+    const beforeLine = { label: "before", paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } };
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
     this.plot = new uPlot({
       width: this.surface.clientWidth,
@@ -126,11 +128,13 @@ export class Chart {
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { range: () => [this.data.times[0] / 1_000, this.data.range.to / 1_000] }, y: { range: isBand ? aroundValues : (_, __, max) => [0, Math.max(1, max * 1.05)] } },
       bands: isBand ? [{ series: [3, 2], fill: `${colour("--series-1")}33` }] : [],
-      axes: [{ ...axis, space: 64, values: (_, values) => values.map((each) => axisTime(each * 1_000, zone, this.data.range.interval)) }, { ...axis, size: 64, values: (_, values) => values.map((each) => (Number.isInteger(each) || !isStacked ? this.format(each) : "")) }],
+      axes: [{ ...axis, space: 64, size: 32, incrs: () => incrementsOf(this.data.range.interval), values: (_, values) => values.map((each) => axisTime(each * 1_000, zone, this.data.range.interval)) }, { ...axis, size: 64, values: (_, values) => values.map((each) => (Number.isInteger(each) || !isStacked ? this.format(each) : "")) }],
       series: [
         {},
         ...(isStacked ? series.reverse() : series),
-        { label: "before", stroke: colour("--before"), width: 2, dash: [6, 4], paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
+        // An edge in the colour of the page keeps the line apart from bars of any colour.
+        { ...beforeLine, stroke: colour("--surface"), width: 5 },
+        { ...beforeLine, stroke: colour("--before"), width: 2, dash: [6, 4] },
       ],
       hooks: { setCursor: [(plot) => this.#show(plot.cursor.idx)] },
     }, this.#plotted(), this.surface);
@@ -140,7 +144,7 @@ export class Chart {
   }
 
   #drawLegend(fills, colour) {
-    const entries = this.labels.map((label, index) => element("li", {}, swatch(this.kind === "stacked" ? fills[index] : colour(`--series-${index + 1}`)), ` ${label}`));
+    const entries = this.labels.map((label, index) => element("li", {}, this.kind === "stacked" ? swatch(fills[index]) : lineSample(colour(`--series-${index + 1}`), DASHES[index % DASHES.length]), ` ${label}`));
     if (this.data.range.before) {
       entries.push(element("li", { text: `╌╌ ${this.kind === "band" ? this.labels[0] : "all of them"}, before` }));
     }
@@ -251,8 +255,9 @@ export class Chart {
     this.legend.querySelectorAll("li").forEach((entry) => {
       const sample = entry.querySelector("canvas");
       if (sample) {
-        context.drawImage(sample, x, 3.4 * PNG_MARGIN, 12, 12);
-        x += 16;
+        const width = 12 * sample.width / sample.height;
+        context.drawImage(sample, x, 3.4 * PNG_MARGIN, width, 12);
+        x += width + 4;
       }
       context.fillText(entry.textContent.trim(), x, 4.1 * PNG_MARGIN);
       x += context.measureText(entry.textContent.trim()).width + PNG_MARGIN;
@@ -265,6 +270,15 @@ export class Chart {
     });
   }
 }
+
+// Seconds between two labels of an axis, of which uPlot takes the first that leaves room: never less than a bucket.
+const [MINUTE, HOUR, DAY] = [60, 3_600, 86_400];
+const INCREMENTS = [
+  ...[1, 2, 5, 10, 15, 30].map((each) => each * MINUTE), ...[1, 2, 3, 6, 12].map((each) => each * HOUR),
+  ...[1, 2, 3, 7, 14, 30, 60, 90, 180, 365].map((each) => each * DAY),
+];
+const LEAST = { minute: MINUTE, hour: HOUR, day: DAY, month: 30 * DAY };
+const incrementsOf = (interval) => INCREMENTS.filter((each) => each >= LEAST[interval]);
 
 const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
 
@@ -317,5 +331,18 @@ function swatch(fill) {
   const context = made.getContext("2d");
   context.fillStyle = fill;
   context.fillRect(0, 0, 16, 16);
+  return made;
+}
+
+function lineSample(colour, dash = []) {
+  const made = element("canvas", { class: "line" });
+  [made.width, made.height] = [48, 16];
+  const context = made.getContext("2d");
+  context.strokeStyle = colour;
+  context.lineWidth = 4;
+  context.setLineDash(dash.map((each) => 2 * each));
+  context.moveTo(0, 8);
+  context.lineTo(48, 8);
+  context.stroke();
   return made;
 }

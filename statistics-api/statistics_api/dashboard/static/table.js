@@ -8,7 +8,7 @@ const SHOWN_MAX = 100;
  * Rows in a <table> whose <tbody> is empty.
  *
  * `columns` are {name, label, value, text, kind}: `value(row)` is sorted by, null last, and `text(row)` is shown; a
- * column of kind "text" is sorted upwards first. `keyOf(row)` names a row for as long as the page is open, `detail(row)`
+ * column of kind "text" is sorted upwards first. One of kind "drawn" has `draw(row, cell)` in place of both, and is not sorted by. `keyOf(row)` names a row for as long as the page is open, `detail(row)`
  * is what opens below it, and `sort` the column that it is sorted by at first. The first column heads each row.
  */
 export class SortedTable {
@@ -16,9 +16,12 @@ export class SortedTable {
     Object.assign(this, { table, columns, keyOf, detail, filter, state, first: `-${sort}`, rows: [], lines: new Map() });
     this.body = table.tBodies[0];
     const headings = columns.map((column) => {
+      if (column.kind === "drawn") {
+        return element("th", { scope: "col", text: column.label });
+      }
       const button = element("button", { type: "button", class: "sort", text: column.label });
       button.addEventListener("click", () => this.#onHeading(column));
-      return element("th", { scope: "col", class: column.kind === "text" ? undefined : "number" }, button);
+      return element("th", { scope: "col", class: classOf(column) }, button);
     });
     this.headings = headings;
     table.tHead.replaceChildren(element("tr", {}, ...headings));
@@ -42,7 +45,7 @@ export class SortedTable {
   #readUrl() {
     const query = new URLSearchParams(location.search);
     const sort = query.get("sort") ?? this.first;
-    this.sort = this.columns.some(({ name }) => name === sort.replace(/^-/, "")) ? sort : this.first;
+    this.sort = this.columns.some(({ name, kind }) => kind !== "drawn" && name === sort.replace(/^-/, "")) ? sort : this.first;
     this.filter.value = query.get("filter") ?? "";
   }
 
@@ -104,7 +107,13 @@ export class SortedTable {
     const { line, button, below } = made;
     if (made.row !== row) {
       made.row = row;
-      this.columns.forEach((column, index) => setText(index ? line.cells[index] : button, column.text(row)));
+      this.columns.forEach((column, index) => {
+        if (column.kind === "drawn") {
+          column.draw(row, line.cells[index]);
+        } else {
+          setText(index ? line.cells[index] : button, column.text(row));
+        }
+      });
       if (!below.hidden) {
         below.firstChild.replaceChildren(this.detail(row));
       }
@@ -114,8 +123,8 @@ export class SortedTable {
 
   #newLine() {
     const button = element("button", { type: "button", class: "row", "aria-expanded": "false" });
-    const cells = this.columns.map(({ kind }, index) => (index
-      ? element("td", { class: kind === "text" ? undefined : "number" })
+    const cells = this.columns.map((column, index) => (index
+      ? element("td", { class: classOf(column) })
       : element("th", { scope: "row" }, button)));
     const below = element("tr", { hidden: true }, element("td", { colspan: this.columns.length }));
     const made = { line: element("tr", {}, ...cells), button, below, row: null };
@@ -129,6 +138,8 @@ export class SortedTable {
     return made;
   }
 }
+
+const classOf = ({ kind }) => (kind === "text" || kind === "drawn" ? undefined : "number");
 
 function compared(one, other, isDown) {
   if (one === null || other === null) {

@@ -2,9 +2,11 @@
 
 import { get, now, quoted, send } from "../api.js";
 import { count, time } from "../format.js";
+import { showInstallation } from "../installation.js";
 import { copy, element, setText, showState } from "../page.js";
 import { Poll } from "../poll.js";
 import { Shares } from "../shares.js";
+import { confirmed } from "../question.js";
 
 const PROJECTS = "/api/v1/projects/";
 const POLL_SECONDS = 5;
@@ -37,7 +39,7 @@ async function refresh(signal) {
     }
   }
   if (byId("service")) {
-    await showService(signal);
+    await showInstallation(signal);
   }
 }
 
@@ -67,13 +69,13 @@ function showProject(projects) {
 }
 
 /** Writes the rows of a table: one for each of `items`, found again by its id; `actions` are the buttons of a new one. */
-function fill(table, items, { id, cells, actions = () => [], numbers = [] }) {
+function fill(table, items, { id, cells, actions = () => [], numbers = [], times = [] }) {
   const body = table.tBodies[0];
   const rows = items.map((item) => {
     const key = `${table.id} ${project?.project_key} ${id(item)}`;
     const texts = cells(item);
     if (!lines.has(key)) {
-      const made = texts.map((_, index) => element(index ? "td" : "th", { scope: index ? null : "row", class: numbers.includes(index) ? "number" : null }));
+      const made = texts.map((_, index) => element(index ? "td" : "th", { scope: index ? null : "row", class: numbers.includes(index) ? "number" : times.includes(index) ? "time" : null }));
       const last = table.tHead.rows[0].cells.length > texts.length ? [element("td")] : [];
       lines.set(key, element("tr", {}, ...made, ...last));
     }
@@ -106,6 +108,7 @@ function showKeys(keys) {
   fill(byId("keys"), keys, {
     id: (key) => key.id,
     numbers: [7],
+    times: [4, 5, 6],
     cells: (key) => [
       key.prefix, key.name, key.scopes.join(", "), stateOf(key), at(key.created_at),
       key.expires_at ? at(key.expires_at) : "never", key.last_used_at ? at(key.last_used_at) : "never",
@@ -259,52 +262,17 @@ byId("add-member").addEventListener("submit", (event) => {
   });
 });
 
-// Of the service, operators see what everybody may ask
+// Its path is made before the question: a poll may show another project meanwhile.
 
-async function showService(signal) {
-  let ready;
-  try {
-    ready = (await get("/readyz", { signal })).body;
-  } catch (failure) {
-    setText(byId("service-text"), failure.inWords ?? "The server cannot say how it is.");
-    return;
+async function ask(...question) {
+  if (await confirmed(...question)) {
+    poll.start();
   }
-  setText(byId("service-text"), `${ready.service} ${ready.version}, ${ready.environment}: ${ready.status}.`);
-  fill(byId("service"), Object.entries(ready.needs), { id: ([name]) => name, cells: (each) => each });
+  // What is shown once is read first.
+  revealed?.focus();
+  revealed = null;
 }
 
-// Nothing is changed without a confirmation in words. Its path is made before: a poll may show another project meanwhile.
-
-function ask(heading, text, yes, fields, change) {
-  const dialog = byId("question");
-  setText(byId("question-heading"), heading);
-  setText(byId("question-text"), text);
-  setText(byId("question-yes"), yes);
-  setText(byId("question-failure"), "");
-  byId("question-fields").replaceChildren(...fields);
-  const opener = document.activeElement;
-  byId("question-yes").disabled = false;
-  dialog.querySelector("form").onsubmit = async (event) => {
-    event.preventDefault();
-    byId("question-yes").disabled = true;
-    setText(byId("question-failure"), "");
-    try {
-      await change();
-      dialog.close("done");
-      poll.start();
-    } catch (failure) {
-      setText(byId("question-failure"), failure.inWords ?? "This page has made a mistake. Please load it again.");
-      byId("question-yes").disabled = false;
-    }
-  };
-  dialog.onclose = () => {
-    (revealed ?? opener)?.focus();
-    revealed = null;
-  };
-  dialog.showModal();
-}
-
-byId("question-no").addEventListener("click", () => byId("question").close());
 byId("projects").addEventListener("change", (event) => {
   history.pushState(null, "", `${location.pathname}?${new URLSearchParams({ project: event.target.value })}`);
   poll.start();

@@ -1,7 +1,7 @@
 // The log-in. It stands in the place of the screen that was asked for, so the same URL is loaded again afterwards.
 
 import { get, quoted, RequestFailed, send } from "../api.js";
-import { copy } from "../page.js";
+import { copy, sessions } from "../page.js";
 
 const notice = document.getElementById("notice");
 
@@ -10,11 +10,12 @@ function open() {
   location.replace(location.pathname + location.search);
 }
 
-// A link on another site leads here without the cookies: they may be there all the same.
+// A link on another site leads here without the cookies: they may be there all the same. A session that came along does
+// not open this screen.
 async function openIfLoggedIn() {
   const asked = [...document.querySelectorAll("form[data-kind]")].map((form) => form.dataset.kind);
   const has = (await get("/dashboard/session")).body;
-  if (asked.some((kind) => has[kind])) {
+  if (asked.some((kind) => has[kind] && !sessions().includes(kind))) {
     open();
   }
 }
