@@ -57,8 +57,11 @@ class BenchEnvironment:
         self._folder = folder
 
     @contextmanager
-    def product(self, name: str) -> Iterator[Product]:
-        """A product on a database of its own. It logs every request, as it does for its users, to a file."""
+    def product(self, name: str, *, metrics: bool = False) -> Iterator[Product]:
+        """A product on a database of its own. It logs every request, as it does for its users, to a file.
+
+        With `metrics`, each service answers scrapes on the port METRICS_PORT of its environment.
+        """
         writer, reader = (Login(f"{name}_{role}", secrets.token_hex(16)) for role in ("writer", "reader"))
         url = self.server.url(name)
         migrate(url, writer, reader, base_environment())
@@ -78,6 +81,8 @@ class BenchEnvironment:
             device_api_url=private.url,
             log=self._folder / f"{name}-public.log",
         )
+        for service in (private, public) if metrics else ():
+            service.env["METRICS_PORT"] = str(free_port())
         try:
             for service in (private, public):
                 service.start()

@@ -1,0 +1,207 @@
+"""What each part of the spine takes for its work, for `make simulate`: `python -m load.bench "service times"`.
+
+It is made of processor times, of numbers of forwards and of transactions, and of the times of single steps: of a flush
+to the disk, of waking a process. No rate and no latency of the product is in it, so predictions made of it can be
+compared with them.
+"""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import fmean, median
+from typing import NamedTuple
+
+import numpy as np
+
+from load.baselines import BATCH_ROWS
+from load.environment import BenchEnvironment, Product
+from load.figures import Figure
+from load.flushes import Caller, make_events, processor_microseconds
+from load.machine import Processors, description, flush_microseconds, wake_microseconds
+from load.simulation.costs import BatchCosts, KindCosts, Measured, SingleCosts, read_measured
+from load.write_loads import WRITE_LOADS, WriteLoad
+from load.writes import post, post_batches
+from load.wrk import Load
+from tests.metrics.scraping import value
+
+REPORT = Path("build/bench/service_times.json")
+# Workers and clients: flushes of one event, of some and of many, and transactions of one forward and of two.
+_RUNS = ((1, 1), (1, 24), (1, 160), (2, 160))
+_BATCH_CONNECTIONS = 4
+# How much of what the public process does for a request comes before the coalescer: the parser's callbacks, the
+# validation and the event's ids. This is an estimate; it moves latencies a little, and no rate.
+_ACCEPT_SHARE = 0.6
+_FORWARDS, _FORWARD_EVENTS = 300, 64
+_QUANTILES = 100
+
+
+class Usage(NamedTuple):
+    """Microseconds of processor time since a start, and what was done in it."""
+
+    requests: int
+    client: float
+    public: float
+    private: float
+    database: float
+    forwards: float
+    flushes: float
+
+    @property
+    def processors(self) -> float:
+        """Of all."""
+        return self.client + self.public + self.private + self.database
+
+
+class Meter:
+    """Reads the processor time and the counters of a product that shows its metrics."""
+
+    def __init__(self, environment: BenchEnvironment, product: Product) -> None:
+        self._server = environment.server
+        self._product = product
+        # The share of the machine that others used during each work.
+        self.others: list[float] = []
+
+    def of(self, work: Callable[[], Load]) -> Usage:
+        """Return what the work used."""
+        before, processors = self._read(), Processors()
+        requests = work().requests
+        used = Usage(requests, *(later - earlier for earlier, later in zip(before, self._read(), strict=True)))
+        self.others.append(processors.others_share(1e-6 * used.processors))
+        return used
+
+    def _read(self) -> tuple[float, ...]:
+        public, private, postmaster = self._product.public.pid, self._product.private.pid, self._server.pid
+        assert public is not None  # noqa: S101 - they are ready
+        assert private is not None  # noqa: S101
+        assert postmaster is not None  # noqa: S101
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        flushes = "device_statistics_coalescer_flush_items_count"
+        return (
+            1e6 * (children.ru_utime + children.ru_stime),
+            processor_microseconds(public),
+            processor_microseconds(private),
+            processor_microseconds(postmaster),
+            value(self._product.public, flushes),
+            value(self._product.private, flushes),
+        )
+
+
+def fit(causes: Sequence[Sequence[float]], times: Sequence[float]) -> list[float]:
+    """What each unit of each cause takes, so that the sums are, in proportion, as near to the times as can be.
+
+    A row of `causes` has the number of units of each, which took the time in the same place. No result is negative.
+    """
+    units, took = np.array(causes, dtype=float), np.array(times, dtype=float)
+    kept = list(range(units.shape[1]))
+    while True:
+        scaled = units[:, kept] / took[:, None]
+        found, *_ = np.linalg.lstsq(scaled, np.ones(len(took)), rcond=None)
+        if (found >= 0).all() or len(kept) == 1:
+            result = [0.0] * units.shape[1]
+            for place, each in zip(kept, found, strict=True):
+                result[place] = max(0.0, float(each))
+            return result
+        del kept[int(found.argmin())]
+
+
+def single_costs(usages: Sequence[Usage]) -> SingleCosts:
+    """Of runs with flushes of different sizes."""
+    request, forward = fit([(each.requests, each.forwards) for each in usages], [each.public for each in usages])
+    private = fit([(each.forwards, each.flushes, each.requests) for each in usages], [each.private for each in usages])
+    database = fit([(each.flushes, each.requests) for each in usages], [each.database for each in usages])
+    (client,) = fit([(each.requests,) for each in usages], [each.client for each in usages])
+    return SingleCosts(
+        client_request=client,
+        public_accept=_ACCEPT_SHARE * request,
+        public_answer=(1 - _ACCEPT_SHARE) * request,
+        public_forward=forward,
+        private_forward=private[0],
+        private_flush=private[1],
+        private_event=private[2],
+        database_flush=database[0],
+        database_event=database[1],
+    )
+
+
+def batch_costs(usage: Usage) -> BatchCosts:
+    """Of a run of batches."""
+    events = usage.requests * BATCH_ROWS
+    return BatchCosts(
+        client_event=usage.client / events,
+        public_event=usage.public / events,
+        private_event=usage.private / events,
+        database_event=usage.database / events,
+    )
+
+
+def quantiles(values: Sequence[float]) -> tuple[float, ...]:
+    """From the least to the greatest, in steps of a hundredth."""
+    return tuple(round(float(each), 4) for each in np.quantile(values, np.linspace(0, 1, _QUANTILES + 1)))
+
+
+def kind_costs(
+    environment: BenchEnvironment, product: Product, meter: Meter, load: WriteLoad, seconds: int
+) -> KindCosts:
+    """Of one kind; the product gets other numbers of workers, and has one afterwards."""
+    usages = []
+    for workers, clients in _RUNS:
+        if product.public.env["WORKERS"] != str(workers):
+            product.restart_public(workers)
+        post(product, load, clients=clients, seconds=1)
+        environment.settle()
+        usages.append(meter.of(partial(post, product, load, clients=clients, seconds=seconds)))
+    product.restart_public(1)
+    post_batches(product, load, connections=_BATCH_CONNECTIONS, seconds=1)
+    environment.settle()
+    batches = meter.of(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
+    return KindCosts(single=single_costs(usages), batch=batch_costs(batches))
+
+
+def variation(product: Product) -> list[float]:
+    """How long forwards of one size take one after the other, in units of their median."""
+    caller = Caller(product.private.url, product.private.env["SERVICE_TOKEN"])
+    events = make_events(None)
+    caller.send(events, _FORWARDS // 10, _FORWARD_EVENTS)
+    times = []
+    for _ in range(_FORWARDS):
+        ready = islice(events, _FORWARD_EVENTS)
+        begun = time.perf_counter()
+        caller.send(ready, 1, _FORWARD_EVENTS)
+        times.append(time.perf_counter() - begun)
+    middle = median(times)
+    return [each / middle for each in times]
+
+
+def measure(
+    environment: BenchEnvironment, product: Product, seconds: int, loads: Sequence[WriteLoad], command: str
+) -> Measured:
+    """Measure these kinds, and the machine, in one run."""
+    meter = Meter(environment, product)
+    wake, flushes, varied = wake_microseconds(), flush_microseconds(environment.server.folder), variation(product)
+    kinds = {load.fact: kind_costs(environment, product, meter, load, seconds) for load in loads}
+    return Measured(
+        measured_at=datetime.now(UTC).date().isoformat(),
+        machine=description(),
+        command=command,
+        cores=os.cpu_count() or 1,
+        others_share=fmean(meter.others),
+        wake=wake,
+        commit=quantiles(flushes),
+        variation=quantiles(varied),
+        kinds=kinds,
+        citus=read_measured().citus,
+    )
+
+
+def service_times(environment: BenchEnvironment, seconds: int) -> list[Figure]:
+    """Of every kind, as a file for `make simulate`; what is measured for a model has no floor."""
+    with environment.product("service_times", metrics=True) as product:
+        measured = measure(environment, product, seconds, WRITE_LOADS, 'python -m load.bench "service times"')
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(measured.model_dump_json(indent=2) + "\n")
+    return []
