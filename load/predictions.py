@@ -1,18 +1,21 @@
 """The model beside the product: `python -m load.bench predictions`, service times and comparison in one run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from load.baselines import BATCH_ROWS
 from load.environment import BenchEnvironment, Product
 from load.figures import Figure
-from load.open_loop import open_loop
-from load.service_times import measure
+from load.open_loop import OpenLoad, open_loop
+from load.service_times import Meter, measure
 from load.simulation.costs import Measured
 from load.simulation.spine import Installation, Prediction, simulate
 from load.simulation.spine import Load as SimulatedLoad
 from load.write_loads import AUTH_EVENTS
 from load.writes import post, post_batches
+from load.wrk import Load
 
 REPORT = Path("build/bench/predictions.md")
 ERROR_MAX = 20.0
@@ -23,6 +26,7 @@ _SHARES = (0.3, 0.6, 0.9)
 # The rate and the length of the run that shows what a request costs the open-loop client.
 _SLOW_RATE, _SLOW_SECONDS = 3_000.0, 1.0
 _SATURATING_CONNECTIONS = 256
+_SIMULATED, _SIMULATED_BATCHES = 30_000, 500
 
 
 class Seen(NamedTuple):
@@ -39,6 +43,8 @@ class Compared(NamedTuple):
     name: str
     predicted: Prediction
     measured: Seen
+    # The share of the machine that others used meanwhile, 0 to 1.
+    others: float
 
     @property
     def errors(self) -> tuple[float, float, float]:
@@ -57,7 +63,7 @@ def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """How far the model is from the product in each configuration, as a table; and the greatest errors."""
     with environment.product("predictions", metrics=True) as product:
         measured = measure(environment, product, seconds, [AUTH_EVENTS], "python -m load.bench predictions")
-        compared = list(_compare(environment, product, measured, seconds))
+        compared = list(_Comparison(environment, product, measured, seconds).all())
     report = table(compared, measured)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(report + "\n")
@@ -72,8 +78,9 @@ def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
 def table(compared: Sequence[Compared], measured: Measured) -> str:
     """The comparison as a Markdown table."""
     lines = [
-        "| load | requests/s: predicted | measured | error | p50, ms | measured | error | p99, ms | measured | error |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| load | requests/s: predicted | measured | error | p50, ms: predicted | measured | error "
+        "| p99, ms: predicted | measured | error | others |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_row, compared),
         "",
         f"{measured.machine}; others used {measured.others_share:.0%} of it while the service times were measured.",
@@ -88,7 +95,7 @@ def _row(compared: Compared) -> str:
     return (
         f"| {compared.name} | {predicted.requests_per_second:{digits}} | {seen.requests_per_second:{digits}} | "
         f"{throughput} | {predicted.p50_ms:.2f} | {seen.p50:.2f} | {p50} | {predicted.p99_ms:.2f} | {seen.p99:.2f} | "
-        f"{p99} |"
+        f"{p99} | {compared.others:.0%} |"
     )
 
 
@@ -99,47 +106,62 @@ def _greatest(what: str, errors: Sequence[tuple[str, float]]) -> Figure:
     return Figure(f"greatest error of the predicted {what}", abs(error), ERROR_MAX, "lower", detail, " %")
 
 
-def _compare(environment: BenchEnvironment, product: Product, measured: Measured, seconds: int) -> Iterator[Compared]:
-    for workers, connections in _CLOSED:
-        if product.public.env["WORKERS"] != str(workers):
-            product.restart_public(workers)
-            post(product, AUTH_EVENTS, clients=connections, seconds=1)
-        environment.settle()
-        seen = post(product, AUTH_EVENTS, clients=connections, seconds=seconds)
-        yield Compared(
-            f"{connections} connections, {workers} public",
-            simulate(Installation(public=workers, together=True), SimulatedLoad(connections), measured),
-            Seen(seen.requests_per_second, seen.p50, seen.p99),
-        )
-    product.restart_public(1)
-    post(product, AUTH_EVENTS, clients=_SATURATING_CONNECTIONS, seconds=1)
-    environment.settle()
-    batches = post_batches(product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=seconds)
-    yield Compared(
-        f"batches of 10,000, {_BATCH_CONNECTIONS} connections",
-        simulate(Installation(together=True), SimulatedLoad(_BATCH_CONNECTIONS, batches=True), measured, requests=500),
-        Seen(batches.requests_per_second, batches.p50, batches.p99),
-    )
-    yield from _open_loops(environment, product, measured, seconds)
+class _Comparison:
+    """Runs a load, and simulates it on the cores that others left meanwhile."""
 
+    def __init__(self, environment: BenchEnvironment, product: Product, measured: Measured, seconds: int) -> None:
+        self._environment = environment
+        self._product = product
+        self._meter = Meter(environment, product)
+        self._measured = measured
+        self._seconds = seconds
 
-def _open_loops(
-    environment: BenchEnvironment, product: Product, measured: Measured, seconds: int
-) -> Iterator[Compared]:
-    """At shares of what the model says can be reached beside this client, which takes more time than wrk."""
-    url = product.public.url + AUTH_EVENTS.path
-    slow = open_loop(url, AUTH_EVENTS.event, rate=_SLOW_RATE, seconds=_SLOW_SECONDS)
-    installation = Installation(together=True)
-    saturated = simulate(
-        installation, SimulatedLoad(_SATURATING_CONNECTIONS), measured.with_client("auth_event", slow.processor)
-    )
-    for share in _SHARES:
-        rate = share * saturated.requests_per_second
-        environment.settle()
-        seen = open_loop(url, AUTH_EVENTS.event, rate=rate, seconds=seconds)
-        own = measured.with_client("auth_event", seen.processor)
-        yield Compared(
-            f"open loop at {share:.0%} of saturation",
-            simulate(installation, SimulatedLoad(rate=rate), own),
-            Seen(seen.requests_per_second, seen.p50, seen.p99),
+    def all(self) -> Iterator[Compared]:
+        """Compare each load."""
+        for workers, connections in _CLOSED:
+            self._warm_up(workers, connections)
+            work = partial(post, self._product, AUTH_EVENTS, clients=connections, seconds=self._seconds)
+            yield self._compared(
+                f"{connections} connections, {workers} public", work, SimulatedLoad(connections), workers=workers
+            )
+        self._warm_up(1, _SATURATING_CONNECTIONS)
+        work = partial(post_batches, self._product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
+        load = SimulatedLoad(_BATCH_CONNECTIONS, batches=True)
+        yield self._compared(f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections", work, load)
+        yield from self._open_loops()
+
+    def _open_loops(self) -> Iterator[Compared]:
+        """At shares of what the model says can be reached beside this client, which takes more time than wrk."""
+        url = self._product.public.url + AUTH_EVENTS.path
+        slow = open_loop(url, AUTH_EVENTS.event, rate=_SLOW_RATE, seconds=_SLOW_SECONDS)
+        saturated = simulate(
+            Installation(cores=self._cores(), together=True),
+            SimulatedLoad(_SATURATING_CONNECTIONS),
+            self._measured.with_client(AUTH_EVENTS.fact, slow.processor),
         )
+        for share in _SHARES:
+            rate = share * saturated.requests_per_second
+            work = partial(open_loop, url, AUTH_EVENTS.event, rate=rate, seconds=self._seconds)
+            yield self._compared(f"open loop at {share:.0%} of saturation", work, SimulatedLoad(rate=rate))
+
+    def _compared(
+        self, name: str, work: Callable[[], Load | OpenLoad], load: SimulatedLoad, workers: int = 1
+    ) -> Compared:
+        self._environment.settle()
+        seen, _ = self._meter.of(work)
+        measured = self._measured
+        if isinstance(seen, OpenLoad):
+            measured = measured.with_client(load.kind, seen.processor)
+        installation = Installation(public=workers, cores=self._cores(), together=True)
+        requests = _SIMULATED_BATCHES if load.batches else _SIMULATED
+        predicted = simulate(installation, load, measured, requests=requests)
+        return Compared(name, predicted, Seen(seen.requests_per_second, seen.p50, seen.p99), self._meter.others[-1])
+
+    def _cores(self) -> float:
+        others = self._meter.others[-1] if self._meter.others else self._measured.others_share
+        return self._measured.cores * (1 - others)
+
+    def _warm_up(self, workers: int, connections: int) -> None:
+        if self._product.public.env["WORKERS"] != str(workers):
+            self._product.restart_public(workers)
+            post(self._product, AUTH_EVENTS, clients=connections, seconds=1)

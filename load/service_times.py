@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from load.machine import Processors, description, flush_microseconds, wake_micro
 from load.simulation.costs import BatchCosts, KindCosts, Measured, SingleCosts, read_measured
 from load.write_loads import WRITE_LOADS, WriteLoad
 from load.writes import post, post_batches
-from load.wrk import Load
 from tests.metrics.scraping import value
 
 REPORT = Path("build/bench/service_times.json")
@@ -36,6 +35,8 @@ _BATCH_CONNECTIONS = 4
 # How much of what the public process does for a request comes before the coalescer: the parser's callbacks, the
 # validation and the event's ids. This is an estimate; it moves latencies a little, and no rate.
 _ACCEPT_SHARE = 0.6
+# A run is repeated when others used more of the machine than this.
+_QUIET_SHARE, _ATTEMPTS_MAX = 0.08, 3
 _FORWARDS, _FORWARD_EVENTS = 300, 64
 _QUANTILES = 100
 
@@ -57,6 +58,17 @@ class Usage(NamedTuple):
         return self.client + self.public + self.private + self.database
 
 
+class Seen(Protocol):
+    """What a run of a load generator saw."""
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+
+
+Result = TypeVar("Result", bound=Seen)
+
+
 class Meter:
     """Reads the processor time and the counters of a product that shows its metrics."""
 
@@ -66,13 +78,20 @@ class Meter:
         # The share of the machine that others used during each work.
         self.others: list[float] = []
 
-    def of(self, work: Callable[[], Load]) -> Usage:
-        """Return what the work used."""
+    def of(self, work: Callable[[], Result]) -> tuple[Result, Usage]:
+        """Return what the work saw, and what it used; of a few attempts that one which others disturbed least."""
+        attempts = []
+        while len(attempts) < _ATTEMPTS_MAX and min((each[0] for each in attempts), default=1.0) > _QUIET_SHARE:
+            attempts.append(self._once(work))
+        others, seen, used = min(attempts, key=lambda attempt: attempt[0])
+        self.others.append(others)
+        return seen, used
+
+    def _once(self, work: Callable[[], Result]) -> tuple[float, Result, Usage]:
         before, processors = self._read(), Processors()
-        requests = work().requests
-        used = Usage(requests, *(later - earlier for earlier, later in zip(before, self._read(), strict=True)))
-        self.others.append(processors.others_share(1e-6 * used.processors))
-        return used
+        seen = work()
+        used = Usage(seen.requests, *(later - earlier for earlier, later in zip(before, self._read(), strict=True)))
+        return processors.others_share(1e-6 * used.processors), seen, used
 
     def _read(self) -> tuple[float, ...]:
         public, private, postmaster = self._product.public.pid, self._product.private.pid, self._server.pid
@@ -154,11 +173,12 @@ def kind_costs(
             product.restart_public(workers)
         post(product, load, clients=clients, seconds=1)
         environment.settle()
-        usages.append(meter.of(partial(post, product, load, clients=clients, seconds=seconds)))
+        _, usage = meter.of(partial(post, product, load, clients=clients, seconds=seconds))
+        usages.append(usage)
     product.restart_public(1)
     post_batches(product, load, connections=_BATCH_CONNECTIONS, seconds=1)
     environment.settle()
-    batches = meter.of(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
+    _, batches = meter.of(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
     return KindCosts(single=single_costs(usages), batch=batch_costs(batches))
 
 
