@@ -26,7 +26,11 @@ _SHARES = (0.3, 0.6, 0.9)
 # The rate and the length of the run that shows what a request costs the open-loop client.
 _SLOW_RATE, _SLOW_SECONDS = 3_000.0, 1.0
 _SATURATING_CONNECTIONS = 256
-_SIMULATED, _SIMULATED_BATCHES = 30_000, 500
+_HEAD = (
+    "| load | requests/s, predicted | measured | error | p50, ms | measured | error |"
+    " p99, ms | measured | error | others |"
+)
+_SIMULATED, _SIMULATED_BATCHES = 60_000, 500
 
 
 class Seen(NamedTuple):
@@ -78,8 +82,7 @@ def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
 def table(compared: Sequence[Compared], measured: Measured) -> str:
     """The comparison as a Markdown table."""
     lines = [
-        "| load | requests/s: predicted | measured | error | p50, ms: predicted | measured | error "
-        "| p99, ms: predicted | measured | error | others |",
+        _HEAD,
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_row, compared),
         "",

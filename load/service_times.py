@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from device_registration_api.followers import FOLLOWERS
 from load.baselines import BATCH_ROWS
 from load.environment import BenchEnvironment, Product
 from load.figures import Figure
@@ -37,6 +38,15 @@ _BATCH_CONNECTIONS = 4
 _ACCEPT_SHARE = 0.6
 # A run is repeated when others used more of the machine than this.
 _QUIET_SHARE, _ATTEMPTS_MAX = 0.08, 3
+# Facts that no follower has reached; a follower looks every two seconds.
+_LEFT = [
+    f"FROM {fact} WHERE commit_xid >= (SELECT followed_xid FROM maintenance.follower WHERE fact = '{fact}')"  # noqa: S608
+    for fact in FOLLOWERS
+]
+_FOLLOWED_SECONDS_MAX, _POLL_SECONDS = 60.0, 0.5
+# Below this a measurement says nothing of a fact.
+_FOLLOWED_MIN = 5_000
+_DATABASE = 3  # its place among the readings
 _FORWARDS, _FORWARD_EVENTS = 300, 64
 _QUANTILES = 100
 
@@ -51,6 +61,9 @@ class Usage(NamedTuple):
     database: float
     forwards: float
     flushes: float
+    # The facts that were left to the follower, and PostgreSQL's time for them.
+    followed: int = 0
+    following: float = 0.0
 
     @property
     def processors(self) -> float:
@@ -73,6 +86,7 @@ class Meter:
     """Reads the processor time and the counters of a product that shows its metrics."""
 
     def __init__(self, environment: BenchEnvironment, product: Product) -> None:
+        self._environment = environment
         self._server = environment.server
         self._product = product
         # The share of the machine that others used during each work.
@@ -80,7 +94,7 @@ class Meter:
 
     def of(self, work: Callable[[], Result]) -> tuple[Result, Usage]:
         """Return what the work saw, and what it used; of a few attempts that one which others disturbed least."""
-        attempts = []
+        attempts: list[tuple[float, Result, Usage]] = []
         while len(attempts) < _ATTEMPTS_MAX and min((each[0] for each in attempts), default=1.0) > _QUIET_SHARE:
             attempts.append(self._once(work))
         others, seen, used = min(attempts, key=lambda attempt: attempt[0])
@@ -88,10 +102,36 @@ class Meter:
         return seen, used
 
     def _once(self, work: Callable[[], Result]) -> tuple[float, Result, Usage]:
+        self._wait_until_followed()
         before, processors = self._read(), Processors()
         seen = work()
-        used = Usage(seen.requests, *(later - earlier for earlier, later in zip(before, self._read(), strict=True)))
-        return processors.others_share(1e-6 * used.processors), seen, used
+        after = self._read()
+        client, public, private, database, forwards, flushes = (
+            later - earlier for earlier, later in zip(before, after, strict=True)
+        )
+        used = Usage(seen.requests, client, public, private, database, forwards, flushes)
+        others = processors.others_share(1e-6 * used.processors)
+        # What this work has left to the follower is a part of what its events take.
+        left = self._unfollowed()
+        self._wait_until_followed()
+        return others, seen, used._replace(followed=left, following=self._read()[_DATABASE] - after[_DATABASE])
+
+    def _unfollowed(self) -> int:
+        return sum(
+            int(str(self._environment.execute(self._product.name, f"SELECT count(*) {each}")[0][0])) for each in _LEFT
+        )
+
+    def _wait_until_followed(self) -> None:
+        """Facts of earlier work would be followed beside this one.
+
+        Raises:
+            TimeoutError: the follower does not come to an end.
+        """
+        ends = time.monotonic() + _FOLLOWED_SECONDS_MAX
+        while self._unfollowed():
+            if time.monotonic() > ends:
+                raise TimeoutError("the follower does not come to an end")
+            time.sleep(_POLL_SECONDS)
 
     def _read(self) -> tuple[float, ...]:
         public, private, postmaster = self._product.public.pid, self._product.private.pid, self._server.pid
@@ -128,11 +168,18 @@ def fit(causes: Sequence[Sequence[float]], times: Sequence[float]) -> list[float
         del kept[int(found.argmin())]
 
 
-def single_costs(usages: Sequence[Usage]) -> SingleCosts:
-    """Of runs with flushes of different sizes."""
+def follow_cost(usages: Sequence[Usage]) -> float:
+    """PostgreSQL's time for a fact that is followed later; zero of a kind without a follower."""
+    followed = sum(each.followed for each in usages)
+    return sum(each.following for each in usages) / followed if followed >= _FOLLOWED_MIN else 0.0
+
+
+def single_costs(usages: Sequence[Usage], follow: float = 0.0) -> SingleCosts:
+    """Of runs with flushes of different sizes, in which a fact took the follower so much."""
     request, forward = fit([(each.requests, each.forwards) for each in usages], [each.public for each in usages])
     private = fit([(each.forwards, each.flushes, each.requests) for each in usages], [each.private for each in usages])
-    database = fit([(each.flushes, each.requests) for each in usages], [each.database for each in usages])
+    at_once = [max(1.0, each.database - follow * (each.requests - each.followed)) for each in usages]
+    database = fit([(each.flushes, each.requests) for each in usages], at_once)
     (client,) = fit([(each.requests,) for each in usages], [each.client for each in usages])
     return SingleCosts(
         client_request=client,
@@ -147,14 +194,14 @@ def single_costs(usages: Sequence[Usage]) -> SingleCosts:
     )
 
 
-def batch_costs(usage: Usage) -> BatchCosts:
-    """Of a run of batches."""
+def batch_costs(usage: Usage, follow: float = 0.0) -> BatchCosts:
+    """Of a run of batches, in which a fact took the follower so much."""
     events = usage.requests * BATCH_ROWS
     return BatchCosts(
         client_event=usage.client / events,
         public_event=usage.public / events,
         private_event=usage.private / events,
-        database_event=usage.database / events,
+        database_event=max(0.0, usage.database - follow * (events - usage.followed)) / events,
     )
 
 
@@ -179,7 +226,8 @@ def kind_costs(
     post_batches(product, load, connections=_BATCH_CONNECTIONS, seconds=1)
     environment.settle()
     _, batches = meter.of(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
-    return KindCosts(single=single_costs(usages), batch=batch_costs(batches))
+    follow = follow_cost([*usages, batches])
+    return KindCosts(single=single_costs(usages, follow), batch=batch_costs(batches, follow), database_follow=follow)
 
 
 def variation(product: Product) -> list[float]:

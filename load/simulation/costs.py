@@ -57,6 +57,8 @@ class KindCosts(_Model):
 
     single: SingleCosts
     batch: BatchCosts
+    # PostgreSQL's time for each event whose presence is stored later, by the follower; zero of other kinds.
+    database_follow: Microseconds
 
 
 class CitusCosts(_Model):
@@ -95,7 +97,11 @@ class Measured(_Model):
             update={
                 "wake": self.wake / speed,
                 "kinds": {
-                    name: KindCosts(single=_slower(costs.single, 1 / speed), batch=_slower(costs.batch, 1 / speed))
+                    name: KindCosts(
+                        single=_slower(costs.single, 1 / speed),
+                        batch=_slower(costs.batch, 1 / speed),
+                        database_follow=costs.database_follow / speed,
+                    )
                     for name, costs in self.kinds.items()
                 },
             }

@@ -114,7 +114,7 @@ class PrivateProcess:
         seconds = self._costs.batch.private_event * events * _SECONDS
 
         def store() -> None:
-            self._env.process(self._commit(0.0, self._costs.batch.database_event * events * _SECONDS, recorded))
+            self._env.process(self._commit(events, 0.0, self._costs.batch.database_event * events * _SECONDS, recorded))
 
         self.process.do(seconds, store)
 
@@ -130,18 +130,19 @@ class PrivateProcess:
 
         def store() -> None:
             self._env.process(
-                self._commit(single.database_flush * varied, single.database_event * events * varied, committed)
+                self._commit(events, single.database_flush * varied, single.database_event * events * varied, committed)
             )
 
         self.process.do((single.private_flush + single.private_event * events / 2) * varied, store)
 
-    def _commit(self, flush_seconds: float, events_seconds: float, committed: Then) -> Steps:
+    def _commit(self, events: int, flush_seconds: float, events_seconds: float, committed: Then) -> Steps:
         with self._pool.request() as connection:
             yield connection
             # To the thread that has the connection, to PostgreSQL, and back to the thread.
             yield self._env.timeout(2 * self._delays.wake + self._delays.network)
             yield from self._storage.commit(self._slot, flush_seconds, events_seconds)
             yield self._env.timeout(self._delays.wake + self._delays.network)
+        self._storage.follower.left += events
         self.process.do(0.0, committed)
 
 

@@ -13,7 +13,7 @@ from load.simulation.costs import Measured
 from load.simulation.observations import Observer, latencies
 from load.simulation.scheduling import Cores, Process, after
 from load.simulation.services import IN_FLIGHT_MAX, Delays, PrivateProcess, PublicProcess
-from load.simulation.storage import Citus, Draws, Log, PostgreSQL, Storage
+from load.simulation.storage import Citus, Draws, Follower, Log, PostgreSQL, Storage
 
 _SECONDS = 1e-6
 # A simulation is cut here, for a load that answers nothing.
@@ -188,19 +188,25 @@ class _Simulation:
 
     def _new_storage(self) -> Storage:
         number, commit = self._installation.cores, self._measured.commit
-        log = Log(self._env, commit, self._draws)
+        server = PostgreSQL(
+            self._env,
+            self._shared,
+            number,
+            log=Log(self._env, commit, self._draws),
+            slots=SLOTS,
+            follower=Follower(self._env, self._shared, self._costs.database_follow * _SECONDS),
+        )
         if not self._installation.workers:
-            return PostgreSQL(self._env, self._shared, number, log, SLOTS)
+            return server
         return Citus(
             self._env,
-            (self._shared, log),
+            server,
             [
                 (Cores(self._env, number), Log(self._env, commit, self._draws))
                 for _ in range(self._installation.workers)
             ],
             number=number,
             costs=self._measured.citus,
-            slots=SLOTS,
             network_seconds=self._delays.network,
         )
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from simpy import AllOf, Environment, Event, Resource
 
+from device_registration_api.events.following import FACTS_MAX, FOLLOW_SECONDS
 from load.simulation.costs import CitusCosts, Quantiles
 from load.simulation.scheduling import Cores
 
@@ -66,8 +67,13 @@ class Log:
 class Storage(Protocol):
     """Where transactions are committed."""
 
+    follower: "Follower"
+
     def commit(self, slot: int, flush_seconds: float, events_seconds: float) -> Steps:
-        """Store events, then count them in the slot's rows, which no other transaction has before the commit."""
+        """Store events, which takes `events_seconds`, then count them, which takes `flush_seconds`, and commit.
+
+        No other transaction has the rows of the slot from their count to the commit.
+        """
 
     def utilisations(self) -> dict[str, float]:
         """The busy seconds of each part, of one core or one disk, by its name."""
@@ -76,42 +82,68 @@ class Storage(Protocol):
 class PostgreSQL:
     """One server."""
 
-    def __init__(self, env: Environment, cores: Cores, number: float, log: Log, slots: int) -> None:
-        self._cores = cores
+    def __init__(
+        self, env: Environment, cores: Cores, number: float, *, log: Log, slots: int, follower: "Follower"
+    ) -> None:
+        self.follower = follower
+        self.cores = cores
         self._number = number
-        self._log = log
-        self._slots = [Resource(env) for _ in range(slots)]
+        self.log = log
+        self.slots = [Resource(env) for _ in range(slots)]
 
     def commit(self, slot: int, flush_seconds: float, events_seconds: float) -> Steps:
         """One core at a time; see Storage."""
-        yield self._cores.wait(events_seconds)
-        with self._slots[slot].request() as counts:
+        yield self.cores.wait(events_seconds)
+        with self.slots[slot].request() as counts:
             yield counts
-            yield self._cores.wait(flush_seconds)
-            yield self._log.flush()
+            yield self.cores.wait(flush_seconds)
+            yield self.log.flush()
 
     def utilisations(self) -> dict[str, float]:
         """See Storage."""
         return {
-            "PostgreSQL's cores": self._cores.busy_seconds / self._number,
-            "PostgreSQL's disk": self._log.busy_seconds,
+            "PostgreSQL's cores": self.cores.busy_seconds / self._number,
+            "PostgreSQL's disk": self.log.busy_seconds,
         }
+
+
+class Follower:
+    """Stores presences after the facts: it looks every few seconds, and takes what was recorded since."""
+
+    def __init__(self, env: Environment, cores: Cores, seconds_each: float) -> None:
+        self.left = 0
+        if seconds_each:
+            env.process(self._follow(env, cores, seconds_each))
+
+    def _follow(self, env: Environment, cores: Cores, seconds_each: float) -> Steps:
+        while True:
+            yield env.timeout(FOLLOW_SECONDS)
+            while self.left:
+                facts = min(self.left, FACTS_MAX)
+                self.left -= facts
+                yield cores.wait(facts * seconds_each)
 
 
 class Citus:
     """Facts on all workers, rollups on the coordinator; each transaction is a two-phase commit over all of them."""
 
     def __init__(
-        self, env: Environment, coordinator: tuple[Cores, Log], workers: list[tuple[Cores, Log]], *, number: float,
-        costs: CitusCosts, slots: int, network_seconds: float,
-    ) -> None:  # fmt: skip
-        """Each machine has `number` cores."""
+        self,
+        env: Environment,
+        coordinator: PostgreSQL,
+        workers: list[tuple[Cores, Log]],
+        *,
+        number: float,
+        costs: CitusCosts,
+        network_seconds: float,
+    ) -> None:
+        """Each worker has `number` cores."""
+        self.follower = coordinator.follower
         self._env = env
-        self._coordinator, self._log = coordinator
+        self._coordinator, self._log, self._slots = coordinator.cores, coordinator.log, coordinator.slots
         self._workers = workers
         self._number = number
         self._costs = costs
-        self._slots = [Resource(env) for _ in range(slots)]
         self._network_seconds = network_seconds
 
     def commit(self, slot: int, flush_seconds: float, events_seconds: float) -> Steps:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from load.machine import Processors, flush_microseconds, wake_microseconds
 from load.predictions import Compared, Seen, table
-from load.service_times import Usage, fit, quantiles, single_costs
+from load.service_times import Usage, fit, follow_cost, quantiles, single_costs
 from load.simulation.costs import read_measured
 from load.simulation.spine import Installation, Load, simulate
 
@@ -25,6 +25,22 @@ def usage(requests: int, forwards: int, flushes: int, each: dict[str, float]) ->
         flushes=flushes,
         requests=requests,
     )
+
+
+def test_what_is_left_to_the_follower_is_a_cost_of_every_event() -> None:
+    each = dict.fromkeys(("client", "request", "forward", "read", "flush", "event", "transaction", "row"), 10.0)
+    runs = [
+        # Of each run the follower has done a part meanwhile, and the rest afterwards, at 5 µs each.
+        usage(*run, each)._replace(followed=left, following=5.0 * left)
+        for run, left in zip(
+            [(10_000, 10_000, 10_000), (20_000, 500, 500), (30_000, 400, 250)], [6_000, 20_000, 1_000], strict=True
+        )
+    ]
+    runs = [run._replace(database=run.database + 5.0 * (run.requests - run.followed)) for run in runs]
+    assert follow_cost(runs) == pytest.approx(5)
+    assert single_costs(runs, follow_cost(runs)).database_event == pytest.approx(10)
+    assert single_costs(runs, follow_cost(runs)).database_flush == pytest.approx(10)
+    assert follow_cost([usage(1_000, 10, 10, each)]) == 0
 
 
 @given(
