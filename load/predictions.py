@@ -65,8 +65,8 @@ class Compared(NamedTuple):
 
 def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """How far the model is from the product in each configuration, as a table; and the greatest errors."""
+    measured = measure(environment, seconds, [AUTH_EVENTS], "python -m load.bench predictions")
     with environment.product("predictions", metrics=True) as product:
-        measured = measure(environment, product, seconds, [AUTH_EVENTS], "python -m load.bench predictions")
         compared = list(_Comparison(environment, product, measured, seconds).all())
     report = table(compared, measured)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
@@ -128,10 +128,11 @@ class _Comparison:
                 f"{connections} connections, {workers} public", work, SimulatedLoad(connections), workers=workers
             )
         self._warm_up(1, _SATURATING_CONNECTIONS)
+        yield from self._open_loops()
+        # The last, because the follower needs long for what they leave to it.
         work = partial(post_batches, self._product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
         load = SimulatedLoad(_BATCH_CONNECTIONS, batches=True)
         yield self._compared(f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections", work, load)
-        yield from self._open_loops()
 
     def _open_loops(self) -> Iterator[Compared]:
         """At shares of what the model says can be reached beside this client, which takes more time than wrk."""
@@ -151,7 +152,7 @@ class _Comparison:
         self, name: str, work: Callable[[], Load | OpenLoad], load: SimulatedLoad, workers: int = 1
     ) -> Compared:
         self._environment.settle()
-        seen, _ = self._meter.of(work)
+        seen, _ = (self._meter.once if load.batches else self._meter.of)(work)
         measured = self._measured
         if isinstance(seen, OpenLoad):
             measured = measured.with_client(load.kind, seen.processor)

@@ -44,8 +44,8 @@ _LEFT = [
     for fact in FOLLOWERS
 ]
 _FOLLOWED_SECONDS_MAX, _POLL_SECONDS = 60.0, 0.5
-# Below this a measurement says nothing of a fact.
-_FOLLOWED_MIN = 5_000
+# Fewer say nothing of one; more, of batches, take the follower too long.
+_FOLLOWED_MIN, _FOLLOWED_MAX = 5_000, 100_000
 _DATABASE = 3  # its place among the readings
 _FORWARDS, _FORWARD_EVENTS = 300, 64
 _QUANTILES = 100
@@ -96,12 +96,18 @@ class Meter:
         """Return what the work saw, and what it used; of a few attempts that one which others disturbed least."""
         attempts: list[tuple[float, Result, Usage]] = []
         while len(attempts) < _ATTEMPTS_MAX and min((each[0] for each in attempts), default=1.0) > _QUIET_SHARE:
-            attempts.append(self._once(work))
+            attempts.append(self._attempt(work))
         others, seen, used = min(attempts, key=lambda attempt: attempt[0])
         self.others.append(others)
         return seen, used
 
-    def _once(self, work: Callable[[], Result]) -> tuple[float, Result, Usage]:
+    def once(self, work: Callable[[], Result]) -> tuple[Result, Usage]:
+        """The same of one attempt, for work that leaves more to the follower than can be waited for."""
+        others, seen, used = self._attempt(work)
+        self.others.append(others)
+        return seen, used
+
+    def _attempt(self, work: Callable[[], Result]) -> tuple[float, Result, Usage]:
         self._wait_until_followed()
         before, processors = self._read(), Processors()
         seen = work()
@@ -111,8 +117,10 @@ class Meter:
         )
         used = Usage(seen.requests, client, public, private, database, forwards, flushes)
         others = processors.others_share(1e-6 * used.processors)
-        # What this work has left to the follower is a part of what its events take.
         left = self._unfollowed()
+        if left > _FOLLOWED_MAX:
+            return others, seen, used._replace(followed=left)
+        # What this work has left to the follower is a part of what its events take.
         self._wait_until_followed()
         return others, seen, used._replace(followed=left, following=self._read()[_DATABASE] - after[_DATABASE])
 
@@ -170,8 +178,9 @@ def fit(causes: Sequence[Sequence[float]], times: Sequence[float]) -> list[float
 
 def follow_cost(usages: Sequence[Usage]) -> float:
     """PostgreSQL's time for a fact that is followed later; zero of a kind without a follower."""
-    followed = sum(each.followed for each in usages)
-    return sum(each.following for each in usages) / followed if followed >= _FOLLOWED_MIN else 0.0
+    waited = [each for each in usages if each.following]
+    followed = sum(each.followed for each in waited)
+    return sum(each.following for each in waited) / followed if followed >= _FOLLOWED_MIN else 0.0
 
 
 def single_costs(usages: Sequence[Usage], follow: float = 0.0) -> SingleCosts:
@@ -211,9 +220,9 @@ def quantiles(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def kind_costs(
-    environment: BenchEnvironment, product: Product, meter: Meter, load: WriteLoad, seconds: int
+    product: Product, meter: Meter, environment: BenchEnvironment, load: WriteLoad, seconds: int
 ) -> KindCosts:
-    """Of one kind; the product gets other numbers of workers, and has one afterwards."""
+    """Of one kind, on a product with one worker."""
     usages = []
     for workers, clients in _RUNS:
         if product.public.env["WORKERS"] != str(workers):
@@ -223,10 +232,9 @@ def kind_costs(
         _, usage = meter.of(partial(post, product, load, clients=clients, seconds=seconds))
         usages.append(usage)
     product.restart_public(1)
-    post_batches(product, load, connections=_BATCH_CONNECTIONS, seconds=1)
     environment.settle()
-    _, batches = meter.of(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
-    follow = follow_cost([*usages, batches])
+    _, batches = meter.once(partial(post_batches, product, load, connections=_BATCH_CONNECTIONS, seconds=seconds))
+    follow = follow_cost(usages)
     return KindCosts(single=single_costs(usages, follow), batch=batch_costs(batches, follow), database_follow=follow)
 
 
@@ -245,19 +253,24 @@ def variation(product: Product) -> list[float]:
     return [each / middle for each in times]
 
 
-def measure(
-    environment: BenchEnvironment, product: Product, seconds: int, loads: Sequence[WriteLoad], command: str
-) -> Measured:
-    """Measure these kinds, and the machine, in one run."""
-    meter = Meter(environment, product)
-    wake, flushes, varied = wake_microseconds(), flush_microseconds(environment.server.folder), variation(product)
-    kinds = {load.fact: kind_costs(environment, product, meter, load, seconds) for load in loads}
+def measure(environment: BenchEnvironment, seconds: int, loads: Sequence[WriteLoad], command: str) -> Measured:
+    """Measure these kinds, each in a database of its own, and the machine, in one run."""
+    wake, flushes = wake_microseconds(), flush_microseconds(environment.server.folder)
+    kinds: dict[str, KindCosts] = {}
+    varied: list[float] = []
+    others: list[float] = []
+    for load in loads:
+        with environment.product(f"times_{load.fact}", metrics=True) as product:
+            varied = varied or variation(product)
+            meter = Meter(environment, product)
+            kinds[load.fact] = kind_costs(product, meter, environment, load, seconds)
+            others += meter.others
     return Measured(
         measured_at=datetime.now(UTC).date().isoformat(),
         machine=description(),
         command=command,
         cores=os.cpu_count() or 1,
-        others_share=fmean(meter.others),
+        others_share=fmean(others),
         wake=wake,
         commit=quantiles(flushes),
         variation=quantiles(varied),
@@ -268,8 +281,7 @@ def measure(
 
 def service_times(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Of every kind, as a file for `make simulate`; what is measured for a model has no floor."""
-    with environment.product("service_times", metrics=True) as product:
-        measured = measure(environment, product, seconds, WRITE_LOADS, 'python -m load.bench "service times"')
+    measured = measure(environment, seconds, WRITE_LOADS, 'python -m load.bench "service times"')
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(measured.model_dump_json(indent=2) + "\n")
     return []
