@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from load.simulation.costs import MEASURED, Measured, read_measured
+from load.simulation.costs import MEASURED, Measured, processor_times, read_measured
 from load.simulation.spine import ImpossibleError, Installation, Load, Prediction, simulate
 
 _EXAMPLES = """\
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         parser.error(f"{given.measured} holds no service times: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    if given.costs:
+        print(processor_times(measured))
+        return 0
     if given.commit_ms is not None:
         measured = measured.with_commit(given.commit_ms)
     if given.connections is None and given.rate is None:
@@ -135,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("simulation")
     run.add_argument("--requests", type=one, metavar="N", help="how many are observed (30000, or 1000 batches)")
     run.add_argument("--seed", type=int, default=1, help="the same seed predicts the same (1)")
+    run.add_argument("--costs", action="store_true", help="print the service times of an event, and simulate nothing")
     run.add_argument("--json", action="store_true", help="print JSON in place of a table")
     run.add_argument("--measured", type=Path, default=MEASURED, metavar="FILE", help="service times (those delivered)")
     return parser

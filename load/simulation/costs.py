@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MEASURED = Path(__file__).with_name("measured.json")
 
+_FLUSHES = (1, 10, 100, 1_000)
+
 Microseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -123,6 +125,21 @@ Costs = TypeVar("Costs", SingleCosts, BatchCosts)
 
 def _slower(costs: Costs, times: float) -> Costs:
     return costs.model_copy(update={name: times * value for name, value in costs.model_dump().items()})
+
+
+def processor_times(measured: Measured) -> str:
+    """Processor time of an event in each part, as a Markdown table: in flushes of some sizes, and in batches."""
+    lines = ["| kind | events of a flush | public, µs | private, µs | PostgreSQL, µs |", "|---|---:|---:|---:|---:|"]
+    for name, costs in measured.kinds.items():
+        single, batch, follow = costs.single, costs.batch, costs.database_follow
+        for events in _FLUSHES:
+            public = single.public_accept + single.public_answer + single.public_forward / events
+            private = single.private_event + (single.private_forward + single.private_flush) / events
+            database = single.database_event + single.database_flush / events + follow
+            lines.append(f"| `{name}` | {events} | {public:.1f} | {private:.1f} | {database:.1f} |")
+        parts = (batch.public_event, batch.private_event, batch.database_event + follow)
+        lines.append(f"| `{name}` | a batch | " + " | ".join(f"{part:.1f}" for part in parts) + " |")
+    return "\n".join(lines)
 
 
 def read_measured(path: Path = MEASURED) -> Measured:

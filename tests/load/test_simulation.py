@@ -86,24 +86,27 @@ def test_a_prediction_keeps_what_no_queue_can_break(
         assert seen.in_flight == pytest.approx(seen.requests_per_second * seen.mean_ms / 1e3, rel=edges)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
-    installation=INSTALLATIONS,
-    measured=st.fixed_dictionaries({name: st.floats(1, 40) for name in COSTS}),
+    private=st.integers(1, 2),
+    costs=st.fixed_dictionaries(dict.fromkeys(COSTS, st.floats(1, 20))),
     slowest=st.sampled_from(["public_accept", "private_event", "database_event"]),
 )
 def test_one_more_process_of_the_bottleneck_never_lowers_what_is_recorded(
-    installation: Installation, measured: dict[str, float], slowest: str
+    private: int, costs: dict[str, float], slowest: str
 ) -> None:
-    costs = with_single(**{**measured, slowest: 2_000.0})
-    load = Load(rate=3 * capacity(installation, costs))
-    before = small(installation, load, costs)
-    more = {"a public process": "public", "a private process": "private", "PostgreSQL's cores": "cores"}
-    part = more[before.bottleneck]
-    # All forwards of a public process go to the same private one: as many public processes as use them all.
-    spread = replace(installation, public=max(installation.public, installation.private + 1))
-    grown = replace(spread, **{part: getattr(spread, part) + 1})
-    assert small(grown, load, costs).events_per_second >= 0.97 * before.events_per_second
+    # PostgreSQL works on one transaction of each private process at a time, so more cores than these help nobody.
+    installation = Installation(public=2, private=private, cores=1)
+    measured = with_single(**{**costs, slowest: 300.0})
+    load = Load(rate=3 * capacity(installation, measured))
+    before = simulate(installation, load, measured, requests=4_000)
+    part = {"a public process": "public", "a private process": "private", "PostgreSQL's cores": "cores"}[
+        before.bottleneck
+    ]
+    grown = replace(installation, **{part: getattr(installation, part) + 1})
+    after = simulate(grown, load, measured, requests=4_000)
+    # The observation cuts through transactions of hundreds of events.
+    assert after.events_per_second >= 0.85 * before.events_per_second
 
 
 @given(seed=st.integers(0, 1 << 40))
@@ -221,6 +224,10 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert said["load"]["connections"] == 32
     assert said["prediction"]["bottleneck"] in said["prediction"]["utilisation"]
     assert f"{said['prediction']['p99_ms']:.2f}" in shown
+
+    assert main(["--costs"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"| `{load.fact}` | a batch |" in shown for load in WRITE_LOADS)
 
 
 @pytest.mark.parametrize(
