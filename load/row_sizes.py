@@ -17,7 +17,7 @@ from load.write_loads import API_REQUESTS, AUTH_EVENTS, MEASUREMENTS, STORE_EVEN
 from load.writes import post, post_batches
 
 REPORT = Path("build/bench/row_sizes.md")
-ROWS = 200_000
+ROWS = 100_000
 _CLIENTS, _KEYED_FORWARDS, _KEYED_EVENTS = 64, 100, 100
 
 # A fact, the tables of what is counted of it, and the identities; a partitioned table with its partitions.
@@ -76,16 +76,15 @@ class Wal(NamedTuple):
 
 def row_sizes(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """A table of every kind; sizes have no floor."""
-    sizes, logs = [], []
+    sizes: list[TableSize] = []
+    with environment.product("wal") as product:
+        logs = [_keyed_wal(environment, product)]
+        sizes += [each for each in table_sizes(environment, product.name, AUTH_EVENTS) if each.table == "idempotency"]
+        logs += [_wal(environment, product, load, seconds) for load in WRITE_LOADS]
     for load in WRITE_LOADS:
-        with environment.product(f"sizes_{load.fact}") as product:
-            if load is AUTH_EVENTS:
-                logs.append(_keyed_wal(environment, product))
-            logs.append(_wal(environment, product, load, seconds))
-            sizes += [each for each in table_sizes(environment, product.name, load) if each.table == "idempotency"]
-        with environment.product(f"filled_{load.fact}") as product:
-            _FILLS[load.fact](environment.server.url(product.name), ROWS)
-            sizes += table_sizes(environment, product.name, load)
+        url, *_ = environment.database(load.fact)
+        _FILLS[load.fact](url, ROWS)
+        sizes += table_sizes(environment, load.fact, load)
     report = table(sizes, logs)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(report + "\n")

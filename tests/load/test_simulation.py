@@ -14,7 +14,7 @@ from load.simulation.services import IN_FLIGHT_MAX
 from load.simulation.spine import ImpossibleError, Installation, Load, Prediction, simulate
 from load.write_loads import WRITE_LOADS
 
-REQUESTS = 1_000
+REQUESTS = 2_000
 DELIVERED = read_measured()
 
 
@@ -41,7 +41,7 @@ INSTALLATIONS = st.builds(
     network_seconds=st.sampled_from([0.0, 1e-3]),
 )
 # Connections, or a share of what the slowest part can do.
-LOADS = st.one_of(st.integers(1, 300), st.floats(0.01, 2.0))
+LOADS = st.one_of(st.integers(1, 300), st.floats(0.01, 0.7))
 
 
 def small(installation: Installation, load: Load, measured: Measured, seed: int = 1) -> Prediction:
@@ -58,7 +58,7 @@ def capacity(installation: Installation, measured: Measured) -> float:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(INSTALLATIONS, LOADS, MEASUREMENTS)
 def test_a_prediction_keeps_what_no_queue_can_break(
     installation: Installation, clients: float, measured: Measured
@@ -74,19 +74,18 @@ def test_a_prediction_keeps_what_no_queue_can_break(
     if load.connections is not None:
         assert seen.open <= load.connections
         assert seen.refused == 0
-    # Not faster than the slowest part, which cannot be busy for longer than there is time; the edges of the
-    # observation cut through work that was begun before it.
-    assert seen.requests_per_second <= 1.1 * capacity(installation, measured)
-    assert max(seen.utilisation.values()) <= 1.1
+    # Not faster than the slowest part. What is answered at first was begun before the observation.
+    open_max = load.connections or installation.public * IN_FLIGHT_MAX
+    seconds = REQUESTS / seen.requests_per_second
+    assert REQUESTS - open_max <= 1.01 * capacity(installation, measured) * seconds
     # Percentiles ascend.
     assert 0 <= seen.p50_ms <= seen.p99_ms
-    # Little: the number in flight is the rate times the wait.
-    if not seen.refused:
-        edges = 0.02 + 2 * seen.in_flight / REQUESTS
-        assert seen.in_flight == pytest.approx(seen.requests_per_second * seen.mean_ms / 1e3, rel=edges)
+    # Little: the number in flight is the rate times the wait, but for those who were in flight at either end.
+    edges = 0.02 + 2 * max(seen.in_flight, 1) * seen.p99_ms / seen.mean_ms / REQUESTS
+    assert seen.in_flight == pytest.approx(seen.requests_per_second * seen.mean_ms / 1e3, rel=edges)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     private=st.integers(1, 2),
     costs=st.fixed_dictionaries(dict.fromkeys(COSTS, st.floats(1, 20))),
@@ -99,12 +98,12 @@ def test_one_more_process_of_the_bottleneck_never_lowers_what_is_recorded(
     installation = Installation(public=2, private=private, cores=1)
     measured = with_single(**{**costs, slowest: 300.0})
     load = Load(rate=3 * capacity(installation, measured))
-    before = simulate(installation, load, measured, requests=4_000)
+    before = simulate(installation, load, measured, requests=2_500)
     part = {"a public process": "public", "a private process": "private", "PostgreSQL's cores": "cores"}[
         before.bottleneck
     ]
     grown = replace(installation, **{part: getattr(installation, part) + 1})
-    after = simulate(grown, load, measured, requests=4_000)
+    after = simulate(grown, load, measured, requests=2_500)
     # The observation cuts through transactions of hundreds of events.
     assert after.events_per_second >= 0.85 * before.events_per_second
 
@@ -113,10 +112,12 @@ def test_one_more_process_of_the_bottleneck_never_lowers_what_is_recorded(
 @settings(max_examples=3, deadline=None)
 def test_the_same_seed_predicts_the_same_and_another_one_nearly(seed: int) -> None:
     installation, load = Installation(public=2, together=True), Load(rate=2_000)
-    first, again, other = (small(installation, load, DELIVERED, each) for each in (seed, seed, seed + 1))
+    first, again, other = (
+        simulate(installation, load, DELIVERED, seed=each, requests=500) for each in (seed, seed, seed + 1)
+    )
     assert first == again
     assert first != other
-    assert other.requests_per_second == pytest.approx(first.requests_per_second, rel=0.2)
+    assert other.requests_per_second == pytest.approx(first.requests_per_second, rel=0.3)
 
 
 def test_a_lone_client_waits_for_each_step_once() -> None:
