@@ -23,9 +23,12 @@ _CLIENTS, _KEYED_FORWARDS, _KEYED_EVENTS = 64, 100, 100
 # A fact, the tables of what is counted of it, and the identities; a partitioned table with its partitions.
 _SIZES = """
     SELECT relname,
-           (SELECT COALESCE(sum(pg_table_size(relid)), 0) FROM pg_partition_tree(pg_class.oid)),
-           (SELECT COALESCE(sum(pg_indexes_size(relid)), 0) FROM pg_partition_tree(pg_class.oid))
+           pg_table_size(oid) + COALESCE(partitions.heap, 0),
+           pg_indexes_size(oid) + COALESCE(partitions.indexes, 0)
       FROM pg_class
+      LEFT JOIN (SELECT inhparent, sum(pg_table_size(inhrelid)) AS heap, sum(pg_indexes_size(inhrelid)) AS indexes
+                   FROM pg_inherits
+                  GROUP BY 1) AS partitions ON inhparent = oid
      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
        AND (relname = '{fact}' OR relname LIKE '{fact}\\_%' OR relname IN ('idempotency', 'device_latest'))
      ORDER BY relname
@@ -79,12 +82,16 @@ def row_sizes(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     sizes: list[TableSize] = []
     with environment.product("wal") as product:
         logs = [_keyed_wal(environment, product)]
-        sizes += [each for each in table_sizes(environment, product.name, AUTH_EVENTS) if each.table == "idempotency"]
+        sizes += [
+            each
+            for each in table_sizes(environment.server.url(product.name), AUTH_EVENTS)
+            if each.table == "idempotency"
+        ]
         logs += [_wal(environment, product, load, seconds) for load in WRITE_LOADS]
     for load in WRITE_LOADS:
         url, *_ = environment.database(load.fact)
-        _FILLS[load.fact](url, ROWS)
-        sizes += table_sizes(environment, load.fact, load)
+        fill(url, load, ROWS)
+        sizes += table_sizes(url, load)
     report = table(sizes, logs)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(report + "\n")
@@ -92,11 +99,16 @@ def row_sizes(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     return []
 
 
-def table_sizes(environment: BenchEnvironment, database: str, load: WriteLoad) -> Iterator[TableSize]:
+def fill(url: str, load: WriteLoad, rows: int) -> None:
+    """Store events of a kind, and what is counted of them, in a database that has none."""
+    _FILLS[load.fact](url, rows)
+
+
+def table_sizes(url: str, load: WriteLoad) -> Iterator[TableSize]:
     """Of the tables of a kind that have rows."""
-    environment.execute(database, "VACUUM (ANALYZE)")
-    for name, heap, indexes in environment.execute(database, _SIZES.format(fact=load.fact)):
-        ((rows,),) = environment.execute(database, f"SELECT count(*) FROM {name}")  # noqa: S608 - from the catalogue
+    fills.execute(url, "VACUUM (ANALYZE)")
+    for name, heap, indexes in fills.execute(url, _SIZES.format(fact=load.fact)):
+        ((rows,),) = fills.execute(url, f"SELECT count(*) FROM {name}")  # noqa: S608 - from the catalogue
         if rows:
             yield TableSize(str(name), int(str(rows)), int(str(heap)), int(str(indexes)))
 
@@ -127,10 +139,12 @@ def _wal(environment: BenchEnvironment, product: Product, load: WriteLoad, secon
         work()  # what is written for the first time after a checkpoint is written as whole pages
         before = _position(environment, product)
         events = work()
+        if not events:
+            raise ValueError(f"nothing of {load.fact} was answered: the run was too short")
         return (_position(environment, product) - before) / events
 
     single = written(lambda: post(product, load, clients=_CLIENTS, seconds=seconds).requests)
-    batch = written(lambda: BATCH_ROWS * post_batches(product, load, connections=1, seconds=seconds).requests)
+    batch = written(lambda: BATCH_ROWS * post_batches(product, load, connections=1, seconds=3 * seconds).requests)
     return Wal(f"`{load.fact}`", single, batch)
 
 
