@@ -21,7 +21,7 @@ DEPLOY_VENV := .venv-deploy
 # Images of Python often set it. Each test process would then rewrite every module of tests anew, for its assertions.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test soak lint coverage bench lock screenshots verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench simulate lock screenshots verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
 
 help:  ## Print this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ coverage: $(VENV)/.test-ready  ## Run the tests and report branch coverage, chil
 
 bench: $(VENV)/.test-ready  ## Measure every figure of docs/performance.md (needs wrk and an otherwise idle machine)
 	@exec $(BIN)/python -m load.bench
+
+simulate: $(VENV)/.test-ready  ## Predict throughput and latency of an installation; ARGS="--help" says how (docs/scale.md)
+	@$(BIN)/python -m load.simulation $(ARGS)
 
 lock: $(VENV)/.test-ready  ## Renew the hash-locked requirements files from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements/dev.txt

@@ -7,9 +7,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import quantiles
 from typing import NamedTuple
 
+from load.figures import percentiles
 from load.write_loads import WriteLoad
 from local.postgres import Postgres
 
@@ -61,10 +61,7 @@ def latency_percentiles(log: str) -> tuple[float, float]:
     """The median and the 99th percentile of pgbench's transaction log, in milliseconds; zeros when it is empty."""
     # A line: client, transaction, microseconds, file, second, microsecond.
     milliseconds = [int(line.split()[2]) / 1000 for line in log.splitlines()]
-    if not milliseconds:
-        return 0.0, 0.0
-    points = quantiles(milliseconds, n=100, method="inclusive")
-    return points[49], points[98]
+    return percentiles(milliseconds) if milliseconds else (0.0, 0.0)
 
 
 def copied_rows_per_second(

@@ -19,6 +19,9 @@ from load.figures import Figure, plot, row, table
 from load.imports import imports
 from load.instructions import instructions
 from load.neighbours import neighbours
+from load.predictions import predictions
+from load.row_sizes import row_sizes
+from load.service_times import service_times
 from load.wrk import WrkMissingError
 from local.postgres import Postgres, wheel_binaries
 
@@ -55,6 +58,9 @@ def main() -> int:
                 ("memory", lambda: footprint.memory(environment, memory_seconds)),
                 ("second start", footprint.second_start),
                 ("instructions", instructions),
+                ("row sizes", lambda: row_sizes(environment, seconds)),
+                ("predictions", lambda: predictions(environment, seconds)),
+                ("service times", lambda: service_times(environment, seconds)),
             ]
             chosen = sys.argv[1:]
             if unknown := set(chosen) - {title for title, _ in steps}:

@@ -56,12 +56,20 @@ class BenchEnvironment:
         self.server = server
         self._folder = folder
 
-    @contextmanager
-    def product(self, name: str) -> Iterator[Product]:
-        """A product on a database of its own. It logs every request, as it does for its users, to a file."""
+    def database(self, name: str) -> tuple[str, Login, Login]:
+        """Make a database of the newest schema; the administrator's URL, the writer's login and the reader's."""
         writer, reader = (Login(f"{name}_{role}", secrets.token_hex(16)) for role in ("writer", "reader"))
         url = self.server.url(name)
         migrate(url, writer, reader, base_environment())
+        return url, writer, reader
+
+    @contextmanager
+    def product(self, name: str, *, metrics: bool = False) -> Iterator[Product]:
+        """A product on a database of its own. It logs every request, as it does for its users, to a file.
+
+        With `metrics`, each service answers scrapes on the port METRICS_PORT of its environment.
+        """
+        url, writer, reader = self.database(name)
         token = secrets.token_hex(24)
         private = registration_service(
             base_environment(),
@@ -78,6 +86,8 @@ class BenchEnvironment:
             device_api_url=private.url,
             log=self._folder / f"{name}-public.log",
         )
+        for service in (private, public) if metrics else ():
+            service.env["METRICS_PORT"] = str(free_port())
         try:
             for service in (private, public):
                 service.start()

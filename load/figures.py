@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Literal
 
 # One figure that is a hundred times better than its floor must not hide how close the others are to theirs.
@@ -54,6 +54,12 @@ def ratio(
 def milliseconds(name: str, rounds: Sequence[float], floor: float | None = None) -> Figure:
     """The median of the rounds' times."""
     return Figure(name, median(rounds), floor, "lower", "rounds " + ", ".join(f"{each:.1f}" for each in rounds), " ms")
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile of at least one value."""
+    points = quantiles([*values, *values[:1]] if len(values) == 1 else values, n=100, method="inclusive")
+    return points[49], points[98]
 
 
 def table(figures: Sequence[Figure]) -> str:

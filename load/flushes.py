@@ -129,9 +129,19 @@ def measure(caller: Caller, private: int, postmaster: int, rows: int, replayed: 
 
 def processor_microseconds(pid: int) -> float:
     """Of a process and of all its children, those that ended included."""
+    while True:
+        try:
+            return _of_tree(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            # A child has ended between two readings. Its parent has its time from then on, so all is read again.
+            if not Path(f"/proc/{pid}").exists():
+                raise
+
+
+def _of_tree(pid: int) -> float:
     total = _ticks(pid, ended_children=True) * _TICK_MICROSECONDS
     for task in Path(f"/proc/{pid}/task").iterdir():
-        total += sum(processor_microseconds(int(child)) for child in (task / "children").read_text().split())
+        total += sum(_of_tree(int(child)) for child in (task / "children").read_text().split())
     return total
 
 

@@ -39,11 +39,18 @@ COUNT = """
 TIDY = "VACUUM (ANALYZE)"
 
 
+def fill_statements(rows: int) -> list[str]:
+    """The statements that store auth events of the last 30 days and what is counted of them."""
+    whole, rest = divmod(rows, _CHUNK)
+    chunks = [_CHUNK] * whole + ([rest] if rest else [])
+    return [*(FILL.format(rows=chunk) for chunk in chunks), COUNT, TIDY]
+
+
 def against_an_empty_route(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """GET statistics by one process, 64 clients: beside an empty FastAPI route on the same server, and unchanged."""
     found, not_modified = [], []
     with environment.product("reads") as product, _empty_route() as empty:
-        environment.execute(product.name, FILL.format(rows=SMALL), COUNT, TIDY)
+        environment.execute(product.name, *fill_statements(SMALL))
         current = [f"If-None-Match: {_current_etag(_statistics(product))}"]
         for _ in range(ROUNDS):
             baseline = wrk(empty, connections=64, seconds=seconds)
@@ -61,8 +68,8 @@ def against_an_empty_route(environment: BenchEnvironment, seconds: int) -> list[
 def at_ten_million(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     """Latency of GET statistics at 10,000,000 events ÷ at 10,000, round by round, and the plans of both."""
     with environment.product("small") as small, environment.product("large") as large:
-        environment.execute(small.name, FILL.format(rows=SMALL), COUNT, TIDY)
-        environment.execute(large.name, *[FILL.format(rows=_CHUNK)] * (LARGE // _CHUNK), COUNT, TIDY)
+        environment.execute(small.name, *fill_statements(SMALL))
+        environment.execute(large.name, *fill_statements(LARGE))
         environment.settle()
         runs = []
         for turn in range(ROUNDS):

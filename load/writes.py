@@ -44,6 +44,18 @@ def post_to(server: str, load: WriteLoad, *, clients: int, seconds: int, headers
     )
 
 
+def post_batches(product: Product, load: WriteLoad, *, connections: int, seconds: int) -> Load:
+    """One batch of 10,000 events a request, over and over."""
+    return wrk(
+        f"{product.public.url}{load.path}/batch",
+        connections=connections,
+        seconds=seconds,
+        script=_HERE / "batch.lua",
+        arguments=[load.event],
+        headers=credentials(product, load),
+    )
+
+
 def credentials(product: Product, load: WriteLoad) -> list[str]:
     """The header lines that a client of this kind has to send."""
     return [f"X-API-Key: {product.key}"] if load.needs_key else []
@@ -174,7 +186,6 @@ def batches(environment: BenchEnvironment, seconds: int, load: WriteLoad) -> Ite
     """Batches of 10,000 over 4 connections, beside COPY over as many and over one."""
     pairs: dict[int, list[tuple[float, float]]] = {4: [], 1: []}
     with environment.product(f"batches_{load.fact}") as product:
-        url, script = f"{product.public.url}{load.path}/batch", _HERE / "batch.lua"
         for _ in range(ROUNDS):
             copied = {}
             for connections in pairs:
@@ -183,14 +194,7 @@ def batches(environment: BenchEnvironment, seconds: int, load: WriteLoad) -> Ite
                     environment.server, product.name, load, connections=connections, batches=_COPY_BATCHES
                 )
             environment.settle()
-            seen = wrk(
-                url,
-                connections=4,
-                seconds=seconds,
-                script=script,
-                arguments=[load.event],
-                headers=credentials(product, load),
-            )
+            seen = post_batches(product, load, connections=4, seconds=seconds)
             for connections, theirs in copied.items():
                 pairs[connections].append((seen.requests_per_second * BATCH_ROWS, theirs))
     name = f"POST {load.path}/batch, 10,000 events each, 4 connections ÷ COPY over"

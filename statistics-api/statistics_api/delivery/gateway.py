@@ -25,7 +25,7 @@ from statistics_api.delivery.suppression import Suppressed
 # The longest time that a client waits for an event or a batch, in seconds.
 EVENT_SECONDS_MAX = 6.0
 BATCH_SECONDS_MAX = 10.0
-_FORWARD_ROWS_MAX = 1_000
+FORWARD_ROWS_MAX = 1_000
 _QUEUE_ROWS_MAX = 4_000
 # An event that has less time left than this is refused and not sent.
 REMAINING_SECONDS_MIN = 1.0
@@ -80,7 +80,7 @@ class EventGateway(Generic[EventModel]):
         self._retries = RetryBudget()
         self.coalescer: Coalescer[AcceptedEvent, Recorded] = Coalescer(
             self._flush,
-            batch_rows_max=_FORWARD_ROWS_MAX,
+            batch_rows_max=FORWARD_ROWS_MAX,
             queue_rows_max=_QUEUE_ROWS_MAX,
             remaining_seconds_min=REMAINING_SECONDS_MIN,
             observe=flushed,

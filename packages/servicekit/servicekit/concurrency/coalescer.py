@@ -24,7 +24,7 @@ FlushObserver: TypeAlias = Callable[[int, float, int], None]
 # second, the sockets are read; in the third, the new requests submit their items. The turns take microseconds when
 # there is little to do. Under load, the next flush carries twice as many items
 # (docs/decisions/0013-coalescer-turns.md).
-_TURNS_BETWEEN = 3
+TURNS_BETWEEN = 3
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Coalescer(Generic[Item, Outcome]):
                 begun = self._clock()
                 unknown = await self._flush_one(batch)
                 self._observe(sum(waiting.rows for waiting in batch), self._clock() - begun, unknown)
-                for _ in range(_TURNS_BETWEEN):
+                for _ in range(TURNS_BETWEEN):
                     await asyncio.sleep(0)
         finally:
             # Both are empty unless this task was cancelled at shutdown: every caller still gets an answer.
