@@ -15,6 +15,7 @@ from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
 from device_registration_api.accounts import commands as account_commands
 from device_registration_api.accounts.settings import AccountSettings
+from device_registration_api.citus import command_line as citus
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.maintenance import verify_counts
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--database", choices=[each.name for each in SCHEMAS], default=STATISTICS.name, help="one of the three"
         )
+    citus.add_commands(add, administrator)
     add("rotate-keys", _rotate_keys, f"wrap people's keys under the current KEK (reads {service}, {keys})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
