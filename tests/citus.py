@@ -45,14 +45,14 @@ class Coordinator:
 
     @property
     def host(self) -> str:
-        return parse_dsn(self.url_given)["host"]
+        return str(parse_dsn(self.url_given)["host"])
 
     @property
     def port(self) -> int:
         return int(parse_dsn(self.url_given).get("port", "5432"))
 
     def url(self, database: str = "postgres") -> str:
-        return make_dsn(self.url_given, dbname=database)
+        return str(make_dsn(self.url_given, dbname=database))
 
 
 class CitusCluster(Cluster):

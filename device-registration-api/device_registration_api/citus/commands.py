@@ -91,9 +91,9 @@ def copy_rights(conn: Connection) -> None:
 
 def _role_statement(conn: Connection, role: _Role) -> str:
     name = sql.Identifier(role.name)
-    attributes = sql.SQL("LOGIN") if role.can_login else sql.SQL("NOLOGIN")
-    if role.password is not None:
-        attributes = sql.SQL("{} PASSWORD {}").format(attributes, sql.Literal(role.password))
+    attributes = sql.SQL("LOGIN PASSWORD {}" if role.can_login else "NOLOGIN PASSWORD {}").format(
+        sql.Literal(role.password)
+    )
     return _there_alone(
         conn,
         sql.SQL("IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) THEN CREATE ROLE {}; END IF").format(

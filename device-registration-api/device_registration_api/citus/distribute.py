@@ -7,7 +7,7 @@ Each step looks whether it is done, and is a transaction of its own; so a run th
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
@@ -68,9 +68,10 @@ DATABASE_SETTING = """
       FROM pg_database LEFT JOIN pg_db_role_setting ON setdatabase = pg_database.oid AND setrole = 0
      WHERE datname = current_database()
 """
+SESSIONS_MAX = "SELECT current_setting('max_connections')::int"
 NODE_SETTINGS = """
-    SELECT concat_ws(' ', current_setting('max_prepared_transactions'), current_setting('max_connections'),
-                     current_setting('wal_level'), (SELECT extversion FROM pg_extension WHERE extname = 'citus'))
+    SELECT concat_ws(' ', current_setting('max_prepared_transactions'),
+                     (SELECT extversion FROM pg_extension WHERE extname = 'citus'))
 """
 PLACEMENT = """
     SELECT table_name::text, nodename, nodeport, count(*), sum(shard_size)::bigint
@@ -244,14 +245,14 @@ def _let_owner_connect(conn: Connection, database: str) -> None:
 
 
 def _check_nodes(conn: Connection) -> None:
-    found = [(each, *each.value.split()) for each in on_all_nodes(conn, NODE_SETTINGS)]
-    sessions = max(int(connections) for _, _, connections, _, _ in found)
     [version] = fetch_all(conn, VERSION, {}, str)
-    for node, prepared, _, _, node_version in found:
+    [needed] = fetch_all(conn, SESSIONS_MAX, {}, int)
+    for node in on_all_nodes(conn, NODE_SETTINGS):
+        prepared, node_version = node.value.split()
         # A writing transaction of the coordinator is prepared on each worker that it has changed.
-        if int(prepared) < sessions:
+        if int(prepared) < needed:
             raise CommandError(
-                f"node {node.host}:{node.port} has max_prepared_transactions = {prepared}; at least {sessions} are "
+                f"node {node.host}:{node.port} has max_prepared_transactions = {prepared}; at least {needed} are "
                 "needed, the max_connections of the coordinator"
             )
         if node_version != version:
@@ -281,5 +282,5 @@ def _run(conn: Connection, statement: sql.Composed) -> None:
     execute(conn, statement, {})
 
 
-def _call(conn: Connection, statement: str, parameters: dict[str, object]) -> None:
-    fetch_all(conn, statement, parameters, lambda *_: None)  # type: ignore[arg-type]
+def _call(conn: Connection, statement: LiteralString, parameters: dict[str, object]) -> None:
+    fetch_all(conn, statement, parameters, lambda *_: None)
