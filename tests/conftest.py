@@ -19,7 +19,7 @@ from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, registration_service, statistics_service
 from servicekit.database import Connection
-from tests.citus import cluster_of_environment
+from tests.citus_nodes import cluster_of_environment
 from tests.personal_databases import PersonalDatabases
 from tests.prepared_process import SMALL, Preparation
 from tests.schema import schema_steps

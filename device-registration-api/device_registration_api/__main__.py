@@ -196,11 +196,9 @@ def _rotate_keys(_: argparse.Namespace) -> bool:
 
 def _verify_counts(chosen: argparse.Namespace) -> bool:
     settings = DatabaseSettings()
-    with (
-        closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn,
-        shown_progress(chosen.name) as progress,
-    ):
-        verdict = verify_counts.verify_counts(conn, progress)
+    connected = partial(connect, settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)
+    with closing(connected()) as conn, shown_progress(chosen.name) as progress:
+        verdict = verify_counts.verify_counts(conn, connected, progress)
     print(verify_counts.printed(verdict.counts))
     for drift in verdict.drifts:
         print(f"drift: {drift}")

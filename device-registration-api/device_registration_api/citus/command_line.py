@@ -10,6 +10,7 @@ from device_registration_api.schema.settings import AdministratorSettings
 Command: TypeAlias = Callable[[argparse.Namespace], bool]
 Add: TypeAlias = Callable[[str, Command, str], argparse.ArgumentParser]
 
+SHARDS_DEFAULT = 4
 SHARDS_MAX = 64
 _PORT_DEFAULT = 5432
 _PORT_MAX = 65535
@@ -20,7 +21,7 @@ def add_commands(add: Add, administrator: str) -> None:
     added = add(
         "distribute",
         _distribute,
-        f"put facts and identities on the workers of a Citus cluster; says first what it will do (reads {administrator})",
+        f"put facts and identities on the workers of a Citus cluster; says its plan first (reads {administrator})",
     )
     added.add_argument("--dry-run", action="store_true", help="say it, and do nothing")
     added.add_argument(
@@ -30,7 +31,11 @@ def add_commands(add: Add, administrator: str) -> None:
         "--coordinator", type=_node, metavar="HOST:PORT", help="how workers reach this server; default: as the URL"
     )
     added.add_argument(
-        "--shards", type=_shards, default=4, metavar="N", help="of each table that is not distributed yet; default: 4"
+        "--shards",
+        type=_shards,
+        default=SHARDS_DEFAULT,
+        metavar="N",
+        help="of each table that is not distributed yet; default: %(default)s",
     )
 
 

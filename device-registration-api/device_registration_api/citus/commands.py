@@ -1,7 +1,7 @@
 """Runs statements on the nodes of a cluster, and gives them the roles and the rights of the coordinator.
 
-Citus copies a role or a right when another object needs it, and no REVOKE at all. So what the product needs is set here,
-on each worker, as often as anybody asks.
+Citus copies a role or a right when another object needs it, and no REVOKE at all. So what the product needs is set
+here, on each worker, each time.
 """
 
 from typing import NamedTuple

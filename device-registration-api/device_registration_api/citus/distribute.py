@@ -23,7 +23,6 @@ from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
 OLDEST_CITUS = 14
-SHARDS_DEFAULT = 4
 KEYS = "idempotency"
 # A measurement's place is beside its device: the analysis of a period joins its rows to samples of themselves, which
 # Citus refuses for rows on several nodes.
@@ -90,13 +89,13 @@ class Step(NamedTuple):
     work: Callable[[], None]
 
 
-def distribute(  # noqa: PLR0913 - what an operator can say, by name
+def distribute(
     url: str,
     say: Say,
     *,
     coordinator: Node | None = None,
     new_workers: Sequence[Node] = (),
-    shards: int = SHARDS_DEFAULT,
+    shards: int,
     dry_run: bool = False,
 ) -> None:
     """Print what is to be done, and do it unless this is a dry run.

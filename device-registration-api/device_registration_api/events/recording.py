@@ -217,7 +217,7 @@ def _owners_of_replays(
     return stored_owners(run, _claims(table, rows, replays))
 
 
-def _read_back(  # noqa: PLR0913 - the parts of one attempt
+def _read_back(
     conn: Connection,
     run: Run,
     table: EventTable[Columns],

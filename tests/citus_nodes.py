@@ -18,7 +18,7 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from local.postgres import wheel_binaries
-from tests.servers import READER, WRITER, Cluster, run_command
+from tests.servers import Cluster, run_command
 
 COORDINATOR = "CITUS_URL"
 # Shell commands that end a worker at once, and start it again; without both, no worker is lost.
