@@ -7,6 +7,8 @@ knows of a database is in the database itself.
 import os
 import secrets
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from tests.servers import Cluster, run_command
 COORDINATOR = "CITUS_URL"
 # Shell commands that end a worker at once, and start it again; without both, no worker is lost.
 KILL_WORKER, START_WORKER = "CITUS_KILL_WORKER", "CITUS_START_WORKER"
+
+COPY_SECONDS_MAX = 20.0
 
 _WORKERS = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 AND isactive ORDER BY nodeid"
 # Of a database that is copied: a copy has neither.
@@ -78,7 +82,7 @@ class CitusCluster(Cluster):
         names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
         try:
             for url in self.node_urls():
-                _execute(url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names))
+                _copy(url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names))
             self._copy_settings(template, name)
             if template == "template0":
                 for url in self.node_urls(name):
@@ -138,8 +142,39 @@ def start_worker() -> None:
     subprocess.run(os.environ[START_WORKER], shell=True, check=True)  # noqa: S602 - the operator's own command
 
 
+def _copy(url: str, statement: sql.Composable) -> None:
+    """Run it as soon as the last session of the template has ended: Citus has one of its own in each database."""
+    deadline = time.monotonic() + COPY_SECONDS_MAX
+    while True:
+        try:
+            _execute(url, statement)
+        except psycopg2.errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def _execute(url: str, statement: sql.Composable) -> None:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
+
+
+def main() -> int:
+    """Whether CITUS_URL names a coordinator that has workers, as an exit status; what is not so is printed."""
+    cluster = cluster_of_environment()
+    try:
+        found = [] if cluster is None else cluster.workers
+    except (psycopg2.Error, KeyError) as error:
+        print(f"CITUS_URL: {str(error).strip()}", file=sys.stderr)
+        return 1
+    if not can_lose_a_worker():
+        print(f"NOT CHECKED: A WORKER THAT IS LOST, because {KILL_WORKER} and {START_WORKER} are not set.")
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,8 +28,8 @@ RECOVERED_SECONDS = 7.0
 
 @asynccontextmanager
 async def _worker_killed(_: Stack, __: Random) -> AsyncIterator[None]:
-    await asyncio.to_thread(kill_worker)
     try:
+        await asyncio.to_thread(kill_worker)
         yield
     finally:
         await asyncio.to_thread(start_worker)

@@ -27,6 +27,7 @@ READ_BY: dict[str, list[type[BaseSettings]]] = {
     "statistics-api": [PublicSettings],
     "device-registration-api": [PrivateSettings, AccountSettings],
     "migrate": [AdministratorSettings, LoginSettings],
+    "distribute": [AdministratorSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings],
     "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }

@@ -123,7 +123,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(
+async def running_stack(  # noqa: PLR0913 - the parts of a stack, by name
     folder: Path,
     *,
     public_workers: int = 2,
