@@ -14,8 +14,7 @@ SOAK_MINUTES ?= 20
 CITUS_TESTS := tests/citus tests/kinds tests/events/test_histories.py tests/events/test_two_at_once.py \
 	tests/events/test_following.py tests/api_requests tests/stores/test_store_events.py tests/devices \
 	tests/erasure/test_wrong_events.py
-# What tests/citus_nodes.py reads.
-export CITUS_URL CITUS_KILL_WORKER CITUS_START_WORKER
+export CITUS_URL
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
