@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from local.services import ROOT, Service
+from statistics_api.access.shares import FIGURES
 from tests.access.conftest import make_key
 from tests.auth_events.payloads import event
 from tests.database import rows
@@ -41,6 +42,7 @@ UNKNOWN = {
     "/api/store/{store_id}",
     "/api/event/store-events-amount/{store_id}",
 }
+SHARED = {path for paths in FIGURES.values() for path in paths}
 METRICS = ("", "/summary", "/endpoints", "/distribution", "/time-series")
 
 
@@ -146,8 +148,12 @@ def owned(public: httpx2.Client, with_key: dict[str, str], personal_databases: P
     user = {"username": secrets.token_hex(8), "email": f"{secrets.token_hex(8)}@example.com"}
     created = public.post("/api/v1/users", json=user, headers=with_key).raise_for_status().json()
     names |= {"user_id": created["id"], "person_id": created["id"], "device_id": DEVICE}
+    hook = account.ask("POST", f"/{project['project_key']}/webhooks", {"url": "https://hooks.example.com/"}).json()
+    names |= {"webhook_id": hook["id"]}
     device = {"device_id": DEVICE, "user_id": created["id"]}
-    public.post("/api/v1/devices", json=device, headers=with_key).raise_for_status()
+    # Random requests may have made it, for another user.
+    assert public.post("/api/v1/devices", json=device, headers=with_key).status_code in {201, 409}
+    public.put(f"/api/v1/devices/{DEVICE}", json={"user_id": created["id"]}, headers=with_key).raise_for_status()
     return Owned(token, owner["account_id"], names)
 
 
@@ -196,7 +202,13 @@ def test_every_body_example_can_be_posted(
         ("/api/v1/projects/{project_key}/api-keys", "application/json"),
         ("/api/v1/projects/{project_key}/api-keys/{key_id}", "application/json"),
         ("/api/v1/projects/{project_key}/api-keys/{key_id}/rotate", "application/json"),
+        ("/api/v1/projects/{project_key}/shares", "application/json"),
+        ("/api/v1/projects/{project_key}/webhooks", "application/json"),
+        ("/api/v1/projects/{project_key}/webhooks/{webhook_id}", "application/json"),
+        ("/api/v1/projects/{project_key}/webhooks/{webhook_id}/rotate", "application/json"),
+        ("/api/v1/projects/{project_key}/webhooks/{webhook_id}/rules", "application/json"),
         ("/administration/projects/{project_key}", "application/json"),
+        ("/administration/projects/{project_key}/webhooks/{webhook_id}", "application/json"),
         ("/administration/projects/{project_key}/api-keys/{key_id}", "application/json"),
         ("/Log/auth", "application/json"),
         ("/Log/auth/batch", "application/json"),
@@ -242,7 +254,7 @@ def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: d
             {each["name"]: each["example"] for each in given if each["in"] == place} for place in ("path", "query")
         )
         if given:
-            headers = owned.token if is_for_operators(operation) else with_key
+            headers = with_key if {"apiKey": ["read"]} in operation["security"] else owned.token
             answer = public.request(method, path.format(**owned.names | names), params=queries, headers=headers)
             assert answer.status_code == (404 if path in UNKNOWN else 200), (path, answer.text)
             asked.add(path)
@@ -251,7 +263,8 @@ def test_every_parameter_example_can_be_asked(public: httpx2.Client, with_key: d
     stores = {f"/api/event/{each}" for each in ("amount/{type}", "avg-time/{type}", "types", "users")} | {"/api/store"}
     unknown = {each for each in UNKNOWN if "{" in each}
     family_1 = {f"/Log/auth/{each}" for each in ("statistics", "timeseries", "users")}
-    assert asked == metrics | devices | stores | unknown | family_1
+    deliveries = {"/api/v1/projects/{project_key}/webhooks/{webhook_id}/deliveries"}
+    assert asked == metrics | devices | stores | unknown | family_1 | deliveries
 
 
 @pytest.mark.parametrize("name", ["public", "private"])
@@ -275,7 +288,8 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
     schemes = public.get("/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     for method, path, operation in operations(public):
-        manages = method == "DELETE" or path.endswith(MANAGED)
+        of_managers = path.startswith("/api/v1/projects/") and ("/webhooks" in path or "/shares" in path)
+        manages = method == "DELETE" or path.endswith(MANAGED) or of_managers
         # People are looked up with it, too.
         manages |= method == "GET" and path.startswith(("/api/v1/users", "/api/user"))
         reads = method == "GET" or path.endswith("/analyze")  # a question whose body is a period
@@ -284,15 +298,19 @@ def test_the_public_document_offers_an_api_key_with_its_scope_wherever_one_is_re
         expected = [{}, *keys] if path.startswith("/Log/") else keys if path.startswith("/api/") else None
         if "/metrics" in path:
             expected = [*keys, {"accountToken": []}]
+        if path in SHARED:
+            expected = [*(expected or []), {"shareToken": []}]
         if path.startswith("/api/v1/auth/") or path == "/api/v1/users/me":
             expected = [{"accountToken": []}] if path.endswith("/me") else None
         if path.startswith("/api/v1/projects") and "/metrics" not in path:
-            expected = [{"accountToken": []}]
+            expected = [*(keys if of_managers else []), {"accountToken": []}]
         if path == "/api/auth":
             expected = None
+        if path == "/api/v1/shared":
+            expected = [{"shareToken": []}]
         if path.startswith("/api/store") or "store-events-amount" in path:
             expected = [{"accountToken": ["operator"]}]
-        assert operation.get("security") == expected
+        assert operation.get("security") == expected, (method, path)
         assert all(name in schemes for way in expected or () for name in way)
         assert operation["responses"].keys() >= {"401", "403"} or expected is None
         assert is_for_operators(operation) == (path.startswith("/api/store") or "store-events-amount" in path)

@@ -16,6 +16,7 @@ from local.postgres import Postgres
 from tests.auth_events.payloads import REGISTERED, event
 from tests.database import assert_counts_are_exact, facts_by_user, facts_of, rows
 from tests.servers import Cluster, Product
+from tests.waiting import wait_until
 
 BACK_SECONDS_MAX = 10.0
 EVENT_SECONDS_MAX = 6.0
@@ -24,15 +25,6 @@ TRY_LATER_CODES = {"not-recorded", "outcome-unknown"}
 UNDER_WAY = """
     SELECT FROM pg_stat_activity WHERE datname = current_database() AND usename = %(writer)s AND state <> 'idle'
 """
-
-
-def wait_until(true: Callable[[], bool], seconds_max: float) -> float:
-    """How long it took, in seconds; fails after `seconds_max`."""
-    begun = time.monotonic()
-    while not true():
-        assert time.monotonic() - begun < seconds_max
-        time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 def assert_try_later(answer: httpx2.Response, *codes: str) -> None:

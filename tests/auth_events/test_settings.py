@@ -114,7 +114,8 @@ def test_every_answer_can_be_read_by_the_page(cors: httpx2.Client, name: str) ->
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
     vary = {each.strip() for each in answer.headers["vary"].split(",")}
-    by_project = {"Authorization", "X-API-Key"} if path.startswith("/Log/auth/") and status in {200, 304} else set()
+    is_of_project = path.startswith("/Log/auth/") and status in {200, 304}
+    by_project = {"Authorization", "Cookie", "X-API-Key"} if is_of_project else set()
     assert vary == {"Origin"} | ({"Accept"} if "timeseries" in path else set()) | by_project
 
 

@@ -11,6 +11,7 @@ from tests.access.conftest import make_key, make_project
 from tests.accounts.conftest import PHRASE, bearer, login
 from tests.accounts.forged import ATTACKS
 from tests.servers import Product
+from tests.waiting import wait_until
 
 SESSION = "/dashboard/session"
 ME = "/api/v1/auth/me"
@@ -222,7 +223,7 @@ def test_a_session_ends_with_its_key(public: httpx2.Client, account_token: str) 
     sent = session(SessionKind.PROJECT, cookie)
     assert public.get(SESSION, headers=sent).json() == {"account": False, "project": True}
     assert public.delete(f"{keys}/{key_id_of(key)}", headers=bearer(account_token)).status_code == 204
-    assert public.get(STATISTICS, headers=sent).status_code == 401
+    wait_until(lambda: public.get(STATISTICS, headers=sent).status_code == 401)
     assert public.get(SESSION, headers=sent).json() == {"account": False, "project": False}
 
 

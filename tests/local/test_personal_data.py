@@ -128,7 +128,8 @@ def test_every_command_has_what_it_reads_while_it_runs(launch: StartLauncher, tm
     assert (made.returncode, made.stdout) == (0, "ops@example.org is an operator\n"), made.stderr
     assert (unusable.returncode, "API_KEYS_MAX" in unusable.stderr) == (1, True), unusable
     assert rotated.returncode == 0, rotated.stderr
-    assert "1 keys wrapped under KEK 2\nno key is under another KEK than 2" in rotated.stdout
+    assert "1 keys wrapped under KEK 2\n0 secrets of webhooks wrapped under KEK 2\n" in rotated.stdout
+    assert "no key is under another KEK than 2" in rotated.stdout
     assert (refused.returncode, "PERSONAL_KEKS" in refused.stderr) == (1, True), refused
     assert "Traceback" not in refused.stderr
 

@@ -166,6 +166,7 @@ def test_a_transaction_that_never_ends_is_an_alarm_and_the_other_steps_are_done(
         "minutes of api_request",
         "minutes of auth_event",
         "idempotency",
+        "webhooks",
         "deleted devices",
         "deleted projects",
     ]

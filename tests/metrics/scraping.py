@@ -1,7 +1,6 @@
 """Scrapes a service as Prometheus does, and reads what it gets with the client library's own parser."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,9 +9,9 @@ from prometheus_client.samples import Sample
 from local.services import Service
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Product, StartProduct, run_command
+from tests.waiting import wait_until
 
 # Until a worker that replaces another one has started, on a busy machine.
-SHOWN_SECONDS_MAX = 60.0
 
 
 def product_that_shows_everything(start_product: StartProduct, personal: PersonalDatabases) -> Product:
@@ -23,14 +22,6 @@ def product_that_shows_everything(start_product: StartProduct, personal: Persona
     product.private.restart()  # it reads its databases when it starts
     wait_until(lambda: "kek_age_seconds" in scrape(product.private))
     return product
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Return when something is true, which must not take long."""
-    deadline = time.monotonic() + SHOWN_SECONDS_MAX
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def scrape(service: Service) -> str:

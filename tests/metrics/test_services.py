@@ -11,8 +11,9 @@ import pytest
 from local.services import Service
 from servicekit.metrics.http import CLIENT_DURATION, SERVER_DURATION
 from tests.auth_events.payloads import event
-from tests.metrics.scraping import samples, scrape, value, wait_until
+from tests.metrics.scraping import samples, scrape, value
 from tests.servers import Product, StartProduct
+from tests.waiting import wait_until
 
 NAMESPACE = "device_statistics"
 REQUESTS = f"{SERVER_DURATION.name}_count"

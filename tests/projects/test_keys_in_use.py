@@ -12,6 +12,7 @@ import pytest
 from statistics_api.access.key_cache import KEPT_SECONDS
 from tests.database import command, rows
 from tests.projects.conftest import Account, created, refused
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.personal_databases import PersonalDatabases
@@ -43,10 +44,7 @@ def statuses(clients: list[httpx2.Client], key: str) -> list[int]:
 
 
 def wait_until_refused(clients: list[httpx2.Client], key: str) -> None:
-    begun = time.monotonic()
-    while statuses(clients, key) != [401] * len(clients):
-        assert time.monotonic() < begun + AT_ONCE_SECONDS
-        time.sleep(0.05)
+    wait_until(lambda: statuses(clients, key) == [401] * len(clients), AT_ONCE_SECONDS)
 
 
 def end_key(owner: Account, product: Product, project: dict[str, Any], key: dict[str, Any], how: str) -> None:

@@ -3,23 +3,15 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 
 from tests.servicekit.conftest import SmallService, StartSmall
+from tests.waiting import wait_until
 
 DRAIN_SECONDS = 2.0
-SECONDS_MAX = 20.0
-
-
-def until(happened: Callable[[], bool]) -> None:
-    ends = time.monotonic() + SECONDS_MAX
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def wait_until_gone(small: SmallService) -> None:
-    until(lambda: small.child.pid is None)
+    wait_until(lambda: small.child.pid is None)
 
 
 def is_unready(small: SmallService) -> bool:
@@ -47,7 +39,7 @@ def test_readiness_fails_first_and_requests_are_served_on(start_small: StartSmal
         assert ready.ask("GET", "/readyz").status == 200
         begun = time.monotonic()
         terminate(small)
-        until(lambda: is_unready(small))
+        wait_until(lambda: is_unready(small))
 
         unready = ready.ask("GET", "/readyz")
         served = kept.ask("GET", "/plain")
@@ -70,7 +62,7 @@ def test_a_request_in_flight_is_finished_and_logged(start_small: StartSmall) -> 
         connection.send(b"GET /slow?seconds=2 HTTP/1.1\r\nhost: test\r\nx-request-id: the-last\r\n\r\n")
         time.sleep(0.5)
         terminate(small)
-        until(lambda: refuses_connections(small))
+        wait_until(lambda: refuses_connections(small))
         answer = connection.answer()
 
     assert answer.status == 200
@@ -82,7 +74,7 @@ def test_a_request_in_flight_is_finished_and_logged(start_small: StartSmall) -> 
 def test_a_second_signal_ends_the_waiting(start_small: StartSmall) -> None:
     small = start_small(DRAIN_SECONDS="60")
     terminate(small)
-    until(lambda: is_unready(small))
+    wait_until(lambda: is_unready(small))
     terminate(small)
 
     wait_until_gone(small)

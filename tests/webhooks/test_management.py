@@ -29,6 +29,7 @@ REFUSED_RULES: dict[str, dict[str, Any]] = {
     "an unknown figure": {"figure": "visits"},
     "no threshold": {"threshold": None},
     "a threshold that is no number": {"threshold": "NaN"},
+    "a threshold that is true": {"threshold": True},
     "silence with a threshold": {"figure": "requests", "condition": "silent"},
     "silence of a rate": {"condition": "silent", "threshold": None},
     "no window": {"window_minutes": 0},

@@ -51,7 +51,8 @@ def _url(text: str) -> str:
 
 WebhookUrl: TypeAlias = Annotated[
     str,
-    Field(max_length=URL_CHARACTERS_MAX, json_schema_extra={"format": "uri", "pattern": "^https?://"}),
+    # No "format": "uri", which allows ASCII alone: a host name may have any letters.
+    Field(max_length=URL_CHARACTERS_MAX, pattern="^https?://"),
     AfterValidator(_url),
 ]
 
@@ -107,7 +108,7 @@ class RuleDraft(BaseModel):
     name: ProjectName
     figure: Figure
     condition: Condition
-    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
     window_minutes: Annotated[int, Field(strict=True, ge=1, le=WINDOW_MINUTES_MAX)]
     device_type: DeviceType | None = Field(default=None, description="Of `auth_events` alone; null: of all.")
     event_type: TypeName | None = Field(default=None, description="Of `store_events` alone; null: of all.")

@@ -39,7 +39,7 @@ export class Chart {
     );
     this.tableButton.addEventListener("click", () => this.#toggleTable());
     png.addEventListener("click", () => this.#savePng());
-    curl.addEventListener("click", () => this.data && copy([this.data.path].flat().map(asCurl).join("\n"), curl));
+    curl.addEventListener("click", () => this.data && copy([this.data.path].flat().map((path) => asCurl(path)).join("\n"), curl));
     this.surface.addEventListener("keydown", (event) => this.#onKey(event));
     this.surface.addEventListener("blur", () => this.#say(null));
     document.addEventListener("themechange", () => this.#rebuild());
