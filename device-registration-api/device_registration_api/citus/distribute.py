@@ -73,7 +73,7 @@ NODE_SETTINGS = """
                      (SELECT extversion FROM pg_extension WHERE extname = 'citus'))
 """
 PLACEMENT = """
-    SELECT table_name::text, nodename, nodeport, count(*), sum(shard_size)::bigint
+    SELECT table_name::text, nodename, nodeport, count(*)
       FROM citus_shards WHERE table_name::text = ANY (%(tables)s)
      GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
@@ -114,7 +114,9 @@ def distribute(
         known = workers(conn)
         if not known and not new_workers:
             raise CommandError("there is no worker: name each with --worker HOST:PORT")
-        steps = list(_steps(conn, url, coordinator, [each for each in new_workers if each not in known], shards))
+        facts = [table for table in read_fact_tables(conn) if table.fact not in STAYING]
+        missing = [each for each in new_workers if each not in known]
+        steps = list(_steps(conn, url, coordinator, missing, facts, shards))
         say("the plan:")
         for step in steps:
             say(f"  {'is done' if step.done else 'to do'}: {step.what}")
@@ -125,7 +127,7 @@ def distribute(
             if not step.done:
                 step.work()
                 say(f"done: {step.what}")
-        _say_placement(conn, say)
+        _say_placement(conn, [*(table.fact for table in facts), KEYS], say)
 
 
 def _check(conn: Connection, database: str) -> None:
@@ -148,7 +150,12 @@ def _check(conn: Connection, database: str) -> None:
 
 
 def _steps(
-    conn: Connection, url: str, coordinator: Node | None, new_workers: Sequence[Node], shards: int
+    conn: Connection,
+    url: str,
+    coordinator: Node | None,
+    new_workers: Sequence[Node],
+    facts: Sequence[FactTable],
+    shards: int,
 ) -> Iterator[Step]:
     database = database_name(url)
     yield _coordinator(conn, url, coordinator)
@@ -165,7 +172,6 @@ def _steps(
     yield Step(
         f"drop the trigger {OLD_TRIGGER}, which is for release 0.1.0", not has_trigger, partial(_drop_trigger, conn)
     )
-    facts = [table for table in read_fact_tables(conn) if table.fact not in STAYING]
     yield from _tables(conn, facts, shards)
     yield from _reader(conn, facts)
     yield Step("take from PUBLIC on the workers what it has not on the coordinator", None, partial(copy_rights, conn))
@@ -268,12 +274,10 @@ def _set_on_all_nodes(conn: Connection, name: str, value: str) -> None:
     on_all_nodes(conn, "SELECT pg_reload_conf()")
 
 
-def _say_placement(conn: Connection, say: Say) -> None:
-    tables = sorted(distributed_tables(conn))
-    say("shards, without those of partitions:")
-    for table, host, port, shards, _ in fetch_all(conn, PLACEMENT, {"tables": tables}, lambda *row: row):
-        if "_20" not in table and not table.endswith("_default"):
-            say(f"  {table}: {shards} at {host}:{port}")
+def _say_placement(conn: Connection, tables: Sequence[str], say: Say) -> None:
+    say("shards:")
+    for table, host, port, shards in fetch_all(conn, PLACEMENT, {"tables": list(tables)}, lambda *row: row):
+        say(f"  {table}: {shards} at {host}:{port}")
     say("a new worker gets shards by `SELECT citus_rebalance_start()` on the coordinator")
 
 

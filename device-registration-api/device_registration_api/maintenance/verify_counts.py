@@ -1,7 +1,7 @@
 """Compares every count with the facts it was made of, for every fact table in one snapshot, and names each drift."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Context, Decimal
 from functools import reduce
@@ -144,9 +144,11 @@ def verify_counts(conn: Connection, connect_again: Callable[[], Connection], pro
         execute(conn, READ_IN_BULK, {})
         if distributed:
             execute(conn, ONE_CONNECTION_A_NODE, {})
-            _take_snapshots(conn, connect_again, distributed)
-        for table in tables:
-            execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
+        with _writers_held(connect_again, distributed):
+            for table in tables:
+                execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
+            for table in distributed:
+                fetch_all(conn, OPEN_SNAPSHOTS.format(facts=table.table()), {}, bool)
         progress.expect(len(tables))
         for table in tables:
             progress.doing(f"reading {table.fact}")
@@ -158,15 +160,16 @@ def verify_counts(conn: Connection, connect_again: Callable[[], Connection], pro
     return Verdict([each.fact for each in tables], counts, drifts)
 
 
-def _take_snapshots(conn: Connection, connect_again: Callable[[], Connection], tables: Sequence[FactTable]) -> None:
+@contextmanager
+def _writers_held(connect_again: Callable[[], Connection], tables: Sequence[FactTable]) -> Iterator[None]:
+    """Let no transaction change the facts of these tables within the block; without a table, do nothing."""
+    if not tables:
+        yield
+        return
     with closing(connect_again()) as holder, holder:
         for table in tables:
             fetch_all(holder, HOLD_WRITERS, {"fact": table.fact}, str)
-        for table in tables:
-            # Before the snapshot, as on one server.
-            execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
-        for table in tables:
-            fetch_all(conn, OPEN_SNAPSHOTS.format(facts=table.table()), {}, bool)
+        yield
 
 
 def printed(counts: Sequence[Counts]) -> str:
