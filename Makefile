@@ -10,6 +10,11 @@ TEST_PROCESSES ?= 3
 # Each file runs in one process, in the order of tests/conftest.py: the longest first.
 DISTRIBUTED := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 SOAK_MINUTES ?= 20
+# In one process: roles belong to the cluster, and each process would make them anew.
+CITUS_TESTS := tests/citus tests/kinds tests/events/test_histories.py tests/events/test_two_at_once.py \
+	tests/events/test_following.py tests/api_requests tests/stores/test_store_events.py tests/devices \
+	tests/erasure/test_wrong_events.py
+export CITUS_URL
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -21,7 +26,7 @@ DEPLOY_VENV := .venv-deploy
 # Images of Python often set it. Each test process would then rewrite every module of tests anew, for its assertions.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test soak lint coverage bench simulate lock screenshots verify-counts rotate-keys clean test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench simulate lock screenshots verify-counts rotate-keys clean test-citus test-compose test-deploy k8s-secrets k8s-render
 
 help:  ## Print this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +77,14 @@ test-compose: $(VENV)/.test-ready  ## Build, use, break, restore and remove a Co
 	else \
 		echo "NOT CHECKED: THE IMAGES AND THE COMPOSE STACK, THEIR RESTARTS, BACKUP AND RESTORE, because \`docker info\` or"; \
 		echo "\`docker compose version\` fails here: these tests need a running Docker with Compose v2."; \
+	fi
+
+test-citus: $(VENV)/.test-ready  ## Test on a Citus cluster: CITUS_URL=postgresql://... of its coordinator (docs/citus.md)
+	@if [ -n "$(CITUS_URL)" ] && $(BIN)/python -m tests.citus_nodes; then \
+		exec $(BIN)/python -m pytest $(CITUS_TESTS); \
+	else \
+		echo "NOT CHECKED: A DATABASE ON SEVERAL NODES, because CITUS_URL does not name the coordinator of a Citus cluster with"; \
+		echo "workers: make test-citus CITUS_URL=postgresql://administrator:password@host/database"; \
 	fi
 
 screenshots: $(VENV)/.test-ready  ## Make the pictures of docs/dashboard.md anew (needs chromium)

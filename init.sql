@@ -1182,7 +1182,7 @@ BEGIN
     END IF;
     -- From here to the drop no row may come or go; reading, and writing to other weeks, goes on.
     PERFORM maintenance.lock_with_retry(format('LOCK TABLE ONLY %s IN SHARE MODE', partition));
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS f WHERE %s)', partition, maintenance.not_followed(known.fact))
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s AS f WHERE %s)', partition, maintenance.not_followed(known.fact))
        INTO is_ahead;
     IF is_ahead THEN
         RAISE EXCEPTION 'the follower of % has not reached all of the week of %', known.fact, week
@@ -1282,7 +1282,7 @@ DECLARE
     is_there  boolean := false;
 BEGIN
     IF known.person_column IS NOT NULL THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
     END IF;
     IF NOT is_there THEN
         RETURN NULL;
@@ -1403,7 +1403,7 @@ BEGIN
         END IF;
         condition := condition || format(' AND f.%I = %L', chosen.key, chosen.value);
     END LOOP;
-    EXECUTE format('SELECT EXISTS (SELECT FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM public.%I AS f WHERE %s)', known.fact, condition) INTO is_there;
     IF NOT is_there THEN
         RETURN NULL;
     END IF;
@@ -1540,7 +1540,7 @@ BEGIN
          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.oid <> 'public.project'::regclass
          ORDER BY c.relname
     LOOP
-        EXECUTE format('DELETE FROM ONLY %1$s WHERE ctid = ANY (ARRAY('
+        EXECUTE format('DELETE FROM ONLY %1$s WHERE project_id = $1 AND ctid = ANY (ARRAY('
                        'SELECT ctid FROM ONLY %1$s WHERE project_id = $1 LIMIT $2))', stored) USING project, rows_max;
         GET DIAGNOSTICS row_count = ROW_COUNT;
         IF row_count > 0 THEN
@@ -1550,6 +1550,19 @@ BEGIN
     END LOOP;
     DELETE FROM public.project AS p WHERE p.project_id = project;
     row_count := 0;
+END
+$$;
+
+-- Waits for the transactions that change the facts, and lets none begin to, until the caller's transaction ends: so
+-- that a reader of a cluster can take the snapshots of all nodes at one moment.
+CREATE FUNCTION maintenance.hold_writers(fact text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+BEGIN
+    PERFORM maintenance.lock_with_retry(format('LOCK TABLE public.%I IN SHARE MODE', known.fact));
 END
 $$;
 
@@ -1655,4 +1668,5 @@ GRANT EXECUTE ON FUNCTION
     maintenance.delete_person_devices(int, uuid),
     maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int),
     maintenance.delete_project_rows(int, int),
+    maintenance.hold_writers(text),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

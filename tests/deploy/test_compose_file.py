@@ -29,6 +29,7 @@ READ_BY: dict[str, list[type[BaseSettings]]] = {
     "device-registration-api": [PrivateSettings, AccountSettings, InboxSettings],
     "migrate": [AdministratorSettings, LoginSettings],
     "maintain": [DatabaseSettings, RetentionSettings, KeyringSettings, InboxSettings],
+    "distribute": [AdministratorSettings],
     "webhooks": [DatabaseSettings, KeyringSettings, WebhookSettings],
 }
 PERSONAL_LOGIN = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}

@@ -34,7 +34,7 @@ _SMALLEST_BYTES = 4096
 @asynccontextmanager
 async def _full(stack: Stack, _: Random, *, log: bool) -> AsyncIterator[None]:
     """No byte is left. `log`: the write-ahead log needs a new segment, too, and without one the server gives up."""
-    ballast = stack.postgres.folder / "ballast"
+    ballast = stack.own_postgres.folder / "ballast"
     _fill(ballast)
     if log:
         await asyncio.to_thread(_use_up_the_log, stack)

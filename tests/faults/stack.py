@@ -35,7 +35,9 @@ class Stack:
     """Parts by name. What waits for a process runs in a thread, so that clients and proxies go on meanwhile."""
 
     folder: Path
-    postgres: Postgres
+    # The server of this stack alone; None: the database is on a server that somebody else runs.
+    postgres: Postgres | None
+    database: MigratedDatabase
     link: TcpProxy
     database_link: TcpProxy
     services: dict[str, Service] = field(default_factory=dict)
@@ -48,7 +50,13 @@ class Stack:
     @property
     def admin_url(self) -> str:
         """The administrator's way to the database: past the proxy."""
-        return self.postgres.url("device_statistics")
+        return self.database.admin_url
+
+    @property
+    def own_postgres(self) -> Postgres:
+        """The server of this stack, to be broken."""
+        assert self.postgres is not None, "this server is somebody else's"
+        return self.postgres
 
     @property
     def writer_env(self) -> dict[str, str]:
@@ -63,7 +71,7 @@ class Stack:
     async def start(self, name: str) -> None:
         """Start a part, unless it is alive, and return when it is ready."""
         if name == DATABASE:
-            await asyncio.to_thread(self.postgres.start)
+            await asyncio.to_thread(self.own_postgres.start)
         else:
             service = self.services[name]
             await asyncio.to_thread(service.start)
@@ -71,16 +79,16 @@ class Stack:
 
     async def stop(self, name: str) -> None:
         """End a part in order: SIGTERM to a service, fast shutdown for the database."""
-        await asyncio.to_thread(self.postgres.stop if name == DATABASE else self.services[name].stop)
+        await asyncio.to_thread(self.own_postgres.stop if name == DATABASE else self.services[name].stop)
 
     async def kill(self, name: str) -> None:
         """SIGKILL a part and everything it started."""
-        await asyncio.to_thread(self.postgres.kill if name == DATABASE else self.services[name].kill)
+        await asyncio.to_thread(self.own_postgres.kill if name == DATABASE else self.services[name].kill)
 
     async def restart(self, name: str) -> None:
         """Stop in order and start again; return when it is ready."""
         if name == DATABASE:
-            await asyncio.to_thread(self.postgres.restart)
+            await asyncio.to_thread(self.own_postgres.restart)
         else:
             await self.stop(name)
             await self.start(name)
@@ -95,13 +103,13 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """The process id of a part that is alive."""
-        pid = self.postgres.pid if name == DATABASE else self.services[name].pid
+        pid = self.own_postgres.pid if name == DATABASE else self.services[name].pid
         assert pid is not None, f"{name} is not alive"
         return pid
 
     def processes(self) -> list[int]:
         """Every process of every part that is alive."""
-        parts = [self.postgres.pid, *(service.pid for service in self.services.values())]
+        parts = [self.postgres and self.postgres.pid, *(service.pid for service in self.services.values())]
         return [each for pid in parts if pid for each in tree(pid)]
 
     def service_processes(self) -> dict[str, list[int]]:
@@ -115,38 +123,42 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(
+async def running_stack(  # noqa: PLR0913 - the parts of a stack, by name
     folder: Path,
     *,
     public_workers: int = 2,
     postgres_settings: Mapping[str, str] = _NO_SETTINGS,
     postgres_folder: Path | None = None,
+    database: MigratedDatabase | None = None,
     bare: bool = False,
     public_settings: Mapping[str, str] = _NO_SETTINGS,
     programs: Programs = DELIVERED,
 ) -> AsyncIterator[Stack]:
     """A stack with a database server of its own, below `folder`; everything is stopped at the end.
 
+    `database` is one of another server, which is migrated and has what `programs` need. No proxy is before it.
     `bare`: no proxies between the parts and no clocks to step, for figures of speed. `public_settings` are environment
     variables of the public service; `programs` are what is started.
     """
-    settings = {**_POSTGRES_SETTINGS, **postgres_settings}
-    postgres = Postgres(
-        postgres_folder or folder / "postgres", wheel_binaries(), tcp_port=free_port(), settings=settings
-    )
     async with AsyncExitStack() as undo:
-        undo.callback(postgres.stop)
-        await asyncio.to_thread(postgres.start)
-        database_link = await undo.enter_async_context(TcpProxy(postgres.port))
+        postgres = None
+        if database is None:
+            settings = {**_POSTGRES_SETTINGS, **postgres_settings}
+            place = postgres_folder or folder / "postgres"
+            postgres = Postgres(place, wheel_binaries(), tcp_port=free_port(), settings=settings)
+            undo.callback(postgres.stop)
+            await asyncio.to_thread(postgres.start)
+            database = MigratedDatabase(postgres.url("device_statistics"))
+            await asyncio.to_thread(migrate, database.admin_url, WRITER, READER, base_environment())
+            await asyncio.to_thread(programs.install, database)
+        database_link = await undo.enter_async_context(TcpProxy(int(database.writer_env["DB_PORT"])))
         private_port = free_port()
         link = await undo.enter_async_context(TcpProxy(private_port))
-        stack = Stack(folder, postgres, link, database_link)
-        await asyncio.to_thread(migrate, stack.admin_url, WRITER, READER, base_environment())
-        await asyncio.to_thread(programs.install, MigratedDatabase(stack.admin_url))
+        stack = Stack(folder, postgres, database, link, database_link)
 
         token = secrets.token_hex(24)
         clock = [] if bare else ["stepped_clock"]
-        by_proxy = {"DB_PORT": str(database_link.port)} if not bare else {}
+        by_proxy = {} if bare or postgres is None else {"DB_PORT": str(database_link.port)}
         stack.services[REGISTRATION_API] = registration_service(
             _environment(stack, REGISTRATION_API, clock),
             port=private_port,

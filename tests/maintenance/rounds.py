@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -112,4 +113,4 @@ def verify(database: MigratedDatabase) -> Verdict:
             password=chosen.db_password.get_secret_value(),
         )
     ) as conn:
-        return verify_counts(conn)
+        return verify_counts(conn, partial(connect, chosen, statement_seconds_max=60))

@@ -10,8 +10,9 @@ from psycopg2 import sql
 from pydantic_core import from_json
 
 from contract.export import ExportedDevice, ExportPage
+from device_registration_api.events.idempotency import run_plainly
 from device_registration_api.events.rows import FactKey
-from device_registration_api.events.table import EventTable, key_arrays
+from device_registration_api.events.table import EventTable
 from device_registration_api.maintenance.catalogue import FACT_TABLES, FactTable
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
@@ -101,7 +102,7 @@ def page(conn: Connection, table: EventTable[Any], project_id: int, person_id: U
         else OF_THINGS.format(person=person, things=sql.Identifier("public", fact.person_table))
     )
     keys = fetch_all(conn, KEYS.format(fact=fact.table(), of_person=of_person), named, partial(FactKey, project_id))
-    stored = dict(fetch_all(conn, table.read.plain, key_arrays(keys), lambda *row: row)) if keys else {}
+    stored = table.stored_rows(conn, run_plainly(conn), keys)
     return ExportPage(
         events=[from_json(stored[key.event_id]) for key in keys if key.event_id in stored],
         next=_BETWEEN.join(_key(keys[-1])) if len(keys) == PAGE_ROWS else None,

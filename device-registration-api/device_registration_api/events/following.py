@@ -54,7 +54,7 @@ FACTS = sql.SQL("""
      WHERE commit_xid >= %(starts)s AND commit_xid < %(ends)s
        AND received_at >= %(received_from)s AND received_at < %(received_before)s
 """)
-HAS_MANY = sql.SQL("SELECT EXISTS (SELECT FROM {fact} OFFSET %(facts)s)")
+HAS_MANY = sql.SQL("SELECT EXISTS (SELECT 1 FROM {fact} OFFSET %(facts)s)")
 ZONES = "SELECT DISTINCT timezone FROM project WHERE deleted_at IS NULL"
 WEEKS = """
     SELECT to_date(right(relname, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC'

@@ -22,7 +22,7 @@ from device_registration_api.events.idempotency import (
     stored_owners,
 )
 from device_registration_api.events.rows import FactKey, Rows
-from device_registration_api.events.table import EventTable, key_arrays
+from device_registration_api.events.table import EventTable
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.round_trips import RoundTrips
@@ -95,7 +95,8 @@ def record(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: 
             if table.write is not None:
                 places = _fresh_places(admitted.rows, results)
                 written = dict(zip([admitted.positions[place] for place in places], table.write(new), strict=True))
-            return _read_back(trips.run, table, rows, admitted.outcomes(results), admitted.owners(results), written)
+            outcomes, owners = admitted.outcomes(results), admitted.owners(results)
+            return _read_back(trips.conn, trips.run, table, rows, outcomes, owners, written)
     except NotRecorded as error:
         if is_stored:
             raise OutcomeUnknown("the stored rows could not be read") from error
@@ -111,7 +112,7 @@ def record_carefully(lease: Lease, table: EventTable[Columns], rows: Rows[Column
             return Recorded(outcomes, {})
         run = run_plainly(conn)
         # All rows are read: an earlier attempt may have stored some of them, with other numbers.
-        return _read_back(run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes), {})
+        return _read_back(conn, run, table, rows, outcomes, _owners_of_replays(run, table, rows, outcomes), {})
 
 
 def record_isolating_bad_rows(
@@ -227,6 +228,7 @@ def _owners_of_replays(
 
 
 def _read_back(
+    conn: Connection,
     run: Run,
     table: EventTable[Columns],
     rows: Rows[Columns],
@@ -246,7 +248,7 @@ def _read_back(
         for position in positions
         if position not in outcomes or outcomes[position].status is OutcomeStatus.REPLAYED
     }
-    stored: dict[str, str] = dict(run(table.read, key_arrays(keys.values()))) if keys else {}
+    stored = table.stored_rows(conn, run, keys.values())
     found = {
         position: table.row_text(stored[event_id]) for position, (_, _, event_id) in keys.items() if event_id in stored
     }

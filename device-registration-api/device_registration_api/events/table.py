@@ -8,12 +8,13 @@ from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
 from psycopg2 import sql
 
 from contract.delivery import Batch, Columns, Forward, Outcome
+from device_registration_api.citus.state import has_citus
 from device_registration_api.events.dropped import count_dropped
-from device_registration_api.events.idempotency import Run
+from device_registration_api.events.idempotency import Run, run_plainly
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.presences import Presence, Presences
 from device_registration_api.events.row_texts import respelled
-from device_registration_api.events.rows import Rows
+from device_registration_api.events.rows import FactKey, Rows
 from device_registration_api.personal.peppers import DailyPeppers
 from servicekit.database import Connection
 from servicekit.database.copy_encoding import (
@@ -55,7 +56,7 @@ _INSERT = sql.SQL("""
 """)
 
 
-# The parameters of `_read`: arrays, by their types' own names.
+# The parameters of `_read` and `_read_of_nodes`: arrays, by their types' own names.
 _KEYS = {"project_ids": "_int4", "received_at": "_timestamptz", "event_ids": "_uuid"}
 
 
@@ -174,7 +175,10 @@ class EventTable(Generic[Columns]):
             Prepared(f"count_{rollup.table}", rollup.upsert, {"counted": "json", "slot": "int2"}) for rollup in rollups
         ]
         self.count_dropped = count_dropped(kind)
-        self.read = None if returned is None else Prepared(f"read_{fact}", _read(fact, returned, returned_from), _KEYS)
+        self.read: Prepared | None = None
+        if returned is not None:
+            self.read = Prepared(f"read_{fact}", _read(fact, returned, returned_from), _KEYS)
+            self._read_of_nodes = Prepared("", _read_of_nodes(fact, returned, returned_from), _KEYS)
         self._copy_text: bytes | None = None
 
     def prepared(self) -> list[Prepared]:
@@ -183,8 +187,16 @@ class EventTable(Generic[Columns]):
         read = [] if self.read is None else [self.read]
         return [*self._counts, *presences, *self._refusing, self.count_dropped, *read]
 
+    def stored_rows(self, conn: Connection, run: Run, keys: Collection[FactKey]) -> dict[str, str]:
+        """Return the stored rows among those of these keys, as JSON, by event id; of a kind that returns rows."""
+        if self.read is None or not keys:
+            return {}
+        if has_citus(conn):
+            return dict(run_plainly(conn)(self._read_of_nodes, key_arrays(keys)))
+        return dict(run(self.read, key_arrays(keys)))
+
     def row_text(self, row: str) -> bytes:
-        """Return a row that `read` found as clients get it."""
+        """Return a row that `stored_rows` found as clients get it."""
         return row.encode() if self.write is None else respelled(row, self._spellings)
 
     def copy(self, conn: Connection) -> bytes:
@@ -298,7 +310,7 @@ def _kept(counted: Counted, kept: timedelta | None, now: datetime) -> Counted:
 
 
 def key_arrays(keys: Iterable[tuple[int, datetime, str]]) -> dict[str, object]:
-    """Return the keys as the parameters of `EventTable.read`."""
+    """Return the keys as the parameters of the statements that read rows."""
     project_ids, received_at, event_ids = zip(*keys, strict=True)
     # As PostgreSQL writes arrays: an array of psycopg2 is an expression for each element.
     return {
@@ -320,6 +332,18 @@ def _read(fact: LiteralString, returned: LiteralString, returned_from: LiteralSt
             CROSS JOIN LATERAL (SELECT {returned}) AS returned
             WHERE {fact}.project_id = key.of_project AND received_at = key.at AND event_id = key.id
             LIMIT 1) AS found
+    """  # noqa: S608 - of constants of this package
+
+
+def _read_of_nodes(fact: LiteralString, returned: LiteralString, returned_from: LiteralString) -> LiteralString:
+    # Citus refuses a LIMIT in a lateral subquery. A join is planned for each execution, so with the sizes of then.
+    return f"""
+    SELECT {fact}.event_id::text, to_json(returned)::text
+      FROM unnest({{project_ids}}::int[], {{received_at}}::timestamptz[], {{event_ids}}::uuid[])
+        AS key(of_project, at, id)
+      JOIN {fact} ON {fact}.project_id = key.of_project AND {fact}.received_at = key.at AND {fact}.event_id = key.id
+           {returned_from}
+     CROSS JOIN LATERAL (SELECT {returned}) AS returned
     """  # noqa: S608 - of constants of this package
 
 

@@ -1,6 +1,7 @@
 """Compares every count with the facts it was made of, for every fact table in one snapshot, and names each drift."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Context, Decimal
 from functools import reduce
@@ -11,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from contract.time_series import MINUTES_KEPT
+from device_registration_api.citus.state import distributed_tables
 from device_registration_api.maintenance.catalogue import CELLS, FACT_TABLES, Aggregate, FactTable, Measure, columns
 from device_registration_api.maintenance.verify_presences import presence_drifts
 from servicekit.database import Connection
@@ -24,6 +26,12 @@ STATEMENT_SECONDS_MAX = 3600
 READ_IN_BULK = "SET LOCAL enable_nestloop = off"
 # Taken before the snapshot: a week that is dropped after it would be missing in the facts and in <fact>_retired.
 KEEP_PARTITIONS = sql.SQL("LOCK TABLE {facts} IN ACCESS SHARE MODE")
+
+# On a cluster each node has a snapshot of its own, taken by its first statement. Over one connection to a node, the
+# later statements have the same one.
+HOLD_WRITERS = "SELECT maintenance.hold_writers(%(fact)s)::text"
+ONE_CONNECTION_A_NODE = "SET LOCAL citus.max_adaptive_executor_pool_size = 1"
+OPEN_SNAPSHOTS = sql.SQL("SELECT EXISTS (SELECT 1 FROM {facts})")
 
 # The printed names of the sources that differ from the names of their tables.
 LABELS = {
@@ -114,27 +122,33 @@ class Verdict(NamedTuple):
     drifts: list[str]
 
 
-def verify_counts(conn: Connection, progress: Progress = NOT_SHOWN) -> Verdict:
+def verify_counts(conn: Connection, connect_again: Callable[[], Connection], progress: Progress = NOT_SHOWN) -> Verdict:
     """Compare in one read-only snapshot: facts + retired = each rollup; minutes = quarter hours; who was present.
 
     It reads every fact, so it takes a while on a large database. It delays only the creation and the removal of
     partitions. On a single server the snapshot is sufficient: a fact and its counts are committed together, so the
-    snapshot shows both or neither. On a cluster, each node has its own snapshot, so the facts would have to be locked
-    against writers until all snapshots are taken. That lock needs a right (UPDATE or DELETE) that this login must not
-    have.
+    snapshot shows both or neither. On a cluster, the connection that `connect_again` makes holds the writers until all
+    nodes have taken their snapshots, which takes milliseconds.
 
     Raises psycopg2.Error when the server cannot be reached or lacks the schema.
     """
     with conn:
         tables = fetch_all(conn, FACT_TABLES, {}, FactTable)
+        there = distributed_tables(conn)
+        distributed = [table for table in tables if table.fact in there]
     conn.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
     counts: list[Counts] = []
     days: list[Day] = []
     presences: list[str] = []
     with conn:
         execute(conn, READ_IN_BULK, {})
-        for table in tables:
-            execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
+        if distributed:
+            execute(conn, ONE_CONNECTION_A_NODE, {})
+        with _writers_held(connect_again, distributed):
+            for table in tables:
+                execute(conn, KEEP_PARTITIONS.format(facts=table.table()), {})
+            for table in distributed:
+                fetch_all(conn, OPEN_SNAPSHOTS.format(facts=table.table()), {}, bool)
         progress.expect(len(tables))
         for table in tables:
             progress.doing(f"reading {table.fact}")
@@ -144,6 +158,18 @@ def verify_counts(conn: Connection, progress: Progress = NOT_SHOWN) -> Verdict:
             progress.advance()
     drifts = [*_count_drifts(counts), *map(_day_drift, days), *presences]
     return Verdict([each.fact for each in tables], counts, drifts)
+
+
+@contextmanager
+def _writers_held(connect_again: Callable[[], Connection], tables: Sequence[FactTable]) -> Iterator[None]:
+    """Let no transaction change the facts of these tables within the block; without a table, do nothing."""
+    if not tables:
+        yield
+        return
+    with closing(connect_again()) as holder, holder:
+        for table in tables:
+            fetch_all(holder, HOLD_WRITERS, {"fact": table.fact}, str)
+        yield
 
 
 def printed(counts: Sequence[Counts]) -> str:

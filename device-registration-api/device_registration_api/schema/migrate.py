@@ -6,6 +6,8 @@ from contextlib import closing
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from device_registration_api.citus.commands import copy_roles
+from device_registration_api.citus.state import workers
 from device_registration_api.exports.numbering import number_restored
 from device_registration_api.maintenance import catalogue, partitions
 from device_registration_api.schema import migrations, roles
@@ -118,6 +120,10 @@ def _migrate_schema(
     with closing(connect_when_ready(url, "postgres", administrator.database_wait_seconds_max, say)) as conn:
         _prepare_server(conn, database, logins)
     with closing(connect(url)) as conn:
+        with conn:
+            if workers(conn):
+                # The roles were made in another database, from which Citus copies none.
+                copy_roles(conn)
         with migrations.schema_transaction(conn, schema) as config:
             roles.grant_database(conn, database, logins)
             before = migrations.current_revision(conn)
