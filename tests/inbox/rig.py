@@ -42,6 +42,9 @@ class WithInbox(Programs):
     def choose(self, service: Service) -> Service:
         if service.name == REGISTRATION_API:
             service.env.update(inbox_environment(self.inbox_url))
+        else:
+            # Each process remembers the keys and devices of the requests that reached it, and nobody chooses which do.
+            service.env["WORKERS"] = "1"
         return super().choose(service)
 
 

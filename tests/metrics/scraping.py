@@ -1,15 +1,18 @@
 """Scrapes a service as Prometheus does, and reads what it gets with the client library's own parser."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from local.database import base_environment, migrate
 from local.services import Service
+from tests.inbox.rig import inbox_environment
 from tests.personal_databases import PersonalDatabases
-from tests.servers import Product, StartProduct, run_command
+from tests.servers import READER, WRITER, Cluster, Product, StartProduct, run_command
 from tests.waiting import wait_until
 
 
@@ -23,6 +26,15 @@ def product_that_shows_everything(
     product.private.restart()  # it reads its databases when it starts
     wait_until(lambda: "kek_age_seconds" in scrape(product.private))
     return product
+
+
+@contextmanager
+def with_inbox(cluster: Cluster, template: str) -> Iterator[dict[str, str]]:
+    """An inbox on the same server, and its settings."""
+    with cluster.new_database(template) as beside, cluster.new_database() as inbox:
+        settings = inbox_environment(cluster.admin_url(inbox))
+        migrate(cluster.admin_url(beside), WRITER, READER, base_environment() | settings)
+        yield settings
 
 
 def scrape(service: Service) -> str:

@@ -8,14 +8,12 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from local.database import base_environment, migrate
 from local.services import Service
 from tests.auth_events.payloads import event
 from tests.deploy import documents
-from tests.inbox.rig import inbox_environment
-from tests.metrics.scraping import product_that_shows_everything, scrape
+from tests.metrics.scraping import product_that_shows_everything, scrape, with_inbox
 from tests.personal_databases import PersonalDatabases
-from tests.servers import READER, WRITER, Cluster, Product, StartProduct
+from tests.servers import Cluster, Product, StartProduct
 
 PAGE = "docs/monitoring.md"
 ROW = re.compile(r"(?m)^\| `(?P<name>[a-z_]+)` \| (?P<sort>\w+) \| (?P<labels>[^|]*)\| (?P<by>both|public|private) \|")
@@ -53,9 +51,7 @@ def shown(service: Service) -> dict[str, Shown]:
 def product(
     start_product: StartProduct, personal_databases: PersonalDatabases, cluster: Cluster, template: str
 ) -> Iterator[Product]:
-    with cluster.new_database(template) as beside, cluster.new_database() as inbox:
-        settings = inbox_environment(cluster.admin_url(inbox))
-        migrate(cluster.admin_url(beside), WRITER, READER, base_environment() | settings)
+    with with_inbox(cluster, template) as settings:
         product = product_that_shows_everything(start_product, personal_databases, settings)
         yield sent_to(product)
 

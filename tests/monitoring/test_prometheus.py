@@ -6,11 +6,11 @@ import httpx2
 import pytest
 
 from tests.auth_events.payloads import event
-from tests.metrics.scraping import product_that_shows_everything
+from tests.metrics.scraping import product_that_shows_everything, with_inbox
 from tests.monitoring.boards import names_in, panel_queries, rules
 from tests.monitoring.prometheus_server import PrometheusServer, needs_prometheus
 from tests.personal_databases import PersonalDatabases
-from tests.servers import Product, StartProduct
+from tests.servers import Cluster, Product, StartProduct
 
 pytestmark = needs_prometheus
 EVENTS = 7
@@ -18,12 +18,15 @@ QUERIES = dict(panel_queries()) | {str(rule.get("alert") or rule["record"]): rul
 
 
 @pytest.fixture(scope="module")
-def product(start_product: StartProduct, personal_databases: PersonalDatabases) -> Product:
-    product = product_that_shows_everything(start_product, personal_databases)
-    with httpx2.Client(base_url=product.public_url, trust_env=False) as client:
-        for number in range(EVENTS):
-            assert client.post("/Log/auth", json=event(f"user-{number}")).status_code == 200
-    return product
+def product(
+    start_product: StartProduct, personal_databases: PersonalDatabases, cluster: Cluster, template: str
+) -> Iterator[Product]:
+    with with_inbox(cluster, template) as settings:
+        product = product_that_shows_everything(start_product, personal_databases, settings)
+        with httpx2.Client(base_url=product.public_url, trust_env=False) as client:
+            for number in range(EVENTS):
+                assert client.post("/Log/auth", json=event(f"user-{number}")).status_code == 200
+        yield product
 
 
 @pytest.fixture(scope="module")

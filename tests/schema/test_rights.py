@@ -181,6 +181,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         ("maintenance.delete_person_devices(integer,uuid)",),
         (f"maintenance.retire_group_rows(text,integer,jsonb,{INSTANT},{INSTANT},integer)",),
         ("maintenance.delete_project_rows(integer,integer)",),
+        ("maintenance.hold_writers(text)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }
@@ -275,7 +276,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 9
+    assert len(definers) == 10
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

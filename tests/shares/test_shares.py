@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.servers import Product
 
+FIGURES_OF_REQUESTS = ("summary", "endpoints", "endpoints/time-series", "time-series", "distribution")
 REFUSED: dict[str, dict[str, Any]] = {
     "no view": {},
     "an unknown view": {"view": "people"},
@@ -97,7 +98,7 @@ def test_a_share_tells_what_it_shows(owner: Account, public: httpx2.Client, proj
         "range": "7d",
         "frame_ancestors": ["https://a.example"],
         "expires_at": None,
-        "figures": [f"{metrics}/{name}" for name in ("summary", "endpoints", "time-series", "distribution")],
+        "figures": [f"{metrics}/{name}" for name in FIGURES_OF_REQUESTS],
     }
 
 
@@ -115,10 +116,7 @@ def test_each_view_reads_its_figures(owner: Account, public: httpx2.Client) -> N
             ("GET", "/Log/auth/timeseries?deviceType=TV&interval=hour"),
             ("GET", "/Log/auth/users"),
         ],
-        "requests": [
-            ("GET", f"{PROJECTS}/{project['project_key']}/metrics/{name}")
-            for name in ("summary", "endpoints", "time-series", "distribution")
-        ],
+        "requests": [("GET", f"{PROJECTS}/{project['project_key']}/metrics/{name}") for name in FIGURES_OF_REQUESTS],
         "store_events": [
             ("GET", "/api/event/amount/purchase"),
             ("GET", "/api/event/avg-time/purchase"),

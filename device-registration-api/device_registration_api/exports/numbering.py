@@ -6,14 +6,15 @@ from psycopg2 import sql
 
 from device_registration_api.maintenance.catalogue import FactTable
 from servicekit.database import Connection
-from servicekit.database.sql import execute, fetch_all
+from servicekit.database.sql import execute
 
-NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-# As those from before the column have it.
-NUMBER = sql.SQL("UPDATE {fact} SET commit_xid = 0 WHERE commit_xid >= %(ends)s")
+# As those from before the column have it. The snapshot is that of the statement itself: all that it sees of this server
+# is older, also what writers have recorded since `migrate` began.
+NUMBER = sql.SQL("""
+    UPDATE {fact} SET commit_xid = 0 WHERE commit_xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+""")
 
 
 def number_restored(conn: Connection, tables: Sequence[FactTable]) -> int:
     """Number the events of another server, as the owner of the tables, and return how many there were."""
-    [ends] = fetch_all(conn, NEXT_TRANSACTION, {}, int)
-    return sum(execute(conn, NUMBER.format(fact=table.table()), {"ends": ends}) for table in tables)
+    return sum(execute(conn, NUMBER.format(fact=table.table()), {}) for table in tables)
