@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 
 BACK_SECONDS_MAX = 10.0
 EVENT_SECONDS_MAX = 6.0
+QUIET_SECONDS = 1.0
 TRY_LATER_CODES = {"not-recorded", "outcome-unknown"}
 # Of the writer in this database; a test that waits for its end in vain is ended by pytest.
 UNDER_WAY = """
@@ -153,8 +154,12 @@ def test_what_cannot_be_counted_in_time_is_not_recorded_and_leaves_no_row(
     for answer in answers.values():
         assert_try_later(answer, *TRY_LATER_CODES)
 
-    # What is still under way in the private service has its own deadline; then nothing may come after it.
-    while rows(product.database, UNDER_WAY, {"writer": product.database.writer_env["DB_USER"]}):
+    # What is still under way in the private service has its own deadline; then nothing may come after it. Between two
+    # transactions, nothing is under way for a moment.
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_SECONDS:
+        if rows(product.database, UNDER_WAY, {"writer": product.database.writer_env["DB_USER"]}):
+            quiet_since = time.monotonic()
         time.sleep(0.01)
     settled = facts_by_user(product.database)
     for user_key, answer in answers.items():
