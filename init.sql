@@ -1566,6 +1566,35 @@ BEGIN
 END
 $$;
 
+-- Brings the BRIN indexes of the facts up to date. A search of such an index reads all pages that have no summary in
+-- it: what was stored since autovacuum came by, which may be a million facts. It waits for nobody: a week that VACUUM
+-- works on is left to VACUUM.
+CREATE FUNCTION maintenance.summarize(fact text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known CONSTANT maintenance.fact_table := maintenance.known_fact_table(fact);
+    week  record;
+BEGIN
+    FOR week IN
+        SELECT i.indrelid::regclass AS partition, i.indexrelid::regclass AS index
+          FROM pg_inherits AS h
+          JOIN pg_index AS i ON i.indrelid = h.inhrelid
+          JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_am AS a ON a.oid = c.relam
+         WHERE h.inhparent = format('public.%I', known.fact)::regclass AND a.amname = 'brin'
+    LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE NOWAIT', week.partition);
+            PERFORM brin_summarize_new_values(week.index);
+        EXCEPTION WHEN lock_not_available OR undefined_table OR undefined_object THEN
+            NULL;  -- VACUUM has it, or it has just been retired
+        END;
+    END LOOP;
+END
+$$;
+
 -- What follows is for release 0.1.0 alone, whose processes run beside this schema during an upgrade. The release after
 -- this one drops it, and may make (project_id, kind, key) the primary key of idempotency.
 
@@ -1669,4 +1698,5 @@ GRANT EXECUTE ON FUNCTION
     maintenance.retire_group_rows(text, int, jsonb, timestamptz, timestamptz, int),
     maintenance.delete_project_rows(int, int),
     maintenance.hold_writers(text),
+    maintenance.summarize(text),
     maintenance.make_week(date), maintenance.retire_week(date) TO registration_writer;

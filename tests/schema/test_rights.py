@@ -91,6 +91,7 @@ def test_a_table_of_a_later_revision_is_closed_to_the_reader(database: MigratedD
         "SELECT maintenance.create_partition('auth_event', '2001-01-01')",
         "SELECT maintenance.retire_partition('auth_event', '2001-01-01')",
         "SELECT maintenance.retire_rows('auth_event', 1, 1)",
+        "SELECT maintenance.summarize('auth_event')",
         "SELECT * FROM maintenance.fact_table",
         "SET ROLE stats_owner",
         "SET ROLE registration_writer",
@@ -182,6 +183,7 @@ def test_the_writer_has_exactly_these_rights(database: MigratedDatabase) -> None
         (f"maintenance.retire_group_rows(text,integer,jsonb,{INSTANT},{INSTANT},integer)",),
         ("maintenance.delete_project_rows(integer,integer)",),
         ("maintenance.hold_writers(text)",),
+        ("maintenance.summarize(text)",),
         ("maintenance.make_week(date)",),
         ("maintenance.retire_week(date)",),
     }
@@ -276,7 +278,7 @@ def test_functions_that_act_as_the_owner_have_a_pinned_search_path(database: Mig
         database.admin_url,
         "SELECT proname, proconfig FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = 'maintenance'",
     )
-    assert len(definers) == 10
+    assert len(definers) == 11
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in definers)
 
 

@@ -8,10 +8,10 @@ counted by the reader itself (stats.auth_event_users).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple, TypeAlias
 
 import psycopg2
 from psycopg2 import sql
@@ -48,12 +48,13 @@ ADVANCE = """
        SET followed_xid = %(ends)s, system_identifier = (pg_control_system()).system_identifier
      WHERE fact = %(fact)s
 """
-FACTS = sql.SQL("""
-    SELECT count(*), min(occurred_at), max(occurred_at)
-      FROM {fact}
-     WHERE commit_xid >= %(starts)s AND commit_xid < %(ends)s
-       AND received_at >= %(received_from)s AND received_at < %(received_before)s
-""")
+# Otherwise each step would read all that was stored since autovacuum was there: of 800,000 facts, forty times.
+SUMMARIZE = "SELECT maintenance.summarize(%(fact)s)"
+# The facts of a few transactions are found by the BRIN index of their ids. A planner without statistics of the newest
+# week reads all of that week instead, and this is no work for more than one process.
+BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0"
+OF_TRANSACTIONS: LiteralString = "f.commit_xid >= {starts} AND f.commit_xid < {ends}"
+OF_WEEK: LiteralString = "f.received_at >= {received_from} AND f.received_at < {received_before}"
 HAS_MANY = sql.SQL("SELECT EXISTS (SELECT 1 FROM {fact} OFFSET %(facts)s)")
 ZONES = "SELECT DISTINCT timezone FROM project WHERE deleted_at IS NULL"
 WEEKS = """
@@ -67,13 +68,28 @@ WEEKS = """
 _log = logging.getLogger(__name__)
 
 
-class Facts(NamedTuple):
-    """Facts by the ids of their transactions and by the time of their reception; the ends are not included."""
+class Transactions(NamedTuple):
+    """The facts of transactions with these ids; the end is not included."""
 
     starts: int
     ends: int
-    received_from: datetime | str = "-infinity"
-    received_before: datetime | str = "infinity"
+
+
+class Week(NamedTuple):
+    """The facts that were received in this time; the end is not included."""
+
+    received_from: datetime | str
+    received_before: datetime | str
+
+
+Facts: TypeAlias = Transactions | Week
+
+
+class _Statements(NamedTuple):
+    """What is found of some facts, and how their presences are counted."""
+
+    found: sql.Composed
+    counted: sql.Composed
 
 
 class _State(NamedTuple):
@@ -95,22 +111,13 @@ class Follower:
         """`who` is the column that says who is present, `segment` an expression over the fact f."""
         self.fact = fact
         self._transactions = _TRANSACTIONS_AT_FIRST
-        self._facts = FACTS.format(fact=sql.Identifier("public", fact))
         self._has_many = HAS_MANY.format(fact=sql.Identifier("public", fact))
-        parameters = {
-            "zones": "json",
-            "starts": "int8",
-            "ends": "int8",
-            "received_from": "timestamptz",
-            "received_before": "timestamptz",
-            "earliest": "timestamptz",
-            "latest": "timestamptz",
-            "slot": "int2",
+        self._statements: dict[type[Facts], _Statements] = {
+            Transactions: _statements(
+                fact, who, segment, OF_TRANSACTIONS, types=dict.fromkeys(Transactions._fields, "int8")
+            ),
+            Week: _statements(fact, who, segment, OF_WEEK, types=dict.fromkeys(Week._fields, "timestamptz")),
         }
-        # Not prepared: a plan for any ids of transactions would read all facts.
-        self._count = Prepared(
-            f"follow_{fact}", count_statement(fact, _seen_statement(fact, who, segment)), parameters
-        ).plain
 
     def follow_some(self, conn: Connection) -> bool:
         """Follow at most about FACTS_MAX facts, and commit. True: more may be waiting.
@@ -119,11 +126,16 @@ class Follower:
         """
         with conn:
             [state] = fetch_all(conn, STATE, {"fact": self.fact}, _State)
+        if state.is_of_this_cluster and state.followed_xid < state.running_xid:
+            with conn:  # a transaction of its own, because VACUUM waits for its end
+                execute(conn, SUMMARIZE, {"fact": self.fact})
+        with conn:
             if state.is_of_this_cluster:
+                execute(conn, BY_INDEX, {})
                 facts = self._next(conn, state)
             else:
                 [has_many] = fetch_all(conn, self._has_many, {"facts": FACTS_MAX}, bool)
-                facts = None if has_many else Facts(0, _BIGINT_MAX)
+                facts = None if has_many else Transactions(0, _BIGINT_MAX)
         if facts is None:
             return False
         ends = min(facts.ends, state.running_xid)
@@ -131,6 +143,7 @@ class Follower:
             # What another process has followed since is in the statements after the lock.
             if fetch_all(conn, LOCK, {"fact": self.fact}, int) != [state.followed_xid]:
                 return False
+            execute(conn, BY_INDEX, {})
             self._follow(conn, facts)
             execute(conn, ADVANCE, {"fact": self.fact, "ends": ends})
         return ends < state.running_xid
@@ -155,15 +168,15 @@ class Follower:
         for received_from, received_before in zip(["-infinity", *weeks], [*weeks, "infinity"], strict=True):
             with conn:
                 fetch_all(conn, LOCK_WAITING, {"fact": self.fact}, int)
-                count = self._follow(conn, Facts(0, _BIGINT_MAX, received_from, received_before))
+                count = self._follow(conn, Week(received_from, received_before))
             yield count
         with conn:
             execute(conn, ADVANCE, {"fact": self.fact, "ends": state.running_xid})
 
-    def _next(self, conn: Connection, state: _State) -> Facts | None:
+    def _next(self, conn: Connection, state: _State) -> Transactions | None:
         """Return the next facts that are not too many; None: there is none."""
         while state.followed_xid < state.running_xid:
-            facts = Facts(state.followed_xid, min(state.followed_xid + self._transactions, state.running_xid))
+            facts = Transactions(state.followed_xid, min(state.followed_xid + self._transactions, state.running_xid))
             count = self._find(conn, facts).facts
             if count > FACTS_MAX and self._transactions > 1:
                 self._transactions //= 2
@@ -177,7 +190,7 @@ class Follower:
         return None
 
     def _find(self, conn: Connection, facts: Facts) -> _Found:
-        [found] = fetch_all(conn, self._facts, facts._asdict(), _Found)
+        [found] = fetch_all(conn, self._statements[type(facts)].found, facts._asdict(), _Found)
         return found
 
     def _follow(self, conn: Connection, facts: Facts) -> int:
@@ -188,7 +201,8 @@ class Follower:
                 for name in fetch_all(conn, ZONES, {}, str)
             ]
             # A fact that was stored since the first look is followed later, and its day may not be among these.
-            execute(conn, self._count, {"zones": as_json(zones), "slot": _SLOT, **facts._asdict(), **found._asdict()})
+            parameters = {"zones": as_json(zones), "slot": _SLOT, **facts._asdict(), **found._asdict()}
+            execute(conn, self._statements[type(facts)].counted, parameters)
         return found.facts
 
 
@@ -217,7 +231,29 @@ def _days_of(zone: str, earliest: datetime, latest: datetime) -> dict[str, objec
     return {"timezone": zone, "first_day": first, "starts": starts}
 
 
-def _seen_statement(fact: LiteralString, who: LiteralString, segment: LiteralString) -> LiteralString:
+def _statements(
+    fact: LiteralString,
+    who: LiteralString,
+    segment: LiteralString,
+    condition: LiteralString,
+    *,
+    types: Mapping[str, str],
+) -> _Statements:
+    """`types` are those of the parameters of the condition, which is one on the fact f."""
+    find: LiteralString = f"SELECT count(*), min(occurred_at), max(occurred_at) FROM {fact} AS f WHERE {condition}"  # noqa: S608 - of constants of this package
+    counted = {"zones": "json", "earliest": "timestamptz", "latest": "timestamptz", "slot": "int2", **types}
+    # Not prepared: a plan for any ids of transactions would read all facts.
+    return _Statements(
+        Prepared(f"find_{fact}", find, types).plain,
+        Prepared(
+            f"follow_{fact}", count_statement(fact, _seen_statement(fact, who, segment, condition)), counted
+        ).plain,
+    )
+
+
+def _seen_statement(
+    fact: LiteralString, who: LiteralString, segment: LiteralString, condition: LiteralString
+) -> LiteralString:
     """The rules of a zone are those of this process: the database may lack the zone, or have older rules."""
     return f"""
     SELECT project_id, unnest(ARRAY[{ALL_EVENTS}, part]) AS segment, digest, day
@@ -228,7 +264,6 @@ def _seen_statement(fact: LiteralString, who: LiteralString, segment: LiteralStr
               JOIN project AS p USING (project_id)
               JOIN json_to_recordset({{zones}}::json) AS days(timezone text, first_day date, starts timestamptz[])
              USING (timezone)
-             WHERE f.commit_xid >= {{starts}} AND f.commit_xid < {{ends}}
-               AND f.received_at >= {{received_from}} AND f.received_at < {{received_before}}
+             WHERE {condition}
                AND f.occurred_at >= {{earliest}} AND f.occurred_at <= {{latest}} AND p.deleted_at IS NULL) AS seen
     """  # noqa: S608 - of constants of this package
