@@ -66,3 +66,14 @@ def _only_minute(rows: Rows[Any]) -> datetime | None:
 def minute_of(at: datetime) -> datetime:
     """Return the beginning of the minute (UTC) that an instant is in."""
     return at.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def quarter_hour_of(at: datetime) -> datetime:
+    """Return the beginning of the quarter of an hour (UTC) that an instant is in."""
+    minute = minute_of(at)
+    return minute.replace(minute=minute.minute - minute.minute % 15)
+
+
+def day_of(at: datetime) -> datetime:
+    """Return the beginning of the day (UTC) that an instant is in."""
+    return minute_of(at).replace(hour=0, minute=0)
