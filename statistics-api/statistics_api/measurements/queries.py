@@ -111,7 +111,7 @@ _FIGURES: LiteralString = f"""
                 HAVING count(*) > 1) AS summed)
 """  # noqa: S608 - of constants of this file
 # A sample of the rows of a large group. Every so many rows there is a place, counted through all quarters of an hour in
-# the order in which they are read; that is by time, unless PostgreSQL reads without an index.
+# the order of time: a signal that changes slowly is then sampled evenly.
 _SAMPLED: LiteralString = """
         SELECT place.number, m.x, m.y, m.z
           FROM (SELECT row_number() OVER () AS number, quarter.device_number,
@@ -125,7 +125,7 @@ _SAMPLED: LiteralString = """
                            AND q.device_number = ANY (grouped.devices)
                            AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
                            AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
-                        WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+                        WINDOW so_far AS (ORDER BY q.device_number, q.bucket_start ROWS UNBOUNDED PRECEDING)
                        ) AS quarter
                  CROSS JOIN LATERAL generate_series(1, (floor(upto) - floor(upto - share))::int)
                  -- Most have none when there are many devices.
