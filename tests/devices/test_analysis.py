@@ -8,7 +8,6 @@ import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
+from servicekit.database.sql import execute
 from servicekit.errors import Overloaded
 from statistics_api.measurements import queries
 from statistics_api.measurements.periods import Period
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from tests.servers import Product, StartProduct
 
 AXES = ("x", "y", "z")
+SHARED_SCANS = """
+    SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+    SET min_parallel_index_scan_size = 0
+"""
 NOTHING = "No statistics found for the specified period"
 LARGEST = sys.float_info.max
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -92,16 +97,25 @@ def figures(stored: Sequence[tuple[Fraction, ...]]) -> dict[str, Any]:
     }
 
 
-def large(fleet: Fleet, number: int | None, period: Period, person: str | None = None) -> list[queries.Group]:
-    """The groups of an analysis that sorts no more than two rows."""
-    work = partial(
-        queries.analysis,
-        chosen=Chosen(fleet.project_id, number, person),
-        period=period,
-        rows_max=2**62,
-        seconds_max=10,
-        sorted_rows_max=2,
-    )
+def large(
+    fleet: Fleet,
+    number: int | None,
+    period: Period,
+    person: str | None = None,
+    *,
+    bracket: tuple[float | None, ...] | None = None,
+) -> list[queries.Group]:
+    """The groups of an analysis that sorts no more than two rows, and shares the scan of the first among processes.
+
+    `bracket` is by default that of its look.
+    """
+
+    def work(lease: Lease) -> list[queries.Group]:
+        chosen = Chosen(fleet.project_id, number, person)
+        with lease.transaction() as conn:
+            execute(conn, SHARED_SCANS, {})
+        found = queries.look(lease, chosen, period, seconds_max=10, sorted_rows_max=2).bracket
+        return queries.analysis(lease, chosen, period, bracket or found, seconds_max=10, sorted_rows_max=2)
 
     async def ask() -> list[queries.Group]:
         database = Database(dsn(fleet), connections_max=1, wait_seconds_max=5, read_only=True)
@@ -166,6 +180,27 @@ def test_figures_are_those_of_fractions_in_any_order_and_slot(
     for axis, of_axis in zip(AXES, group.axes, strict=True):
         assert of_axis.median is not None
         assert nearest(Fraction(of_axis.median)) == expected[axis]["median"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=st.lists(readings, min_size=3, max_size=12), data=st.data())
+def test_medians_are_exact_whatever_rows_the_bracket_was_made_of(
+    shared: Fleet, sent: list[Any], data: st.DataObject
+) -> None:
+    """As when measurements arrive or leave between the two statements."""
+    device_id = str(uuid4())
+    number = shared.create(device_id)["id"]
+    send(shared, device_id, sent)
+    expected = figures(texts(shared, number, None, None))
+    bracket: list[float | None] = []
+    for place in range(len(AXES)):
+        # Mostly values that are stored.
+        end = st.sampled_from([point[place] for point, _, _ in sent]) | values
+        low, high = sorted([data.draw(end), data.draw(end)])
+        bracket += data.draw(st.sampled_from([(low, high, None), (low, high, low), (low, high, high), (None,) * 3]))
+    [group] = large(shared, number, Period(None, None), bracket=tuple(bracket))
+    found = [None if axis.median is None else nearest(Fraction(axis.median)) for axis in group.axes]
+    assert found == [expected[axis]["median"] for axis in AXES]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from statistics_api.measurements.periods import Period
 # More rows than these are not sorted: see docs/decisions/0032-median-by-bracket.md.
 SORTED_ROWS_MAX = 50_000
 # How many rows of a sample are neighbours.
-_ROWS_AT_A_PLACE = 4
+_ROWS_AT_A_PLACE = 8
 
 _ROWS: LiteralString = """
     SELECT m.event_id::text, d.device_id, m.x, m.y, m.z, to_json(m.occurred_at) #>> '{}', m.occurred_at
@@ -111,7 +111,7 @@ _FIGURES: LiteralString = f"""
                 HAVING count(*) > 1) AS summed)
 """  # noqa: S608 - of constants of this file
 # A sample of the rows of a large group. Every so many rows there is a place, counted through all quarters of an hour in
-# the order in which they are read; that is by time, unless PostgreSQL reads without an index.
+# the order of time: a signal that changes slowly is then sampled evenly.
 _SAMPLED: LiteralString = """
         SELECT place.number, m.x, m.y, m.z
           FROM (SELECT row_number() OVER () AS number, quarter.device_number,
@@ -125,7 +125,7 @@ _SAMPLED: LiteralString = """
                            AND q.device_number = ANY (grouped.devices)
                            AND (%(floor)s::timestamptz IS NULL OR q.bucket_start >= %(floor)s)
                            AND (%(end)s::timestamptz IS NULL OR q.bucket_start < %(end)s)
-                        WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+                        WINDOW so_far AS (ORDER BY q.device_number, q.bucket_start ROWS UNBOUNDED PRECEDING)
                        ) AS quarter
                  CROSS JOIN LATERAL generate_series(1, (floor(upto) - floor(upto - share))::int)
                  -- Most have none when there are many devices.
@@ -139,7 +139,8 @@ _SAMPLED: LiteralString = """
                   AND m.device_number = place.device_number
                   AND m.occurred_at >= place.at
                   AND m.received_at >= place.at - interval '6 minutes'
-                  AND m.received_at < place.at + interval '31 days'
+                  -- No week is opened that has not begun.
+                  AND m.received_at < least(place.at + interval '31 days', now() + interval '1 hour')
                 ORDER BY m.occurred_at
                 LIMIT %(rows_at_a_place)s) AS m
 """
@@ -181,19 +182,19 @@ _BRACKET: LiteralString = _for_each_axis(f"""
                CASE WHEN {_ALONE} THEN @[3] ELSE @[4] END AS @_high,
                CASE WHEN {_ALONE} THEN @[3] WHEN @[1] = @[2] THEN @[2] WHEN @[4] = @[5] THEN @[4] END AS @_tie
 """)
+# Of the groups of `groups`, a table with the columns of `grouped`.
 _BRACKETS: LiteralString = f"""
-    bracket AS MATERIALIZED (
         SELECT device_number, devices, lower_rank, upper_rank, {_BRACKET}
-          FROM grouped
+          FROM groups AS grouped
          -- With so many places, the sample takes about as long as it then takes to collect what is in the bracket.
          -- In floats: a power of numeric takes 20 µs, and is computed for each quarter of an hour.
-         CROSS JOIN LATERAL (SELECT ceil(event_count ^ (2 / 3.0::float8) / 8) AS all_places) AS chosen_places
+         CROSS JOIN LATERAL (SELECT ceil(event_count ^ (2 / 3.0::float8) / 16) AS all_places) AS chosen_places
          CROSS JOIN LATERAL ({_SAMPLE}) AS quantile
-         WHERE event_count > %(sorted_rows_max)s
-           AND event_count <= %(rows_max)s),
-    -- It has the rows of all others.
-    first AS MATERIALIZED (SELECT * FROM bracket ORDER BY device_number NULLS FIRST LIMIT 1)
 """  # noqa: S608 - of constants of this file
+# The large groups, first that which has the rows of all others.
+_LARGE: LiteralString = """
+        SELECT * FROM grouped WHERE event_count > %(sorted_rows_max)s ORDER BY device_number NULLS FIRST
+"""
 
 
 def _scan(place: LiteralString, rows: LiteralString) -> LiteralString:
@@ -210,12 +211,11 @@ def _scan(place: LiteralString, rows: LiteralString) -> LiteralString:
     return f"SELECT count(*) AS kept, {columns} {_FACTS} AND {rows}"
 
 
-# The first group's bracket is one for its whole scan, so several processes may share the rows. What is known before
-# the statement is planned is a constant there, so that it costs nothing for a row.
+# The first group's bracket was found by a statement before. It is constant here, so it costs less for each row, and
+# several processes may share the rows.
 _SCAN_OF_FIRST = _scan(
-    "(SELECT * FROM first)",
-    """%(rows_max)s::bigint > %(sorted_rows_max)s::bigint
-           AND (%(device_number)s::bigint IS NULL OR m.device_number = %(device_number)s)
+    "%(*)s::float8",
+    """(%(device_number)s::bigint IS NULL OR m.device_number = %(device_number)s)
            AND (%(device_number)s::bigint IS NOT NULL OR m.device_number = ANY ((SELECT devices FROM first)::bigint[]))
     """,
 )
@@ -236,8 +236,8 @@ _QUANTILES: LiteralString = _for_each_axis("""
                      least(greatest((@_upper - @_first - 0.5)::float8 / cardinality(@_within), 0), 1)] AS @_quantiles
 """)
 _COLLECTED: LiteralString = _for_each_axis("""
-               (SELECT percentile_disc(@_quantiles) WITHIN GROUP (ORDER BY each) FROM unnest(@_within) AS each)
-                   AS @_collected
+               (SELECT percentile_disc(@_quantiles) WITHIN GROUP (ORDER BY each)
+                  FROM (SELECT unnest(@_within) AS each) AS within) AS @_collected
 """)
 _MIDDLE_WITHIN: LiteralString = _for_each_axis("""
                ARRAY[CASE WHEN @_lower > @_first AND @_lower <= @_first + cardinality(@_within)
@@ -247,32 +247,54 @@ _MIDDLE_WITHIN: LiteralString = _for_each_axis("""
 """)
 # The same for a group without a bracket.
 _MIDDLE_OF_ALL: LiteralString = _for_each_axis("""
-               percentile_disc(ARRAY[(lower_rank - 0.5)::float8 / grouped.event_count,
-                                     (upper_rank - 0.5)::float8 / grouped.event_count]) WITHIN GROUP (ORDER BY m.@) AS @
+               percentile_disc(ARRAY[(grouped.lower_rank - 0.5)::float8 / grouped.event_count,
+                                     (grouped.upper_rank - 0.5)::float8 / grouped.event_count])
+                   WITHIN GROUP (ORDER BY m.@) AS @
 """)
 _MIDDLE: LiteralString = _for_each_axis("CASE WHEN is_proven THEN bracketed.@ ELSE sorted.@ END AS @")
 _OF_GROUP: LiteralString = _for_each_axis("""
            grouped.@_sum, grouped.@_min, grouped.@_max, (middle.@[1]::text::numeric + middle.@[2]::text::numeric) * 0.5
 """)
+_BRACKET_COLUMNS: LiteralString = _for_each_axis("@_low, @_high, @_tie")
+# All figures of small groups. The large ones have no median, and the first of them has its bracket.
+LOOK: LiteralString = f"""
+    {_FIGURES},
+    groups AS MATERIALIZED ({_LARGE} LIMIT 1),
+    bracket AS MATERIALIZED ({_BRACKETS})
+    SELECT chosen.device_id, grouped.device_number, grouped.event_count,
+           grouped.event_count <= %(sorted_rows_max)s AS is_complete, middle.kept, false AS is_bracketed,
+           {_OF_GROUP}, {_BRACKET_COLUMNS}
+      FROM grouped
+      LEFT JOIN chosen USING (device_number)
+      LEFT JOIN bracket ON bracket.device_number IS NOT DISTINCT FROM grouped.device_number
+     CROSS JOIN LATERAL (
+        SELECT count(*) AS kept, {_MIDDLE_OF_ALL}
+        {_FACTS}
+           AND m.device_number = ANY (grouped.devices)
+           AND grouped.event_count <= %(sorted_rows_max)s) AS middle
+     ORDER BY grouped.device_number NULLS FIRST
+"""  # noqa: S608 - of constants of this file
+# All figures of all groups, with the bracket of the first large one as parameters.
 ANALYSIS: LiteralString = f"""
     {_FIGURES},
-    {_BRACKETS},
+    first AS MATERIALIZED (
+        SELECT device_number, devices, lower_rank, upper_rank,
+               {_for_each_axis("%(@_low)s::float8 AS @_low, %(@_high)s::float8 AS @_high, %(@_tie)s::float8 AS @_tie")}
+          FROM ({_LARGE} LIMIT 1) AS large),
+    groups AS MATERIALIZED ({_LARGE} OFFSET 1),
+    bracket AS MATERIALIZED ({_BRACKETS}),
     counted AS MATERIALIZED (
         SELECT first.*, scan.* FROM first CROSS JOIN ({_SCAN_OF_FIRST}) AS scan
          UNION ALL
-        SELECT bracket.*, scan.*
-          FROM bracket
-         CROSS JOIN LATERAL ({_SCAN_OF_DEVICE}) AS scan
-         WHERE bracket.device_number IS DISTINCT FROM (SELECT device_number FROM first)),
+        SELECT bracket.*, scan.* FROM bracket CROSS JOIN LATERAL ({_SCAN_OF_DEVICE}) AS scan),
     bracketed AS MATERIALIZED (
         SELECT device_number, kept, {_PROVEN} AS is_proven, {_MIDDLE_WITHIN}
           FROM counted
          CROSS JOIN LATERAL (SELECT {_RANKS}) AS ranks
          CROSS JOIN LATERAL (SELECT {_QUANTILES} OFFSET 0) AS quantiles
          CROSS JOIN LATERAL (SELECT {_COLLECTED} OFFSET 0) AS collected)
-    SELECT chosen.device_id, grouped.device_number, grouped.event_count,
-           grouped.event_count <= %(rows_max)s AS is_complete, coalesce(bracketed.kept, sorted.kept) AS kept,
-           coalesce(is_proven, false) AS is_bracketed, {_OF_GROUP}
+    SELECT chosen.device_id, grouped.device_number, grouped.event_count, true AS is_complete,
+           coalesce(bracketed.kept, sorted.kept) AS kept, coalesce(is_proven, false) AS is_bracketed, {_OF_GROUP}
       FROM grouped
       LEFT JOIN chosen USING (device_number)
       LEFT JOIN bracketed ON bracketed.device_number IS NOT DISTINCT FROM grouped.device_number
@@ -280,11 +302,14 @@ ANALYSIS: LiteralString = f"""
         SELECT count(*) AS kept, {_MIDDLE_OF_ALL}
         {_FACTS}
            AND m.device_number = ANY (grouped.devices)
-           AND CASE WHEN grouped.event_count <= %(sorted_rows_max)s THEN grouped.event_count <= %(rows_max)s
-                    ELSE bracketed.kept = grouped.event_count AND NOT is_proven END) AS sorted
+           AND (grouped.event_count <= %(sorted_rows_max)s
+                OR bracketed.kept = grouped.event_count AND NOT is_proven)) AS sorted
      CROSS JOIN LATERAL (SELECT {_MIDDLE}) AS middle
      ORDER BY grouped.device_number NULLS FIRST
 """  # noqa: S608 - of constants of this file
+# As the parameters of ANALYSIS are named, in the order of _BRACKET_COLUMNS.
+_BRACKET_NAMES = tuple(f"{axis}_{name}" for axis in AXES for name in ("low", "high", "tie"))
+_NO_BRACKET = (None,) * len(_BRACKET_NAMES)
 # The end of the last quarter of an hour of which facts have left, for each device.
 KEPT_SINCE = """
     SELECT q.device_number, max(q.bucket_start) + interval '15 minutes'
@@ -354,6 +379,16 @@ class Group(NamedTuple):
     axes: tuple[Axis, ...]
 
 
+class Look(NamedTuple):
+    """The groups of an analysis, large ones without medians.
+
+    `bracket` is where the medians of the first large group are expected: low, high and tie of each axis.
+    """
+
+    groups: list[Group]
+    bracket: tuple[float | None, ...]
+
+
 class Chosen(NamedTuple):
     """The devices of an analysis: one of them, or all of a person."""
 
@@ -384,28 +419,43 @@ def rows(
         return fetch_all(conn, _ROWS, parameters, lambda *values: Row(values[:-1], values[-1]))
 
 
+def look(
+    lease: Lease, chosen: Chosen, period: Period, seconds_max: float, sorted_rows_max: int = SORTED_ROWS_MAX
+) -> Look:
+    """Return the group of each device that has measurements in the period; first that of several together.
+
+    A group of more than `sorted_rows_max` measurements has no median. The statement ends after `seconds_max`.
+    """
+    parameters = _analysis_parameters(chosen, period, sorted_rows_max)
+    with lease.transaction() as conn, _statements_within(conn, seconds_max):
+        found = fetch_all(conn, LOOK, parameters, lambda *values: values)
+    brackets = (values[-len(_BRACKET_NAMES) :] for values in found)
+    bracket = next((each for each in brackets if each != _NO_BRACKET), _NO_BRACKET)
+    return Look([_group(*values[: -len(_BRACKET_NAMES)]) for values in found], bracket)
+
+
 def analysis(
     lease: Lease,
     chosen: Chosen,
     period: Period,
-    *,
-    rows_max: int,
+    bracket: tuple[float | None, ...],
     seconds_max: float,
     sorted_rows_max: int = SORTED_ROWS_MAX,
 ) -> list[Group]:
-    """Return the group of each device that has measurements in the period; first that of several together.
+    """Return the same groups, all with medians, which are exact whatever rows the bracket was made of."""
+    parameters = _analysis_parameters(chosen, period, sorted_rows_max)
+    parameters.update(zip(_BRACKET_NAMES, bracket, strict=True))
+    with lease.transaction() as conn, _statements_within(conn, seconds_max):
+        return fetch_all(conn, ANALYSIS, parameters, _group)
 
-    A group of more than `rows_max` measurements has no median. The statement ends after `seconds_max`.
-    """
-    parameters = {
+
+def _analysis_parameters(chosen: Chosen, period: Period, sorted_rows_max: int) -> dict[str, object]:
+    return {
         **chosen._asdict(),
         **period.parameters(),
-        "rows_max": rows_max,
         "sorted_rows_max": sorted_rows_max,
         "rows_at_a_place": _ROWS_AT_A_PLACE,
     }
-    with lease.transaction() as conn, _statements_within(conn, seconds_max):
-        return fetch_all(conn, ANALYSIS, parameters, _group)
 
 
 def kept_since(

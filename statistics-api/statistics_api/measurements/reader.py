@@ -7,11 +7,12 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
+from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import Overloaded
 from statistics_api.measurements import queries
 from statistics_api.measurements.periods import Period
-from statistics_api.measurements.queries import Axis, Chosen, Group, Row
+from statistics_api.measurements.queries import Axis, Chosen, Group, Look, Row
 
 READ_SECONDS_MAX = 3.0
 ANALYSIS_SECONDS_MAX = 20.0
@@ -19,7 +20,6 @@ ANALYSIS_SECONDS_MAX = 20.0
 _SECONDS_SPARED = 0.5
 # Of one project, in one process.
 LARGE_ANALYSES_MAX = 2
-_NO_LIMIT = 2**62
 
 
 class Analysed(NamedTuple):
@@ -57,28 +57,26 @@ class MeasurementReader:
         Raises:
             Overloaded: as many large analyses of the project as may run are running.
         """
-        groups = await self._analysis(chosen, period, self._sorted_rows_max)
-        if all(group.is_complete for group in groups):
-            return await self._analysed(chosen, period, groups)
+        seconds_max, sorted_rows_max = ANALYSIS_SECONDS_MAX - _SECONDS_SPARED, self._sorted_rows_max
+
+        def look(lease: Lease) -> Look:
+            return queries.look(lease, chosen, period, seconds_max, sorted_rows_max)
+
+        seen = await self._database.run(look, ANALYSIS_SECONDS_MAX)
+        if all(group.is_complete for group in seen.groups):
+            return await self._analysed(chosen, period, seen.groups)
+
+        def analysis(lease: Lease) -> list[Group]:
+            return queries.analysis(lease, chosen, period, seen.bracket, seconds_max, sorted_rows_max)
+
         with self.large_analysis(chosen.project_id):
-            return await self._analysed(chosen, period, await self._analysis(chosen, period, _NO_LIMIT))
+            return await self._analysed(chosen, period, await self._database.run(analysis, ANALYSIS_SECONDS_MAX))
 
     async def series(self, chosen: Chosen, edges: Sequence[datetime]) -> dict[int, tuple[int, tuple[Axis, ...]]]:
         """Return the figures of the buckets between these edges, by number; a gap has none."""
         if len(edges) == 1:
             return {}
         return await self._database.run(partial(queries.series, chosen=chosen, edges=edges), READ_SECONDS_MAX)
-
-    async def _analysis(self, chosen: Chosen, period: Period, rows_max: int) -> list[Group]:
-        work = partial(
-            queries.analysis,
-            chosen=chosen,
-            period=period,
-            rows_max=rows_max,
-            seconds_max=ANALYSIS_SECONDS_MAX - _SECONDS_SPARED,
-            sorted_rows_max=self._sorted_rows_max,
-        )
-        return await self._database.run(work, ANALYSIS_SECONDS_MAX)
 
     async def _analysed(self, chosen: Chosen, period: Period, groups: Sequence[Group]) -> Analysed:
         cut = [
