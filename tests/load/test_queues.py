@@ -1,6 +1,6 @@
 """The parts of the simulation beside what queueing theory says of them."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from math import log
 from random import Random
@@ -13,7 +13,8 @@ from simpy import Environment, Event
 from load.simulation.clients import Answered, closed_loop, open_loop
 from load.simulation.costs import Pauses
 from load.simulation.observations import Latencies, Observer, latencies
-from load.simulation.scheduling import Cores, Process, after
+from load.simulation.scheduling import Cores, Process, Then, after
+from load.simulation.services import Coalescer
 from load.simulation.storage import Disk, Draws, Log
 
 SERVICE_SECONDS = 1e-3
@@ -139,6 +140,32 @@ def test_commits_that_wait_share_the_next_flush_and_none_is_told_of_an_earlier_o
     for begun, ended in ends:
         assert 1 - 1e-9 <= ended - begun <= 2 + 1e-9
     assert disk.busy_seconds <= len(times)
+
+
+def test_a_client_that_was_just_answered_shares_the_next_flush() -> None:
+    env = Environment()
+    process = Process(env, Cores(env, 1))
+    flushed: list[list[str]] = []
+
+    def flush(items: Sequence[str], ended: Then) -> None:
+        flushed.append(sorted(items))
+
+        def answer() -> None:
+            for item in items:
+                process.do(1e-3, partial(process.do, 1e-3, partial(coalescer.begin, item)))
+            process.do(0.0, ended)
+
+        after(env, 1.0, answer)
+
+    coalescer = Coalescer[str](process, 10, lambda _: 1, flush)
+    # The second one comes while the first one is flushed: without the turns, they would alternate.
+    process.do(0.0, partial(coalescer.begin, "first"))
+    after(env, 0.5, partial(process.do, 0.0, partial(coalescer.begin, "second")))
+    env.run(until=10)
+    assert flushed[0] == ["first"]
+    assert len(flushed) > 5
+    assert all(each == ["first", "second"] for each in flushed[1:])
+    assert coalescer.rows == sum(map(len, flushed))
 
 
 def test_clients_of_a_closed_loop_are_as_many_as_their_connections() -> None:
