@@ -6,6 +6,7 @@ loads are others than those from which the service times are taken, but for the 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -167,6 +168,7 @@ class _Comparison:
         self._meter = Meter(environment, product)
         self._measured = measured
         self._seconds = seconds
+        self._batch_products = 0
 
     def all(self) -> Iterator[Compared]:
         """Compare each load."""
@@ -174,14 +176,29 @@ class _Comparison:
             self._set_workers(workers)
             work = partial(post, self._product, AUTH_EVENTS, clients=connections, seconds=self._seconds)
             yield self._compared(
-                f"{connections} connections, {workers} public", work, SimulatedLoad(connections), workers=workers
+                f"{connections} connections, {workers} public",
+                partial(self._seen, work),
+                SimulatedLoad(connections),
+                workers=workers,
             )
         self._set_workers(1)
         yield from self._open_loops()
-        # The last, because the follower needs long for what they leave to it.
-        work = partial(post_batches, self._product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
-        load = SimulatedLoad(_BATCH_CONNECTIONS, batches=True)
-        yield self._compared(f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections", work, load)
+        yield self._compared(
+            f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections",
+            self._batches,
+            SimulatedLoad(_BATCH_CONNECTIONS, batches=True),
+        )
+
+    def _batches(self) -> Seen:
+        """One round, on a database of its own: the follower needs longer for what it leaves than anybody can wait."""
+        self._batch_products += 1
+        with self._environment.product(f"batches_{self._batch_products}", metrics=True) as product:
+            post(product, AUTH_EVENTS, clients=_SATURATING_CONNECTIONS, seconds=1)
+            meter = Meter(self._environment, product)
+            work = partial(post_batches, product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
+            seen, _ = meter.once(work)
+        self._meter.others.append(meter.others[-1])
+        return Seen(seen.requests_per_second, seen.p50, seen.p99)
 
     def _open_loops(self) -> Iterator[Compared]:
         """At shares of what the model says can be reached beside this client, which takes more time than wrk."""
@@ -195,26 +212,34 @@ class _Comparison:
         for share in _SHARES:
             rate = share * saturated.requests_per_second
             work = partial(open_loop, url, AUTH_EVENTS.event, rate=rate, seconds=self._seconds)
-            yield self._compared(f"open loop at {share:.0%} of saturation", work, SimulatedLoad(rate=rate))
+            yield self._compared(
+                f"open loop at {share:.0%} of saturation, {rate:,.0f}/s",
+                partial(self._seen, work),
+                SimulatedLoad(rate=rate),
+                processor=slow.processor,
+            )
 
     def _compared(
-        self, name: str, work: Callable[[], Load | OpenLoad], load: SimulatedLoad, workers: int = 1
+        self, name: str, once: Callable[[], Seen], load: SimulatedLoad, workers: int = 1, processor: float | None = None
     ) -> Compared:
+        """Compare rounds of `once`; `processor` is what a request costs a client that is not wrk, in µs."""
         self._environment.settle()
         # After a checkpoint, pages are written whole into the log once, and a new process warms up: not in a round.
         post(self._product, AUTH_EVENTS, clients=_SATURATING_CONNECTIONS, seconds=1)
-        rounds, others, processor = [], [], []
-        for _ in range(_ROUNDS):
-            seen, _ = self._meter.once(work)
-            rounds.append(Seen(seen.requests_per_second, seen.p50, seen.p99))
-            others.append(self._meter.others[-1])
-            if isinstance(seen, OpenLoad):
-                processor.append(seen.processor)
-        share = median(others)
-        measured = self._measured.with_client(load.kind, median(processor)) if processor else self._measured
+        before = len(self._meter.others)
+        rounds = [once() for _ in range(_ROUNDS)]
+        share = median(self._meter.others[before:])
+        measured = self._measured if processor is None else self._measured.with_client(load.kind, processor)
         installation = Installation(public=workers, cores=measured.cores * (1 - share), together=True)
         requests = _SIMULATED_BATCHES if load.batches else _SIMULATED
-        return Compared(name, simulate(installation, load, measured, requests=requests), rounds, share)
+        compared = Compared(name, simulate(installation, load, measured, requests=requests), rounds, share)
+        # At once: a run that is cut short has shown what it had.
+        print(_row(compared), file=sys.stderr, flush=True)
+        return compared
+
+    def _seen(self, work: Callable[[], Load | OpenLoad]) -> Seen:
+        seen, _ = self._meter.once(work)
+        return Seen(seen.requests_per_second, seen.p50, seen.p99)
 
     def _cores(self) -> float:
         others = self._meter.others[-1] if self._meter.others else self._measured.others_share

@@ -233,6 +233,12 @@ class _Simulation:
         times = latencies(observer.latencies)
         per_second = len(observer.latencies) / observer.seconds
         flushes = last.flushes - first.flushes
+        utilisation = {part: (last.busy[part] - busy) / observer.seconds for part, busy in first.busy.items()}
+        if self._costs.database_follow:
+            # From what it would need, because it comes by less often than an observation may be long. It is one
+            # transaction after the other, and what it cannot do is left to readers.
+            needed = per_second * self._load.events * self._costs.database_follow * _SECONDS
+            utilisation["the follower"] = min(1.0, needed)
         return Prediction(
             requests_per_second=per_second,
             events_per_second=per_second * self._load.events,
@@ -242,7 +248,7 @@ class _Simulation:
             refused_per_second=observer.refused_per_second,
             in_flight=observer.mean_in_flight,
             flush_events=(last.rows - first.rows) / flushes if flushes else float(self._load.events),
-            utilisation={part: (last.busy[part] - busy) / observer.seconds for part, busy in first.busy.items()},
+            utilisation=utilisation,
             sent=observer.sent,
             answered=observer.answered,
             refused=observer.refused,

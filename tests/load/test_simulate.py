@@ -154,7 +154,7 @@ def test_nothing_that_takes_longer_makes_the_product_faster(slower: str) -> None
 
 def test_pauses_of_the_disk_are_in_the_tail_and_not_in_the_median() -> None:
     calm = DELIVERED.model_copy(update={"pauses": Pauses()})
-    paused = calm.model_copy(update={"pauses": Pauses(per_second=2.0, lengths=(40_000.0, 40_000.0))})
+    paused = calm.model_copy(update={"pauses": Pauses(per_second=5.0, lengths=(40_000.0, 40_000.0))})
     without, with_pauses = (
         simulate(Installation(together=True), Load(connections=64), each, requests=20_000) for each in (calm, paused)
     )
@@ -178,11 +178,23 @@ def test_what_is_more_than_a_process_admits_is_refused_and_not_queued() -> None:
 
 
 def test_batches_are_bound_by_processor_time_alone() -> None:
-    kind = DELIVERED.kinds["auth_event"]
-    each = sum(kind.batch.model_dump().values()) + kind.database_follow
-    seen = simulate(Installation(together=True), Load(connections=8, batches=True), DELIVERED, requests=200)
+    # Without the follower, which needs one core at most.
+    kind = DELIVERED.kinds["auth_event"].model_copy(update={"database_follow": 0.0})
+    measured = DELIVERED.model_copy(update={"kinds": {"auth_event": kind}})
+    each = sum(kind.batch.model_dump().values())
+    seen = simulate(Installation(together=True), Load(connections=8, batches=True), measured, requests=200)
     assert seen.events_per_second == pytest.approx(2 / each * 1e6, rel=0.15)
     assert seen.events_per_second == pytest.approx(1e4 * seen.requests_per_second)
+
+
+def test_the_follower_is_one_core_at_most_and_of_kinds_that_have_one() -> None:
+    each = DELIVERED.kinds["auth_event"].database_follow
+    for rate, busy in ((0.5e6 / each, 0.5), (4e6 / each, 1.0)):
+        seen = small(Installation(public=16, private=16, cores=64), Load(rate=rate / 1e4, batches=True), DELIVERED)
+        assert seen.utilisation["the follower"] == pytest.approx(busy, rel=0.2)
+    kind = DELIVERED.kinds["auth_event"].model_copy(update={"database_follow": 0.0})
+    without = DELIVERED.model_copy(update={"kinds": {"auth_event": kind}})
+    assert "the follower" not in small(Installation(), Load(connections=1), without).utilisation
 
 
 def test_more_workers_of_citus_relieve_the_workers_and_burden_the_coordinator() -> None:
