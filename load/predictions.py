@@ -176,7 +176,7 @@ class _Comparison:
             self._set_workers(workers)
             work = partial(post, self._product, AUTH_EVENTS, clients=connections, seconds=self._seconds)
             yield self._compared(
-                f"{connections} connections, {workers} public",
+                f"{connections} connection{'s' if connections > 1 else ''}, {workers} public",
                 partial(self._seen, work),
                 SimulatedLoad(connections),
                 workers=workers,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from load import predictions, row_sizes, service_times
 from load.simulation.costs import MEASURED, Measured, processor_times, read_measured
-from load.simulation.spine import Installation, Load, simulate
+from load.simulation.spine import FOLLOWER, Installation, Load, simulate
 
 DOCUMENT = Path("docs/scale.md")
 _STEPS = ("service times", "predictions", "row sizes")
@@ -92,7 +92,12 @@ def stages(measured: Measured, share: float = 1.0) -> str:
         parts = f"{installation.public}, {installation.private}, " + (
             f"all on {installation.cores:g}" if installation.together else f"{installation.cores:g}"
         )
-        busiest = f"{seen.bottleneck}, {seen.utilisation[seen.bottleneck]:.0%}"
+        # The follower delays no answer, so it is told apart.
+        parts_busy = {part: busy for part, busy in seen.utilisation.items() if part != FOLLOWER}
+        slowest = max(parts_busy, key=lambda part: parts_busy[part])
+        busiest = f"{slowest}, {parts_busy[slowest]:.0%}"
+        if seen.utilisation.get(FOLLOWER, 0.0) >= 1:
+            busiest += "; the follower falls behind"
         figures = f"{seen.events_per_second:,.0f} | {seen.p50_ms:.1f}, {seen.p99_ms:.1f}"
         lines.append(f"| {stage.rate} | {parts} | {figures} | {busiest} | {stage.next} |")
     return "\n".join(lines)

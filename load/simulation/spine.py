@@ -15,6 +15,8 @@ from load.simulation.scheduling import Cores, Process, after
 from load.simulation.services import IN_FLIGHT_MAX, Delays, PrivateProcess, PublicProcess
 from load.simulation.storage import Citus, Disk, Draws, Follower, Log, PostgreSQL, Storage
 
+FOLLOWER = "the follower"
+
 _SECONDS = 1e-6
 # A simulation is cut here, for a load that answers nothing.
 _SECONDS_MAX = 10_000.0
@@ -238,7 +240,7 @@ class _Simulation:
             # From what it would need, because it comes by less often than an observation may be long. It is one
             # transaction after the other, and what it cannot do is left to readers.
             needed = per_second * self._load.events * self._costs.database_follow * _SECONDS
-            utilisation["the follower"] = min(1.0, needed)
+            utilisation[FOLLOWER] = min(1.0, needed)
         return Prediction(
             requests_per_second=per_second,
             events_per_second=per_second * self._load.events,
