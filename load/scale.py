@@ -1,8 +1,8 @@
 """`make scale`: measures what docs/scale.md says, renews the service times of the model, and writes the tables.
 
-Takes some ten minutes (its steps were timed, and the whole was not); run it on a machine that does nothing else. The tables are between comments in the document;
-what is outside of them is written by hand. `python -m load.scale --write` writes them again from what the last run has
-left in `build/bench`, and measures nothing.
+Takes some ten minutes (its steps were timed, and the whole was not); run it on a machine that does nothing else. The
+tables are between comments in the document; what is outside of them is written by hand. `python -m load.scale --write`
+writes them again from what the last run has left in `build/bench`, and measures nothing.
 """
 
 import os
