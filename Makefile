@@ -26,7 +26,7 @@ DEPLOY_VENV := .venv-deploy
 # Images of Python often set it. Each test process would then rewrite every module of tests anew, for its assertions.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test soak lint coverage bench simulate lock screenshots verify-counts rotate-keys clean test-citus test-compose test-deploy k8s-secrets k8s-render
+.PHONY: help run test soak lint coverage bench simulate scale lock screenshots verify-counts rotate-keys clean test-citus test-compose test-deploy k8s-secrets k8s-render
 
 help:  ## Print this list
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ bench: $(VENV)/.test-ready  ## Measure every figure of docs/performance.md (need
 
 simulate: $(VENV)/.test-ready  ## Predict throughput and latency of an installation; ARGS="--help" says how (docs/scale.md)
 	@$(BIN)/python -m load.simulation $(ARGS)
+
+scale: $(VENV)/.test-ready  ## Measure what docs/scale.md says, and write its tables (needs wrk and an idle machine)
+	@$(BIN)/python -m load.scale $(ARGS)
 
 lock: $(VENV)/.test-ready  ## Renew the hash-locked requirements files from the pyproject.toml files
 	$(UV) pyproject.toml --group dev -o requirements/dev.txt

@@ -3,12 +3,16 @@
 import os
 import platform
 import socket
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-_FLUSHES = 400
+# Between two flushes of the probe. A pause that is longer is never missed.
+_PROBE_SECONDS = 2e-3
 _PAGE = bytes(8192)
 _SEGMENT_PAGES = 2048  # 16 MiB, as one of PostgreSQL
 _WAKES = 400
@@ -26,43 +30,73 @@ def description() -> str:
     return f"{model}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
 
 
-def flush_microseconds(folder: Path) -> list[float]:
-    """How long it takes to overwrite a page of a file and to flush it, as PostgreSQL does at a COMMIT."""
-    file = folder / "flushed"
-    times = []
-    with file.open("wb", buffering=0) as opened:
-        for _ in range(_SEGMENT_PAGES):
-            opened.write(_PAGE)
-        os.fsync(opened)
-        opened.seek(0)
-        for _ in range(_FLUSHES):
-            begun = time.perf_counter()
-            opened.write(_PAGE)
-            os.fdatasync(opened)
-            times.append(1e6 * (time.perf_counter() - begun))
-    file.unlink()
-    return times
+class FlushProbe:
+    """Overwrites a page of a file and flushes it, over and over, as PostgreSQL does at a COMMIT: beside other work.
+
+    It sees what a flush takes while others write to the same disk: logs, data files, the journal of the file system.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """The file is in `folder` while the probe runs."""
+        self._folder = folder
+        self._stopping = threading.Event()
+        # Microseconds of each flush.
+        self.times: list[float] = []
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Flush every few milliseconds while the block runs."""
+        self._stopping.clear()
+        thread = threading.Thread(target=self._run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join()
+
+    def _run(self) -> None:
+        file = self._folder / "flushed"
+        with file.open("wb", buffering=0) as opened:
+            for _ in range(_SEGMENT_PAGES):
+                opened.write(_PAGE)
+            os.fsync(opened)
+            opened.seek(0)
+            started = time.perf_counter()
+            for number in count(1):
+                begun = time.perf_counter()
+                opened.write(_PAGE)
+                os.fdatasync(opened)
+                self.times.append(1e6 * (time.perf_counter() - begun))
+                if number % _SEGMENT_PAGES == 0:
+                    opened.seek(0)
+                if self._stopping.wait(_PROBE_SECONDS):
+                    break
+            self.seconds += time.perf_counter() - started
+        file.unlink()
 
 
-def wake_microseconds() -> float:
+def wake_microseconds() -> list[float]:
     """From a message over the loopback to the first instruction of the process that slept until it came.
 
-    Two processes work in turns, and each waits for the other one. What a turn takes beyond the work is the wake.
+    Two processes work in turns, and each waits for the other one. Of two turns, half of what they take beyond the work.
     """
+    times = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         other = get_context("spawn").Process(target=_answer, args=(server.getsockname()[1],))
         other.start()
         connection, _ = server.accept()
         with closing(connection):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            begun = time.perf_counter()
             for _ in range(_WAKES):
+                begun = time.perf_counter()
                 _work()
                 connection.send(b".")
                 connection.recv(1)
-            elapsed = time.perf_counter() - begun
+                times.append(max(0.0, 1e6 * ((time.perf_counter() - begun) / 2 - _WORK_SECONDS)))
         other.join()
-    return max(0.0, 1e6 * (elapsed / (2 * _WAKES) - _WORK_SECONDS))
+    return times
 
 
 def _answer(port: int) -> None:

@@ -1,8 +1,16 @@
-"""The model beside the product: `python -m load.bench predictions`, service times and comparison in one run."""
+"""The model beside the product: `python -m load.bench predictions`, service times and comparison in one run.
 
+Each load is measured several times, because two measurements of the same load differ on the same machine: what was
+measured is the median, and the table shows the least and the greatest too. BENCH_ROUNDS (5) says how many times. The
+loads are others than those from which the service times are taken, but for the client alone.
+"""
+
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from load.baselines import BATCH_ROWS
@@ -19,6 +27,7 @@ from load.wrk import Load
 
 REPORT = Path("build/bench/predictions.md")
 ERROR_MAX = 20.0
+QUANTITIES = ("throughput", "p50", "p99")
 # Public workers and connections.
 _CLOSED = ((1, 1), (1, 8), (1, 64), (1, 256), (2, 64), (2, 256))
 _BATCH_CONNECTIONS = 4
@@ -27,9 +36,10 @@ _SHARES = (0.3, 0.6, 0.9)
 _SLOW_RATE, _SLOW_SECONDS = 3_000.0, 1.0
 _SATURATING_CONNECTIONS = 256
 _HEAD = (
-    "| load | requests/s, predicted | measured | error | p50, ms | measured | error |"
-    " p99, ms | measured | error | others |"
+    "| load | requests/s, predicted | measured, least to greatest | error | p50, ms, predicted | measured | error |"
+    " p99, ms, predicted | measured | error | others |"
 )
+_ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 _SIMULATED, _SIMULATED_BATCHES = 60_000, 500
 
 
@@ -42,25 +52,45 @@ class Seen(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What was predicted of a load, and what was measured."""
+    """What was predicted of a load, and what was measured in each of some rounds."""
 
     name: str
     predicted: Prediction
-    measured: Seen
-    # The share of the machine that others used meanwhile, 0 to 1.
+    rounds: Sequence[Seen]
+    # The share of the machine that others used meanwhile, 0 to 1: the median of the rounds.
     others: float
 
     @property
-    def errors(self) -> tuple[float, float, float]:
-        """Of throughput, p50 and p99, in per cent of what was measured."""
-        predicted, measured = self.predicted, self.measured
-        pairs = (
-            (predicted.requests_per_second, measured.requests_per_second),
-            (predicted.p50_ms, measured.p50),
-            (predicted.p99_ms, measured.p99),
+    def quantities(self) -> "tuple[Quantity, Quantity, Quantity]":
+        """Throughput, p50 and p99."""
+        throughput, p50, p99 = zip(*self.rounds, strict=True)
+        return (
+            Quantity(self.predicted.requests_per_second, throughput),
+            Quantity(self.predicted.p50_ms, p50),
+            Quantity(self.predicted.p99_ms, p99),
         )
-        throughput, p50, p99 = (100 * (ours / theirs - 1) for ours, theirs in pairs)
-        return throughput, p50, p99
+
+
+class Quantity(NamedTuple):
+    """One quantity, predicted once and measured in each round."""
+
+    predicted: float
+    rounds: Sequence[float]
+
+    @property
+    def measured(self) -> float:
+        """The median of the rounds."""
+        return median(self.rounds)
+
+    @property
+    def error(self) -> float:
+        """Of the prediction, in per cent of what was measured."""
+        return 100 * (self.predicted / self.measured - 1)
+
+    @property
+    def noise(self) -> float:
+        """The greatest distance of a round from the median, in per cent of it: no prediction is better than this."""
+        return max(abs(100 * (each / self.measured - 1)) for each in self.rounds)
 
 
 def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
@@ -74,31 +104,51 @@ def predictions(environment: BenchEnvironment, seconds: int) -> list[Figure]:
     REPORT.with_suffix(".json").write_text(measured.model_dump_json(indent=2) + "\n")
     print(f"{report}\n")
     return [
-        _greatest("throughput", [(each.name, each.errors[0]) for each in compared]),
-        _greatest("p99", [(each.name, each.errors[2]) for each in compared]),
+        _greatest(name, [(each.name, each.quantities[place].error) for each in compared])
+        for place, name in enumerate(QUANTITIES)
     ]
 
 
 def table(compared: Sequence[Compared], measured: Measured) -> str:
-    """The comparison as a Markdown table."""
+    """The comparison as a Markdown table, with a sentence for each quantity."""
+    measured_on = (
+        f"{len(compared[0].rounds)} rounds on {measured.measured_at}; {measured.machine}; others used "
+        f"{measured.others_share:.0%} of it while the service times were measured."
+    )
     lines = [
         _HEAD,
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *map(_row, compared),
         "",
-        f"{measured.machine}; others used {measured.others_share:.0%} of it while the service times were measured.",
+        measured_on,
+        "",
+        *(_verdict(name, [each.quantities[place] for each in compared]) for place, name in enumerate(QUANTITIES)),
     ]
     return "\n".join(lines)
 
 
 def _row(compared: Compared) -> str:
-    predicted, seen = compared.predicted, compared.measured
-    throughput, p50, p99 = (f"{error:+.0f} %" for error in compared.errors)
-    digits = ",.1f" if seen.requests_per_second < 1000 else ",.0f"  # noqa: PLR2004 - for the eye
+    cells = [
+        cell
+        for quantity, digits in zip(compared.quantities, (None, ".1f", ".1f"), strict=True)
+        for cell in _cells(quantity, digits)
+    ]
+    return f"| {compared.name} | {' | '.join(cells)} | {compared.others:.0%} |"
+
+
+def _cells(quantity: Quantity, digits: str | None) -> tuple[str, str, str]:
+    digits = digits or (",.1f" if quantity.measured < 1000 else ",.0f")  # noqa: PLR2004 - for the eye
+    least, greatest = min(quantity.rounds), max(quantity.rounds)
+    measured = f"{quantity.measured:{digits}} ({least:{digits}} to {greatest:{digits}})"
+    return f"{quantity.predicted:{digits}}", measured, f"{quantity.error:+.0f} %"
+
+
+def _verdict(name: str, quantities: Sequence[Quantity]) -> str:
+    within = sum(abs(each.error) <= ERROR_MAX for each in quantities)
+    noisy = sum(each.noise > ERROR_MAX for each in quantities)
     return (
-        f"| {compared.name} | {predicted.requests_per_second:{digits}} | {seen.requests_per_second:{digits}} | "
-        f"{throughput} | {predicted.p50_ms:.2f} | {seen.p50:.2f} | {p50} | {predicted.p99_ms:.2f} | {seen.p99:.2f} | "
-        f"{p99} | {compared.others:.0%} |"
+        f"- **{name}**: {within} of {len(quantities)} predictions within {ERROR_MAX:g} % of the median. In {noisy} of "
+        f"{len(quantities)} loads one round was itself more than {ERROR_MAX:g} % off the median."
     )
 
 
@@ -110,7 +160,7 @@ def _greatest(what: str, errors: Sequence[tuple[str, float]]) -> Figure:
 
 
 class _Comparison:
-    """Runs a load, and simulates it on the cores that others left meanwhile."""
+    """Runs a load some times, and simulates it on the cores that others left meanwhile."""
 
     def __init__(self, environment: BenchEnvironment, product: Product, measured: Measured, seconds: int) -> None:
         self._environment = environment
@@ -118,21 +168,37 @@ class _Comparison:
         self._meter = Meter(environment, product)
         self._measured = measured
         self._seconds = seconds
+        self._batch_products = 0
 
     def all(self) -> Iterator[Compared]:
         """Compare each load."""
         for workers, connections in _CLOSED:
-            self._warm_up(workers, connections)
+            self._set_workers(workers)
             work = partial(post, self._product, AUTH_EVENTS, clients=connections, seconds=self._seconds)
             yield self._compared(
-                f"{connections} connections, {workers} public", work, SimulatedLoad(connections), workers=workers
+                f"{connections} connection{'s' if connections > 1 else ''}, {workers} public",
+                partial(self._seen, work),
+                SimulatedLoad(connections),
+                workers=workers,
             )
-        self._warm_up(1, _SATURATING_CONNECTIONS)
+        self._set_workers(1)
         yield from self._open_loops()
-        # The last, because the follower needs long for what they leave to it.
-        work = partial(post_batches, self._product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
-        load = SimulatedLoad(_BATCH_CONNECTIONS, batches=True)
-        yield self._compared(f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections", work, load)
+        yield self._compared(
+            f"batches of {BATCH_ROWS:,}, {_BATCH_CONNECTIONS} connections",
+            self._batches,
+            SimulatedLoad(_BATCH_CONNECTIONS, batches=True),
+        )
+
+    def _batches(self) -> Seen:
+        """One round, on a database of its own: the follower needs longer for what it leaves than anybody can wait."""
+        self._batch_products += 1
+        with self._environment.product(f"batches_{self._batch_products}", metrics=True) as product:
+            post(product, AUTH_EVENTS, clients=_SATURATING_CONNECTIONS, seconds=1)
+            meter = Meter(self._environment, product)
+            work = partial(post_batches, product, AUTH_EVENTS, connections=_BATCH_CONNECTIONS, seconds=self._seconds)
+            seen, _ = meter.once(work)
+        self._meter.others.append(meter.others[-1])
+        return Seen(seen.requests_per_second, seen.p50, seen.p99)
 
     def _open_loops(self) -> Iterator[Compared]:
         """At shares of what the model says can be reached beside this client, which takes more time than wrk."""
@@ -146,26 +212,39 @@ class _Comparison:
         for share in _SHARES:
             rate = share * saturated.requests_per_second
             work = partial(open_loop, url, AUTH_EVENTS.event, rate=rate, seconds=self._seconds)
-            yield self._compared(f"open loop at {share:.0%} of saturation", work, SimulatedLoad(rate=rate))
+            yield self._compared(
+                f"open loop at {share:.0%} of saturation, {rate:,.0f}/s",
+                partial(self._seen, work),
+                SimulatedLoad(rate=rate),
+                processor=slow.processor,
+            )
 
     def _compared(
-        self, name: str, work: Callable[[], Load | OpenLoad], load: SimulatedLoad, workers: int = 1
+        self, name: str, once: Callable[[], Seen], load: SimulatedLoad, workers: int = 1, processor: float | None = None
     ) -> Compared:
+        """Compare rounds of `once`; `processor` is what a request costs a client that is not wrk, in µs."""
         self._environment.settle()
-        seen, _ = (self._meter.once if load.batches else self._meter.of)(work)
-        measured = self._measured
-        if isinstance(seen, OpenLoad):
-            measured = measured.with_client(load.kind, seen.processor)
-        installation = Installation(public=workers, cores=self._cores(), together=True)
+        # After a checkpoint, pages are written whole into the log once, and a new process warms up: not in a round.
+        post(self._product, AUTH_EVENTS, clients=_SATURATING_CONNECTIONS, seconds=1)
+        before = len(self._meter.others)
+        rounds = [once() for _ in range(_ROUNDS)]
+        share = median(self._meter.others[before:])
+        measured = self._measured if processor is None else self._measured.with_client(load.kind, processor)
+        installation = Installation(public=workers, cores=measured.cores * (1 - share), together=True)
         requests = _SIMULATED_BATCHES if load.batches else _SIMULATED
-        predicted = simulate(installation, load, measured, requests=requests)
-        return Compared(name, predicted, Seen(seen.requests_per_second, seen.p50, seen.p99), self._meter.others[-1])
+        compared = Compared(name, simulate(installation, load, measured, requests=requests), rounds, share)
+        # At once: a run that is cut short has shown what it had.
+        print(_row(compared), file=sys.stderr, flush=True)
+        return compared
+
+    def _seen(self, work: Callable[[], Load | OpenLoad]) -> Seen:
+        seen, _ = self._meter.once(work)
+        return Seen(seen.requests_per_second, seen.p50, seen.p99)
 
     def _cores(self) -> float:
         others = self._meter.others[-1] if self._meter.others else self._measured.others_share
         return self._measured.cores * (1 - others)
 
-    def _warm_up(self, workers: int, connections: int) -> None:
+    def _set_workers(self, workers: int) -> None:
         if self._product.public.env["WORKERS"] != str(workers):
             self._product.restart_public(workers)
-            post(self._product, AUTH_EVENTS, clients=connections, seconds=1)

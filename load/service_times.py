@@ -23,10 +23,11 @@ from load.baselines import BATCH_ROWS
 from load.environment import BenchEnvironment, Product
 from load.figures import Figure
 from load.flushes import Caller, make_events, processor_microseconds
-from load.machine import Processors, description, flush_microseconds, wake_microseconds
-from load.simulation.costs import BatchCosts, KindCosts, Measured, SingleCosts, read_measured
+from load.machine import FlushProbe, Processors, description, wake_microseconds
+from load.simulation.costs import BatchCosts, KindCosts, Measured, Pauses, Quantiles, SingleCosts, read_measured
 from load.write_loads import WRITE_LOADS, WriteLoad
 from load.writes import post, post_batches
+from load.wrk import Load
 from tests.metrics.scraping import value
 
 REPORT = Path("build/bench/service_times.json")
@@ -49,6 +50,8 @@ _FOLLOWED_MIN, _FOLLOWED_MAX = 5_000, 100_000
 _DATABASE = 3  # its place among the readings
 _FORWARDS, _FORWARD_EVENTS = 300, 64
 _QUANTILES = 100
+# A flush of the probe that took longer than both met a pause of the disk.
+_PAUSE_MICROSECONDS_MIN, _PAUSE_MEDIANS = 2_000.0, 10
 
 
 class Usage(NamedTuple):
@@ -219,17 +222,36 @@ def quantiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(float(each), 4) for each in np.quantile(values, np.linspace(0, 1, _QUANTILES + 1)))
 
 
+def commits_and_pauses(probe: FlushProbe) -> tuple[Quantiles, Pauses]:
+    """Flushes to the disk, and the pauses of the disk: flushes that took much longer than the others.
+
+    A transaction meets pauses by time and not by its turn, so their number is one of a second and not a share of the
+    flushes: who flushes twice as often meets as many.
+    """
+    longest = max(_PAUSE_MICROSECONDS_MIN, _PAUSE_MEDIANS * median(probe.times))
+    lengths = [each for each in probe.times if each > longest]
+    commits = quantiles([each for each in probe.times if each <= longest])
+    if not lengths:
+        return commits, Pauses()
+    return commits, Pauses(per_second=len(lengths) / probe.seconds, lengths=quantiles(lengths))
+
+
 def kind_costs(
-    product: Product, meter: Meter, environment: BenchEnvironment, load: WriteLoad, seconds: int
+    product: Product, meter: Meter, environment: BenchEnvironment, load: WriteLoad, seconds: int, probe: FlushProbe
 ) -> KindCosts:
-    """Of one kind, on a product with one worker."""
+    """Of one kind, on a product with one worker; the probe runs beside events that come one a request."""
+
+    def run(clients: int) -> Load:
+        with probe.running():
+            return post(product, load, clients=clients, seconds=seconds)
+
     usages = []
     for workers, clients in _RUNS:
         if product.public.env["WORKERS"] != str(workers):
             product.restart_public(workers)
         post(product, load, clients=clients, seconds=1)
         environment.settle()
-        _, usage = meter.of(partial(post, product, load, clients=clients, seconds=seconds))
+        _, usage = meter.of(partial(run, clients))
         usages.append(usage)
     product.restart_public(1)
     environment.settle()
@@ -255,7 +277,7 @@ def variation(product: Product) -> list[float]:
 
 def measure(environment: BenchEnvironment, seconds: int, loads: Sequence[WriteLoad], command: str) -> Measured:
     """Measure these kinds, each in a database of its own, and the machine, in one run."""
-    wake, flushes = wake_microseconds(), flush_microseconds(environment.server.folder)
+    wake, probe = wake_microseconds(), FlushProbe(environment.server.folder)
     kinds: dict[str, KindCosts] = {}
     varied: list[float] = []
     others: list[float] = []
@@ -263,16 +285,18 @@ def measure(environment: BenchEnvironment, seconds: int, loads: Sequence[WriteLo
         with environment.product(f"times_{load.fact}", metrics=True) as product:
             varied = varied or variation(product)
             meter = Meter(environment, product)
-            kinds[load.fact] = kind_costs(product, meter, environment, load, seconds)
+            kinds[load.fact] = kind_costs(product, meter, environment, load, seconds, probe)
             others += meter.others
+    commits, pauses = commits_and_pauses(probe)
     return Measured(
         measured_at=datetime.now(UTC).date().isoformat(),
         machine=description(),
         command=command,
         cores=os.cpu_count() or 1,
         others_share=fmean(others),
-        wake=wake,
-        commit=quantiles(flushes),
+        wake=quantiles(wake),
+        commit=commits,
+        pauses=pauses,
         variation=quantiles(varied),
         kinds=kinds,
         citus=read_measured().citus,

@@ -119,7 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         "--network-ms", type=_number(float, 0), default=0.0, metavar="MS", help="one way between two machines (0)"
     )
     installation.add_argument(
-        "--commit-ms", type=_number(float, 0), metavar="MS", help="one flush of WAL, in place of the measured ones"
+        "--commit-ms",
+        type=_number(float, 0),
+        metavar="MS",
+        help="one flush of WAL, in place of the measured ones and of the pauses",
     )
     installation.add_argument(
         "--speed",

@@ -75,6 +75,13 @@ class CitusCosts(_Model):
     worker_event: float
 
 
+class Pauses(_Model):
+    """The times in which a disk completes no flush: how many a second, and how long they are."""
+
+    per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    lengths: Quantiles = (0.0, 0.0)
+
+
 class Measured(_Model):
     """One run of the measurements on one machine."""
 
@@ -85,9 +92,10 @@ class Measured(_Model):
     # The share of the machine that others used meanwhile, 0 to 1.
     others_share: Annotated[float, Field(ge=0, le=1)]
     # From a message to a process that sleeps to its first instruction.
-    wake: Microseconds
-    # One flush of WAL to the disk.
+    wake: Quantiles
+    # One flush of WAL to the disk while the product runs, without those that met a pause.
     commit: Quantiles
+    pauses: Pauses
     # How long transactions of the same size take, in units of their median.
     variation: Quantiles
     kinds: dict[str, KindCosts]
@@ -97,7 +105,7 @@ class Measured(_Model):
         """The same on cores that are `speed` times as fast."""
         return self.model_copy(
             update={
-                "wake": self.wake / speed,
+                "wake": tuple(each / speed for each in self.wake),
                 "kinds": {
                     name: KindCosts(
                         single=_slower(costs.single, 1 / speed),
@@ -116,8 +124,8 @@ class Measured(_Model):
         return self.model_copy(update={"kinds": {**self.kinds, kind: costs.model_copy(update={"single": single})}})
 
     def with_commit(self, milliseconds: float) -> "Measured":
-        """The same where each flush to the disk takes this time."""
-        return self.model_copy(update={"commit": (1e3 * milliseconds, 1e3 * milliseconds)})
+        """The same on a disk that takes this time for each flush, and never pauses."""
+        return self.model_copy(update={"commit": (1e3 * milliseconds, 1e3 * milliseconds), "pauses": Pauses()})
 
 
 Costs = TypeVar("Costs", SingleCosts, BatchCosts)

@@ -101,7 +101,7 @@ class Cores:
 class Process:
     """Does one piece of work at a time, in the order in which it was told. If it sleeps, it has to be woken first."""
 
-    def __init__(self, env: Environment, cores: Cores, wake_seconds: float = 0.0) -> None:
+    def __init__(self, env: Environment, cores: Cores, wake_seconds: Callable[[], float] = lambda: 0.0) -> None:
         self._env = env
         self._cores = cores
         self._wake_seconds = wake_seconds
@@ -114,7 +114,7 @@ class Process:
         self._queue.append((seconds, then))
         if not self._is_awake:
             self._is_awake = True
-            after(self._env, self._wake_seconds, self._next)
+            after(self._env, self._wake_seconds(), self._next)
 
     def do_in_slices(self, seconds: float, slice_seconds: float, then: Then) -> None:
         """The same for long work that lets the rest of the queue run after each slice."""

@@ -27,9 +27,9 @@ Item = TypeVar("Item")
 
 
 class Delays(NamedTuple):
-    """Seconds from a process to another one, on the same machine and over the network."""
+    """Seconds from a process to another one, on the same machine (drawn for each) and over the network."""
 
-    wake: float
+    wake: Callable[[], float]
     network: float
 
 
@@ -139,9 +139,9 @@ class PrivateProcess:
         with self._pool.request() as connection:
             yield connection
             # To the thread that has the connection, to PostgreSQL, and back to the thread.
-            yield self._env.timeout(2 * self._delays.wake + self._delays.network)
+            yield self._env.timeout(self._delays.wake() + self._delays.wake() + self._delays.network)
             yield from self._storage.commit(self._slot, flush_seconds, events_seconds)
-            yield self._env.timeout(self._delays.wake + self._delays.network)
+            yield self._env.timeout(self._delays.wake() + self._delays.network)
         self._storage.follower.left += events
         self.process.do(0.0, committed)
 

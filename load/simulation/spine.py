@@ -13,7 +13,9 @@ from load.simulation.costs import Measured
 from load.simulation.observations import Observer, latencies
 from load.simulation.scheduling import Cores, Process, after
 from load.simulation.services import IN_FLIGHT_MAX, Delays, PrivateProcess, PublicProcess
-from load.simulation.storage import Citus, Draws, Follower, Log, PostgreSQL, Storage
+from load.simulation.storage import Citus, Disk, Draws, Follower, Log, PostgreSQL, Storage
+
+FOLLOWER = "the follower"
 
 _SECONDS = 1e-6
 # A simulation is cut here, for a load that answers nothing.
@@ -136,7 +138,7 @@ class _Simulation:
         self._env = env = Environment()
         self._draws = Draws(seed, measured.variation)
         self._shared = Cores(env, installation.cores)
-        self._delays = Delays(measured.wake * _SECONDS, installation.network_seconds)
+        self._delays = Delays(self._wake, installation.network_seconds)
         warm_up = max(requests // 10, 2 * (load.connections or 0))
         self._observer = Observer(env, warm_up=warm_up, requests=requests)
         self._storage = self._new_storage()
@@ -157,6 +159,9 @@ class _Simulation:
             for number in range(installation.public)
         ]
         self._client = self._process()
+
+    def _wake(self) -> float:
+        return self._draws.quantile(self._measured.wake) * _SECONDS
 
     def run(self) -> Prediction:
         """Simulate until enough is observed."""
@@ -187,12 +192,12 @@ class _Simulation:
         after(self._env, self._delays.network, begin)
 
     def _new_storage(self) -> Storage:
-        number, commit = self._installation.cores, self._measured.commit
+        number = self._installation.cores
         server = PostgreSQL(
             self._env,
             self._shared,
             number,
-            log=Log(self._env, commit, self._draws),
+            log=self._log(),
             slots=SLOTS,
             follower=Follower(self._env, self._shared, self._costs.database_follow * _SECONDS),
         )
@@ -201,14 +206,14 @@ class _Simulation:
         return Citus(
             self._env,
             server,
-            [
-                (Cores(self._env, number), Log(self._env, commit, self._draws))
-                for _ in range(self._installation.workers)
-            ],
+            [(Cores(self._env, number), self._log()) for _ in range(self._installation.workers)],
             number=number,
             costs=self._measured.citus,
             network_seconds=self._delays.network,
         )
+
+    def _log(self) -> Log:
+        return Log(self._env, Disk(self._measured.commit, self._measured.pauses, self._draws))
 
     def _process(self) -> Process:
         cores = self._shared if self._installation.together else Cores(self._env, 1)
@@ -230,6 +235,12 @@ class _Simulation:
         times = latencies(observer.latencies)
         per_second = len(observer.latencies) / observer.seconds
         flushes = last.flushes - first.flushes
+        utilisation = {part: (last.busy[part] - busy) / observer.seconds for part, busy in first.busy.items()}
+        if self._costs.database_follow:
+            # From what it would need, because it comes by less often than an observation may be long. It is one
+            # transaction after the other, and what it cannot do is left to readers.
+            needed = per_second * self._load.events * self._costs.database_follow * _SECONDS
+            utilisation[FOLLOWER] = min(1.0, needed)
         return Prediction(
             requests_per_second=per_second,
             events_per_second=per_second * self._load.events,
@@ -239,7 +250,7 @@ class _Simulation:
             refused_per_second=observer.refused_per_second,
             in_flight=observer.mean_in_flight,
             flush_events=(last.rows - first.rows) / flushes if flushes else float(self._load.events),
-            utilisation={part: (last.busy[part] - busy) / observer.seconds for part, busy in first.busy.items()},
+            utilisation=utilisation,
             sent=observer.sent,
             answered=observer.answered,
             refused=observer.refused,

@@ -7,7 +7,7 @@ from typing import Protocol
 from simpy import AllOf, Environment, Event, Resource
 
 from device_registration_api.events.following import FACTS_MAX, FOLLOW_SECONDS
-from load.simulation.costs import CitusCosts, Quantiles
+from load.simulation.costs import CitusCosts, Pauses, Quantiles
 from load.simulation.scheduling import Cores
 
 _SECONDS = 1e-6
@@ -33,13 +33,36 @@ class Draws:
         return quantiles[below] + (place - below) * (quantiles[below + 1] - quantiles[below])
 
 
+class Disk:
+    """Flushes to a disk. Now and then it pauses, whether or not it is asked for a flush."""
+
+    def __init__(self, commit: Quantiles, pauses: Pauses, draws: Draws) -> None:
+        self._commit = commit
+        self._pauses = pauses
+        self._draws = draws
+        self._pause_begins = self._gap()
+
+    def flush_seconds(self, begun: float) -> float:
+        """How long a flush takes that begins at this time; each begins after the end of the one before."""
+        seconds = self._draws.quantile(self._commit) * _SECONDS
+        while self._pause_begins < begun + seconds:
+            pause_ends = self._pause_begins + self._draws.quantile(self._pauses.lengths) * _SECONDS
+            # What is left of the flush when the pause begins comes after it.
+            seconds += max(0.0, pause_ends - max(begun, self._pause_begins))
+            self._pause_begins = pause_ends + self._gap()
+        return seconds
+
+    def _gap(self) -> float:
+        rate = self._pauses.per_second
+        return self._draws.random.expovariate(rate) if rate else float("inf")
+
+
 class Log:
     """The write-ahead log: while one flush to the disk runs, commits wait; the next flush is for all of them."""
 
-    def __init__(self, env: Environment, commit: Quantiles, draws: Draws) -> None:
+    def __init__(self, env: Environment, disk: Disk) -> None:
         self._env = env
-        self._commit = commit
-        self._draws = draws
+        self._disk = disk
         self._waiting: list[Event] = []
         self._is_flushing = False
         self.busy_seconds = 0.0
@@ -56,7 +79,7 @@ class Log:
         self._is_flushing = True
         while self._waiting:
             flushed, self._waiting = self._waiting, []
-            seconds = self._draws.quantile(self._commit) * _SECONDS
+            seconds = self._disk.flush_seconds(self._env.now)
             self.busy_seconds += seconds
             yield self._env.timeout(seconds)
             for done in flushed:

@@ -1,6 +1,6 @@
 """The parts of the simulation beside what queueing theory says of them."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from math import log
 from random import Random
@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from simpy import Environment, Event
 
 from load.simulation.clients import Answered, closed_loop, open_loop
+from load.simulation.costs import Pauses
 from load.simulation.observations import Latencies, Observer, latencies
-from load.simulation.scheduling import Cores, Process, after
-from load.simulation.storage import Draws, Log
+from load.simulation.scheduling import Cores, Process, Then, after
+from load.simulation.services import Coalescer
+from load.simulation.storage import Disk, Draws, Log
 
 SERVICE_SECONDS = 1e-3
 REQUESTS = 20_000
@@ -105,7 +107,7 @@ def test_cores_give_as_much_as_they_have_and_nobody_more_than_one(cores: int, wo
 
 def test_a_process_that_sleeps_is_woken_once_and_works_in_order() -> None:
     env = Environment()
-    process = Process(env, Cores(env, 1), wake_seconds=10)
+    process = Process(env, Cores(env, 1), wake_seconds=lambda: 10)
     ended: list[tuple[str, float]] = []
 
     def end(name: str) -> None:
@@ -123,7 +125,7 @@ def test_a_process_that_sleeps_is_woken_once_and_works_in_order() -> None:
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=20))
 def test_commits_that_wait_share_the_next_flush_and_none_is_told_of_an_earlier_one(times: list[float]) -> None:
     env = Environment()
-    disk = Log(env, (1e6, 1e6), Draws(1, (1.0, 1.0)))
+    disk = Log(env, Disk((1e6, 1e6), Pauses(), Draws(1, (1.0, 1.0))))
     ends: list[tuple[float, float]] = []
 
     def commit(at: float) -> Generator[Event, object, None]:
@@ -138,6 +140,32 @@ def test_commits_that_wait_share_the_next_flush_and_none_is_told_of_an_earlier_o
     for begun, ended in ends:
         assert 1 - 1e-9 <= ended - begun <= 2 + 1e-9
     assert disk.busy_seconds <= len(times)
+
+
+def test_a_client_that_was_just_answered_shares_the_next_flush() -> None:
+    env = Environment()
+    process = Process(env, Cores(env, 1))
+    flushed: list[list[str]] = []
+
+    def flush(items: Sequence[str], ended: Then) -> None:
+        flushed.append(sorted(items))
+
+        def answer() -> None:
+            for item in items:
+                process.do(1e-3, partial(process.do, 1e-3, partial(coalescer.begin, item)))
+            process.do(0.0, ended)
+
+        after(env, 1.0, answer)
+
+    coalescer = Coalescer[str](process, 10, lambda _: 1, flush)
+    # The second one comes while the first one is flushed: without the turns, they would alternate.
+    process.do(0.0, partial(coalescer.begin, "first"))
+    after(env, 0.5, partial(process.do, 0.0, partial(coalescer.begin, "second")))
+    env.run(until=10)
+    assert flushed[0] == ["first"]
+    assert len(flushed) > 5
+    assert all(each == ["first", "second"] for each in flushed[1:])
+    assert coalescer.rows == sum(map(len, flushed))
 
 
 def test_clients_of_a_closed_loop_are_as_many_as_their_connections() -> None:
@@ -165,3 +193,65 @@ def test_a_drawn_value_is_between_the_least_and_the_greatest(seed: int, quantile
     values = tuple(quantiles)
     draws = partial(Draws(seed, values).quantile, values)
     assert all(values[0] <= draws() <= values[-1] for _ in range(20))
+
+
+@given(
+    seed=st.integers(),
+    gaps=st.lists(st.floats(0, 20), min_size=1, max_size=20),
+    per_second=st.sampled_from([0.0, 0.1, 1.0]),
+    lengths=st.tuples(st.floats(0, 5e6), st.floats(0, 5e6)).map(sorted).map(tuple),
+)
+def test_a_flush_takes_what_it_takes_and_the_pauses_that_it_meets(
+    seed: int, gaps: list[float], per_second: float, lengths: tuple[float, float]
+) -> None:
+    disk = Disk((1e6, 1e6), Pauses(per_second=per_second, lengths=lengths), Draws(seed, (1.0, 1.0)))
+    begun = 0.0
+    for gap in gaps:
+        begun += gap
+        seconds = disk.flush_seconds(begun)
+        assert seconds >= 1
+        if not per_second:
+            assert seconds == 1
+        begun += seconds
+
+
+def test_a_disk_pauses_as_often_a_second_whoever_asks_for_flushes() -> None:
+    pauses = Pauses(per_second=2.0, lengths=(20_000.0, 20_000.0))
+    for flush in (1_000.0, 4_000.0):
+        disk, now, met = Disk((flush, flush), pauses, Draws(3, (1.0, 1.0))), 0.0, 0
+        flushes = 0
+        while now < 1_000:
+            seconds = disk.flush_seconds(now)
+            met += seconds > 2 * flush * 1e-6
+            now += seconds
+            flushes += 1
+        # A second of flushes and its two pauses take 1.04 s.
+        assert met == pytest.approx(2 * 1_000 / 1.04, rel=0.1)
+        assert flushes == pytest.approx((now - 0.02 * met) / (flush * 1e-6), rel=0.01)
+
+
+@pytest.mark.parametrize("connections", [1, 2, 5, 20])
+def test_a_closed_loop_of_drawn_times_is_a_closed_network(connections: int) -> None:
+    """Mean value analysis of a client that thinks, and of one process that serves one request after the other."""
+    think, serve = 4e-3, 1e-3
+    env, draws = Environment(), Random(11)  # noqa: S311 - not a secret
+    observer = Observer(env, warm_up=1_000, requests=REQUESTS)
+    process = Process(env, Cores(env, 1))
+
+    def send(_: int, answered: Answered) -> None:
+        after(
+            env,
+            draws.expovariate(1 / think),
+            lambda: process.do(draws.expovariate(1 / serve), answered.recorded),
+        )
+
+    closed_loop(env, Process(env, Cores(env, 1)), 0.0, connections, send, observer)
+    env.run(observer.ended)
+    queue = rate = 0.0
+    for clients in range(1, connections + 1):
+        waits_seconds = serve * (1 + queue)
+        rate = clients / (think + waits_seconds)
+        queue = rate * waits_seconds
+    assert REQUESTS / observer.seconds == pytest.approx(rate, rel=0.04)
+    # No more than the slowest part, and no more than clients that never wait for each other.
+    assert REQUESTS / observer.seconds <= 1.02 * min(1 / serve, connections / (think + serve))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from load.simulation.__main__ import main
-from load.simulation.costs import MEASURED, KindCosts, Measured, SingleCosts, read_measured
+from load.simulation.costs import MEASURED, KindCosts, Measured, Pauses, SingleCosts, read_measured
 from load.simulation.services import IN_FLIGHT_MAX
 from load.simulation.spine import ImpossibleError, Installation, Load, Prediction, simulate
 from load.write_loads import WRITE_LOADS
@@ -122,13 +122,44 @@ def test_the_same_seed_predicts_the_same_and_another_one_nearly(seed: int) -> No
 
 def test_a_lone_client_waits_for_each_step_once() -> None:
     costs = dict.fromkeys(SingleCosts.model_fields, 100.0)
-    measured = with_single(**costs).model_copy(update={"wake": 10.0, "commit": (1000.0, 1000.0), "variation": (1, 1)})
+    measured = with_single(**costs).model_copy(
+        update={"wake": (10.0, 10.0), "commit": (1000.0, 1000.0), "pauses": Pauses(), "variation": (1, 1)}
+    )
     seen = small(Installation(network_seconds=1e-3), Load(connections=1), measured)
     # Eight steps of 100 µs; a flush; wakes of the client, of the public process (twice), of the private one (twice), of
     # its thread (twice) and of PostgreSQL; six ways over the network.
     assert seen.p50_ms == pytest.approx(0.8 + 1.0 + 0.08 + 6.0)
     assert seen.p99_ms == pytest.approx(seen.p50_ms)
     assert seen.flush_events == 1
+
+
+@pytest.mark.parametrize("slower", [*COSTS, "commit", "wake", "pauses"])
+def test_nothing_that_takes_longer_makes_the_product_faster(slower: str) -> None:
+    """Without what is drawn: otherwise the two runs would draw differently."""
+    certain: dict[str, object] = {"wake": (50.0, 50.0), "commit": (500.0, 500.0), "variation": (1.0, 1.0)}
+    costs = dict.fromkeys(SingleCosts.model_fields, 50.0)
+    before = with_single(**costs).model_copy(update={**certain, "pauses": Pauses()})
+    if slower == "pauses":
+        after = before.model_copy(update={"pauses": Pauses(per_second=5.0, lengths=(30_000.0, 30_000.0))})
+    elif slower in certain:
+        after = before.model_copy(update={slower: (5_000.0, 5_000.0)})
+    else:
+        after = with_single(**{**costs, slower: 500.0}).model_copy(update={**certain, "pauses": Pauses()})
+    for load in (Load(connections=1), Load(connections=64)):
+        quick, slow = (small(Installation(together=True), load, each) for each in (before, after))
+        assert slow.requests_per_second <= 1.001 * quick.requests_per_second
+        assert slow.mean_ms >= 0.999 * quick.mean_ms
+        assert slow.p99_ms >= 0.999 * quick.p99_ms
+
+
+def test_pauses_of_the_disk_are_in_the_tail_and_not_in_the_median() -> None:
+    calm = DELIVERED.model_copy(update={"pauses": Pauses()})
+    paused = calm.model_copy(update={"pauses": Pauses(per_second=5.0, lengths=(40_000.0, 40_000.0))})
+    without, with_pauses = (
+        simulate(Installation(together=True), Load(connections=64), each, requests=20_000) for each in (calm, paused)
+    )
+    assert with_pauses.p99_ms > without.p99_ms + 20
+    assert with_pauses.p50_ms == pytest.approx(without.p50_ms, rel=0.1)
 
 
 def test_a_thousand_waiting_clients_share_transactions_of_at_most_a_thousand() -> None:
@@ -147,11 +178,23 @@ def test_what_is_more_than_a_process_admits_is_refused_and_not_queued() -> None:
 
 
 def test_batches_are_bound_by_processor_time_alone() -> None:
-    kind = DELIVERED.kinds["auth_event"]
-    each = sum(kind.batch.model_dump().values()) + kind.database_follow
-    seen = simulate(Installation(together=True), Load(connections=8, batches=True), DELIVERED, requests=200)
+    # Without the follower, which needs one core at most.
+    kind = DELIVERED.kinds["auth_event"].model_copy(update={"database_follow": 0.0})
+    measured = DELIVERED.model_copy(update={"kinds": {"auth_event": kind}})
+    each = sum(kind.batch.model_dump().values())
+    seen = simulate(Installation(together=True), Load(connections=8, batches=True), measured, requests=200)
     assert seen.events_per_second == pytest.approx(2 / each * 1e6, rel=0.15)
     assert seen.events_per_second == pytest.approx(1e4 * seen.requests_per_second)
+
+
+def test_the_follower_is_one_core_at_most_and_of_kinds_that_have_one() -> None:
+    each = DELIVERED.kinds["auth_event"].database_follow
+    for rate, busy in ((0.5e6 / each, 0.5), (4e6 / each, 1.0)):
+        seen = small(Installation(public=16, private=16, cores=64), Load(rate=rate / 1e4, batches=True), DELIVERED)
+        assert seen.utilisation["the follower"] == pytest.approx(busy, rel=0.2)
+    kind = DELIVERED.kinds["auth_event"].model_copy(update={"database_follow": 0.0})
+    without = DELIVERED.model_copy(update={"kinds": {"auth_event": kind}})
+    assert "the follower" not in small(Installation(), Load(connections=1), without).utilisation
 
 
 def test_more_workers_of_citus_relieve_the_workers_and_burden_the_coordinator() -> None:
@@ -261,6 +304,8 @@ def test_the_command_refuses_nonsense_in_one_sentence(
     [
         {"cores": 0},
         {"wake": -1},
+        {"wake": [-1, 1]},
+        {"pauses": {"per_second": -1}},
         {"commit": [5, 4]},
         {"commit": [1]},
         {"kinds": {"auth_event": {}}},
