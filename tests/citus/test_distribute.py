@@ -112,6 +112,38 @@ def test_without_a_worker_nothing_is_distributed(migrated: MigratedDatabase) -> 
     )
 
 
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()], ids=["dry", "not dry"])
+def test_a_worker_without_the_extension_is_refused_by_name_and_nothing_is_changed(
+    nodes: CitusCluster, migrated: MigratedDatabase, dry_run: tuple[str, ...]
+) -> None:
+    host, port = nodes.workers[-1]
+    with closing(psycopg2.connect(nodes.node_urls(name_of(migrated))[-1])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("DROP EXTENSION citus")
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", *dry_run, *nodes.worker_arguments())
+    assert refused.returncode == 1
+    assert f"node {host}:{port} has no extension citus" in refused.stderr
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
+def test_a_worker_that_does_not_answer_is_refused_by_name(migrated: MigratedDatabase) -> None:
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", "--worker", "127.0.0.1:1")
+    assert refused.returncode == 1
+    assert "distribute: node 127.0.0.1:1: " in refused.stderr
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
+def test_the_coordinator_is_no_worker(nodes: CitusCluster, migrated: MigratedDatabase) -> None:
+    itself = f"{nodes.host}:{nodes.port}"
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", "--worker", itself)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"distribute: node {itself} is the same server as the coordinator\n",
+    )
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
 def test_a_worker_is_no_coordinator(nodes: CitusCluster, database: MigratedDatabase) -> None:
     url = nodes.node_urls(name_of(database))[1]
     refused = finished_command({"DATABASE_URL": url}, "distribute")
