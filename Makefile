@@ -99,7 +99,7 @@ rotate-keys: $(VENV)/.run-ready  ## Wrap people's keys under the first key of DA
 k8s-secrets:  ## Write missing secrets; FROM=cluster reads them from there; ROTATE=service-token|logins|personal-keks|token-keys renews
 	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
 
-k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds
+k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds|citus
 	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/redact_secrets.py
 
 test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Test manifests and infrastructure with every scanner

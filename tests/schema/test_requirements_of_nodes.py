@@ -7,6 +7,7 @@ from device_registration_api.citus.state import Node
 
 COORDINATOR = Report(citus="14.0-1", postgres=18, prepared_max=0, sessions_max=130, server="0")
 ONE, TWO = Node("one", 5432), Node("two", 5433)
+SESSIONS = "the max_connections of the coordinator"
 GOOD = COORDINATOR._replace(prepared_max=130, sessions_max=100)
 
 
@@ -38,7 +39,7 @@ def test_an_old_citus_is_refused(version: str) -> None:
         ({"postgres": 17}, f"node {TWO} has PostgreSQL 17, and the coordinator 18"),
         (
             {"prepared_max": 129},
-            f"node {TWO} has max_prepared_transactions = 129; at least 130 are needed, the max_connections of the coordinator",
+            f"node {TWO} has max_prepared_transactions = 129; at least 130 are needed, {SESSIONS}",
         ),
         ({"server": "0"}, "node two:5433 is the same server as the coordinator"),
         ({"server": "1"}, "node two:5433 is the same server as node one:5432"),
