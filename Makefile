@@ -12,7 +12,7 @@ DISTRIBUTED := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 SOAK_MINUTES ?= 20
 # In one process: roles belong to the cluster, and each process would make them anew.
 CITUS_TESTS := tests/citus tests/kinds tests/events/test_histories.py tests/events/test_two_at_once.py \
-	tests/events/test_following.py tests/api_requests tests/stores/test_store_events.py tests/devices \
+	tests/events/test_following.py tests/api_requests tests/stores tests/devices \
 	tests/erasure/test_wrong_events.py
 export CITUS_URL
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt

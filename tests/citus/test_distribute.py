@@ -204,6 +204,31 @@ def test_a_new_week_and_an_old_one_are_made_and_retired(database: MigratedDataba
     assert verify(database).drifts == []
 
 
+def test_the_rows_of_a_deleted_project_are_removed_from_the_workers_and_no_others(database: MigratedDatabase) -> None:
+    projects = {"gone": 77, "stays": 78}
+    rows(
+        database,
+        "INSERT INTO project (project_id, name, project_key, deleted_at) VALUES"
+        " (%(gone)s, 'gone', 'gone', now() - interval '2 minutes'), (%(stays)s, 'stays', 'stays', NULL)",
+        projects,
+    )
+    # Of both projects in the same shards, at the same places: a place alone names no row.
+    rows(
+        database,
+        "INSERT INTO api_request (project_id, received_at, event_id, occurred_at, endpoint_id, url_path, method,"
+        " status_code, response_us) SELECT project, now(), gen_random_uuid(), now(), 1, '/', 'GET', 200, 5"
+        " FROM generate_series(1, 250), (VALUES (%(gone)s), (%(stays)s)) AS projects (project)",
+        projects,
+    )
+    remove = "SELECT row_count FROM maintenance.delete_project_rows(%(gone)s, 100)"
+    counts = [rows(database, remove, projects)[0][0]]
+    while counts[-1]:
+        counts += [rows(database, remove, projects)[0][0]]
+    assert (len(counts) > 2, sum(counts)) == (True, 250)
+    assert rows(database, "SELECT project_id, count(*) FROM api_request GROUP BY 1") == [(78, 250)]
+    assert rows(database, "SELECT FROM project WHERE project_id = %(gone)s", projects) == []
+
+
 def name_of(database: MigratedDatabase) -> str:
     """The name of a database, as its administrator's URL has it."""
     name: str = psycopg2.extensions.parse_dsn(database.admin_url)["dbname"]
