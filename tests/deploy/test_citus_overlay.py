@@ -60,6 +60,12 @@ def test_the_nodes_are_of_one_image_which_compose_has_too(documents: list[Docume
     assert images == {compose["citus-coordinator"]["image"]} == {compose["citus-worker-1"]["image"]}
 
 
+def test_each_server_runs_on_nodes_of_the_database(documents: list[Document]) -> None:
+    """The component that Terraform's names here, as on a cluster with Karpenter."""
+    specs = [each["spec"]["template"]["spec"] for each in of_kind(documents, "StatefulSet")]
+    assert [spec["nodeSelector"] for spec in specs] == [{"karpenter.sh/nodepool": "database"}] * 2
+
+
 def test_in_the_place_of_eks_it_has_the_images_of_the_root(kubectl: str, manifests: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(manifests, tmp_path / "k8s"))
     root = folder / "kustomization.yaml"
