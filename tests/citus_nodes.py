@@ -26,7 +26,7 @@ COORDINATOR = "CITUS_URL"
 # Shell commands that end a worker at once, and start it again; without both, no worker is lost.
 KILL_WORKER, START_WORKER = "CITUS_KILL_WORKER", "CITUS_START_WORKER"
 
-COPY_SECONDS_MAX = 20.0
+UNUSED_SECONDS_MAX = 20.0
 
 _WORKERS = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 AND isactive ORDER BY nodeid"
 # Of a database that is copied: a copy has neither.
@@ -83,7 +83,9 @@ class CitusCluster(Cluster):
         try:
             for url in self.node_urls():
                 if _has_database(url, template):
-                    _copy(url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names))
+                    _when_unused(
+                        url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names)
+                    )
             self._copy_settings(template, name)
             if template == "template0":
                 for url in self.node_urls(name):
@@ -91,7 +93,7 @@ class CitusCluster(Cluster):
             yield name
         finally:
             for url in self.node_urls():
-                _execute(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
+                _when_unused(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
 
     def complete_template(self, name: str) -> None:
         """Distribute what was migrated, and let nobody connect to it, so that it can be copied at any time."""
@@ -149,9 +151,9 @@ def _has_database(url: str, name: str) -> bool:
         return cursor.rowcount == 1
 
 
-def _copy(url: str, statement: sql.Composable) -> None:
-    """Run it as soon as the last session of the template has ended: Citus has one of its own in each database."""
-    deadline = time.monotonic() + COPY_SECONDS_MAX
+def _when_unused(url: str, statement: sql.Composable) -> None:
+    """Run it as soon as the last session of a database has ended: Citus has one of its own in each."""
+    deadline = time.monotonic() + UNUSED_SECONDS_MAX
     while True:
         try:
             _execute(url, statement)
