@@ -12,7 +12,7 @@ DISTRIBUTED := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 SOAK_MINUTES ?= 20
 # In one process: roles belong to the cluster, and each process would make them anew.
 CITUS_TESTS := tests/citus tests/kinds tests/events/test_histories.py tests/events/test_two_at_once.py \
-	tests/events/test_following.py tests/api_requests tests/stores/test_store_events.py tests/devices \
+	tests/events/test_following.py tests/api_requests tests/stores tests/devices \
 	tests/erasure/test_wrong_events.py
 export CITUS_URL
 LOCKS := statistics-api/requirements.txt device-registration-api/requirements.txt
@@ -102,7 +102,7 @@ rotate-keys: $(VENV)/.run-ready  ## Wrap people's keys under the first key of DA
 k8s-secrets:  ## Write missing secrets; FROM=cluster reads them from there; ROTATE=service-token|logins|personal-keks|token-keys renews
 	@$(PYTHON) k8s/secret_files.py $(if $(ROTATE),rotate $(ROTATE),$(if $(filter cluster,$(FROM)),read,make))
 
-k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds
+k8s-render:  ## Print what `kubectl apply -k k8s/` would apply, secrets redacted; OVERLAY=local|eks|rds|citus
 	@set -o pipefail; kubectl kustomize k8s$(if $(OVERLAY),/overlays/$(OVERLAY)) | $(PYTHON) k8s/redact_secrets.py
 
 test-deploy: $(VENV)/.test-ready $(DEPLOY_VENV)/.ready  ## Test manifests and infrastructure with every scanner

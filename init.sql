@@ -1526,6 +1526,7 @@ CREATE FUNCTION maintenance.delete_project_rows(project int, rows_max int, OUT t
 AS $$
 DECLARE
     stored regclass;
+    places tid[];
 BEGIN
     -- By the server's own clock, and later than a remembered key is accepted: nothing is recorded any more.
     PERFORM FROM public.project AS p
@@ -1540,8 +1541,10 @@ BEGIN
          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.oid <> 'public.project'::regclass
          ORDER BY c.relname
     LOOP
-        EXECUTE format('DELETE FROM ONLY %1$s WHERE project_id = $1 AND ctid = ANY (ARRAY('
-                       'SELECT ctid FROM ONLY %1$s WHERE project_id = $1 LIMIT $2))', stored) USING project, rows_max;
+        EXECUTE format('SELECT ARRAY(SELECT ctid FROM ONLY %s WHERE project_id = $1 LIMIT $2)', stored)
+            INTO places USING project, rows_max;
+        -- A place may be used anew by now, and on a cluster it is one of each shard: so the project is asked for again.
+        EXECUTE format('DELETE FROM ONLY %s WHERE project_id = $1 AND ctid = ANY ($2)', stored) USING project, places;
         GET DIAGNOSTICS row_count = ROW_COUNT;
         IF row_count > 0 THEN
             table_name := stored::text;

@@ -26,7 +26,7 @@ COORDINATOR = "CITUS_URL"
 # Shell commands that end a worker at once, and start it again; without both, no worker is lost.
 KILL_WORKER, START_WORKER = "CITUS_KILL_WORKER", "CITUS_START_WORKER"
 
-COPY_SECONDS_MAX = 20.0
+UNUSED_SECONDS_MAX = 20.0
 
 _WORKERS = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 AND isactive ORDER BY nodeid"
 # Of a database that is copied: a copy has neither.
@@ -77,12 +77,15 @@ class CitusCluster(Cluster):
 
     @contextmanager
     def new_database(self, template: str = "template0") -> Iterator[str]:
-        """As that of a single server, on every node."""
+        """As that of a single server, on every node that has the template: the coordinator alone has personal data."""
         name = f"test_{secrets.token_hex(6)}"
         names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
         try:
             for url in self.node_urls():
-                _copy(url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names))
+                if _has_database(url, template):
+                    _when_unused(
+                        url, sql.SQL("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}").format(**names)
+                    )
             self._copy_settings(template, name)
             if template == "template0":
                 for url in self.node_urls(name):
@@ -90,7 +93,7 @@ class CitusCluster(Cluster):
             yield name
         finally:
             for url in self.node_urls():
-                _execute(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
+                _when_unused(url, sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))
 
     def complete_template(self, name: str) -> None:
         """Distribute what was migrated, and let nobody connect to it, so that it can be copied at any time."""
@@ -142,9 +145,15 @@ def start_worker() -> None:
     subprocess.run(os.environ[START_WORKER], shell=True, check=True)  # noqa: S602 - the operator's own command
 
 
-def _copy(url: str, statement: sql.Composable) -> None:
-    """Run it as soon as the last session of the template has ended: Citus has one of its own in each database."""
-    deadline = time.monotonic() + COPY_SECONDS_MAX
+def _has_database(url: str, name: str) -> bool:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %(name)s", {"name": name})
+        return cursor.rowcount == 1
+
+
+def _when_unused(url: str, statement: sql.Composable) -> None:
+    """Run it as soon as the last session of a database has ended: Citus has one of its own in each."""
+    deadline = time.monotonic() + UNUSED_SECONDS_MAX
     while True:
         try:
             _execute(url, statement)

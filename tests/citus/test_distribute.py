@@ -112,6 +112,38 @@ def test_without_a_worker_nothing_is_distributed(migrated: MigratedDatabase) -> 
     )
 
 
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()], ids=["dry", "not dry"])
+def test_a_worker_without_the_extension_is_refused_by_name_and_nothing_is_changed(
+    nodes: CitusCluster, migrated: MigratedDatabase, dry_run: tuple[str, ...]
+) -> None:
+    host, port = nodes.workers[-1]
+    with closing(psycopg2.connect(nodes.node_urls(name_of(migrated))[-1])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("DROP EXTENSION citus")
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", *dry_run, *nodes.worker_arguments())
+    assert refused.returncode == 1
+    assert f"node {host}:{port} has no extension citus" in refused.stderr
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
+def test_a_worker_that_does_not_answer_is_refused_by_name(migrated: MigratedDatabase) -> None:
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", "--worker", "127.0.0.1:1")
+    assert refused.returncode == 1
+    assert "distribute: node 127.0.0.1:1: " in refused.stderr
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
+def test_the_coordinator_is_no_worker(nodes: CitusCluster, migrated: MigratedDatabase) -> None:
+    itself = f"{nodes.host}:{nodes.port}"
+    refused = finished_command({"DATABASE_URL": migrated.admin_url}, "distribute", "--worker", itself)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"distribute: node {itself} is the same server as the coordinator\n",
+    )
+    assert rows(migrated, "SELECT count(*) FROM pg_dist_node") == [(0,)]
+
+
 def test_a_worker_is_no_coordinator(nodes: CitusCluster, database: MigratedDatabase) -> None:
     url = nodes.node_urls(name_of(database))[1]
     refused = finished_command({"DATABASE_URL": url}, "distribute")
@@ -170,6 +202,31 @@ def test_a_new_week_and_an_old_one_are_made_and_retired(database: MigratedDataba
     assert (kept, ok) == (3, True)
     assert as_writer(database, "SELECT count(*) FROM auth_event") == [(0,)]
     assert verify(database).drifts == []
+
+
+def test_the_rows_of_a_deleted_project_are_removed_from_the_workers_and_no_others(database: MigratedDatabase) -> None:
+    projects = {"gone": 77, "stays": 78}
+    rows(
+        database,
+        "INSERT INTO project (project_id, name, project_key, deleted_at) VALUES"
+        " (%(gone)s, 'gone', 'gone', now() - interval '2 minutes'), (%(stays)s, 'stays', 'stays', NULL)",
+        projects,
+    )
+    # Of both projects in the same shards, at the same places: a place alone names no row.
+    rows(
+        database,
+        "INSERT INTO api_request (project_id, received_at, event_id, occurred_at, endpoint_id, url_path, method,"
+        " status_code, response_us) SELECT project, now(), gen_random_uuid(), now(), 1, '/', 'GET', 200, 5"
+        " FROM generate_series(1, 250), (VALUES (%(gone)s), (%(stays)s)) AS projects (project)",
+        projects,
+    )
+    remove = "SELECT row_count FROM maintenance.delete_project_rows(%(gone)s, 100)"
+    counts = [rows(database, remove, projects)[0][0]]
+    while counts[-1]:
+        counts += [rows(database, remove, projects)[0][0]]
+    assert (len(counts) > 2, sum(counts)) == (True, 250)
+    assert rows(database, "SELECT project_id, count(*) FROM api_request GROUP BY 1") == [(78, 250)]
+    assert rows(database, "SELECT FROM project WHERE project_id = %(gone)s", projects) == []
 
 
 def name_of(database: MigratedDatabase) -> str:

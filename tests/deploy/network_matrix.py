@@ -1,5 +1,6 @@
 """Who may talk to whom: every pair that the NetworkPolicies admit, and the pairs that there should be."""
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from tests.deploy.rendering import Document, named, of_kind, pods
 
 NAME = "app.kubernetes.io/name"
 LOAD_BALANCER = ["10.0.48.0/24", "10.0.49.0/24", "10.0.50.0/24"]
+CITUS_NODES = ["postgres", "citus-worker"]
 BACKUPS = ["backup", "backup-keyring"]
 CLIENTS = ["statistics-api", "device-registration-api", "migrate", "maintain", "webhooks", *BACKUPS, "restore-drill"]
 
@@ -56,7 +58,7 @@ def pairs(documents: list[Document]) -> Iterator[Pair]:
                                 yield Pair(pod, direction, name, port)
 
 
-def expected(*, load_balancer: bool, database_cidr: str | None, to_s3: bool) -> set[Pair]:
+def expected(*, load_balancer: bool, database_cidr: str | None, to_s3: bool, citus: bool = False) -> set[Pair]:
     """The whole matrix of an installation."""
     whole = {
         Pair("*", "calls", peer, f"{protocol} 53")
@@ -73,6 +75,11 @@ def expected(*, load_balancer: bool, database_cidr: str | None, to_s3: bool) -> 
         whole |= {Pair(client, "calls", "postgres", "TCP postgres") for client in CLIENTS}
     else:
         whole |= {Pair(client, "calls", database_cidr, "TCP 5432") for client in CLIENTS}
+    if citus:
+        for node, peer in itertools.product(CITUS_NODES, CITUS_NODES):
+            whole |= {Pair(node, direction, peer, "TCP postgres") for direction in ("takes", "calls")}
+        whole |= {Pair("postgres", "takes", "distribute", "TCP postgres")}
+        whole |= {Pair("distribute", "calls", "postgres", "TCP postgres")}
     if load_balancer:
         whole |= {Pair("statistics-api", "takes", cidr, "TCP http") for cidr in LOAD_BALANCER}
     if to_s3:
@@ -85,6 +92,7 @@ EXPECTED = {
     ".": expected(load_balancer=True, database_cidr=None, to_s3=True),
     "overlays/eks": expected(load_balancer=True, database_cidr=None, to_s3=True),
     "overlays/rds": expected(load_balancer=True, database_cidr="192.0.2.0/24", to_s3=True),
+    "overlays/citus": expected(load_balancer=True, database_cidr=None, to_s3=True, citus=True),
     "overlays/local": expected(load_balancer=False, database_cidr=None, to_s3=False),
 }
 

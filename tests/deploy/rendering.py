@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "device-statistics"
 # Named as in `kubectl apply -k k8s/<...>`.
-INSTALLATIONS = [".", "overlays/eks", "overlays/rds", "overlays/local"]
+INSTALLATIONS = [".", "overlays/eks", "overlays/rds", "overlays/citus", "overlays/local"]
 TOOLS = ["check", "restore-drill"]
 
 Document = dict[str, Any]

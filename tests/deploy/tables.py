@@ -17,7 +17,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         manifests = copy_with_secrets(Path(folder))
-        for installation in (".", "overlays/rds", "overlays/local"):
+        for installation in (".", "overlays/rds", "overlays/citus", "overlays/local"):
             documents = render(kubectl, manifests / installation)
             print(f"\nk8s/{installation}: connections to PostgreSQL\n")
             print(connections.table(documents))

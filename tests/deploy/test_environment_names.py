@@ -31,6 +31,8 @@ LOGIN_OF_PERSONAL_DATA = {"PERSONAL_DB_USER", "PERSONAL_DB_PASSWORD"}
 PERSONAL = {
     "statistics-api": set[str](),
     "postgres": set[str](),
+    "citus-worker": set[str](),
+    "distribute": set[str](),
     "device-registration-api": {*AccountSettings.names()},
     "migrate": LOGIN_OF_PERSONAL_DATA,
     "maintain": {*LOGIN_OF_PERSONAL_DATA, "PERSONAL_KEKS"},

@@ -40,7 +40,7 @@ def test_holds_for(rule: Rule, installation: str, rendered: dict[str, list[Docum
 
 
 @pytest.mark.parametrize("rule", ON_EKS, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("installation", [".", "overlays/eks", "overlays/rds"])
+@pytest.mark.parametrize("installation", [".", "overlays/eks", "overlays/rds", "overlays/citus"])
 def test_holds_on_eks(rule: Rule, installation: str, rendered: dict[str, list[Document]]) -> None:
     assert list(rule(rendered[installation])) == []
 

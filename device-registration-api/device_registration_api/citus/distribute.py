@@ -13,6 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
 from device_registration_api.citus.commands import copy_rights, copy_roles, on_all_nodes
+from device_registration_api.citus.requirements import check_nodes
 from device_registration_api.citus.state import HAS_CITUS, Node, distributed_tables, workers
 from device_registration_api.maintenance.catalogue import FactTable, read_fact_tables
 from device_registration_api.schema import migrations
@@ -22,7 +23,6 @@ from device_registration_api.schema.schemas import STATISTICS
 from servicekit.database import Connection
 from servicekit.database.sql import execute, fetch_all
 
-OLDEST_CITUS = 14
 KEYS = "idempotency"
 # A measurement's place is beside its device: the analysis of a period joins its rows to samples of themselves, which
 # Citus refuses for rows on several nodes.
@@ -39,7 +39,6 @@ RECOVERY = ("citus.recover_2pc_interval", "5s")
 # For processes of 0.1.0, which cannot run beside this database any more. A table with triggers is not distributed.
 OLD_TRIGGER = "idempotency_copy_batch_key"
 
-VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
 GROUP = "SELECT groupid FROM pg_dist_local_group"
 COORDINATOR = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid = 0"
 SET_COORDINATOR = "SELECT citus_set_coordinator_host(%(host)s, %(port)s)"
@@ -66,11 +65,6 @@ DATABASE_SETTING = """
     SELECT coalesce(%(setting)s = ANY (setconfig), false)
       FROM pg_database LEFT JOIN pg_db_role_setting ON setdatabase = pg_database.oid AND setrole = 0
      WHERE datname = current_database()
-"""
-SESSIONS_MAX = "SELECT current_setting('max_connections')::int"
-NODE_SETTINGS = """
-    SELECT concat_ws(' ', current_setting('max_prepared_transactions'),
-                     (SELECT extversion FROM pg_extension WHERE extname = 'citus'))
 """
 PLACEMENT = """
     SELECT table_name::text, nodename, nodeport, count(*)
@@ -103,8 +97,8 @@ def distribute(
     `coordinator` is how the workers reach this server, by default as the URL has it.
 
     Raises:
-        CommandError: the database is not migrated, has no Citus of OLDEST_CITUS or newer, is no coordinator, has no
-            worker, or a node has a setting that does not do.
+        CommandError: the database is not migrated, has no Citus, is no coordinator or has no worker, or the nodes
+            cannot be one cluster (`check_nodes`); nothing was changed. Or a node has refused a step.
         psycopg2.Error: the server cannot be reached or lacks a right; completed steps stay.
     """
     with closing(connect(url)) as conn:
@@ -115,7 +109,8 @@ def distribute(
         if not known and not new_workers:
             raise CommandError("there is no worker: name each with --worker HOST:PORT")
         facts = [table for table in read_fact_tables(conn) if table.fact not in STAYING]
-        missing = [each for each in new_workers if each not in known]
+        missing = [each for each in dict.fromkeys(new_workers) if each not in known]
+        check_nodes(conn, [*known, *missing])
         steps = list(_steps(conn, url, coordinator, missing, facts, shards))
         say("the plan:")
         for step in steps:
@@ -141,10 +136,6 @@ def _check(conn: Connection, database: str) -> None:
             f"database {database!r} has no extension citus: run CREATE EXTENSION citus in a database of this name on "
             "each node"
         )
-    [version] = fetch_all(conn, VERSION, {}, str)
-    if int(version.partition(".")[0]) < OLDEST_CITUS:
-        message = f"Citus {OLDEST_CITUS} or newer is needed, and this is {version}"
-        raise CommandError(message)
     if fetch_all(conn, GROUP, {}, int) != [0]:
         raise CommandError("this node is a worker: DATABASE_URL must name the coordinator")
 
@@ -166,7 +157,6 @@ def _steps(
     )
     for each in new_workers:
         yield Step(f"add worker {each}", False, partial(_call, conn, ADD_NODE, each._asdict()))
-    yield Step("look at the settings of each node", None, partial(_check_nodes, conn))
     yield Step("give the workers the roles of the coordinator", None, partial(copy_roles, conn))
     [has_trigger] = fetch_all(conn, HAS_TRIGGER, {"trigger": OLD_TRIGGER}, bool)
     yield Step(
@@ -247,22 +237,6 @@ def _let_owner_connect(conn: Connection, database: str) -> None:
     owner = sql.Identifier(OWNER)
     _run(conn, sql.SQL("ALTER ROLE {} LOGIN").format(owner))
     _run(conn, sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), owner))
-
-
-def _check_nodes(conn: Connection) -> None:
-    [version] = fetch_all(conn, VERSION, {}, str)
-    [needed] = fetch_all(conn, SESSIONS_MAX, {}, int)
-    for node in on_all_nodes(conn, NODE_SETTINGS):
-        prepared, node_version = node.value.split()
-        # A writing transaction of the coordinator is prepared on each worker that it has changed.
-        if int(prepared) < needed:
-            raise CommandError(
-                f"node {node.host}:{node.port} has max_prepared_transactions = {prepared}; at least {needed} are "
-                "needed, the max_connections of the coordinator"
-            )
-        if node_version != version:
-            message = f"node {node.host}:{node.port} has Citus {node_version}, and the coordinator {version}"
-            raise CommandError(message)
 
 
 def _drop_trigger(conn: Connection) -> None:

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeAlias
 import psycopg2
 
 from contract.delivery import Columns, Outcome, OutcomeStatus
+from device_registration_api.citus.errors import constraint_name
 from device_registration_api.events.idempotency import (
     Claim,
     ClaimResult,
@@ -127,7 +128,7 @@ def record_isolating_bad_rows(
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:
         execute(conn, "ROLLBACK TO SAVEPOINT halving", {})
         if len(rows) == 1:
-            rule = error.diag.constraint_name or error.diag.message_primary or str(error)
+            rule = constraint_name(conn, table.fact, error) or error.diag.message_primary or str(error)
             if rule in table.refusals:
                 return {0: table.refusals[rule]}
             return {0: Outcome(status=OutcomeStatus.REFUSED, detail=f"the database refused this event: {rule}")}
