@@ -399,4 +399,4 @@ def test_only_an_operator_sees_the_installation(
     expect(page.locator("#service")).to_contain_text("device-registration-api")
     page.route("**/readyz", lambda route: route.fulfill(status=503, json={"reason": "database: is away"}))
     page.reload()
-    expect(page.locator("#service-text")).to_contain_text("database: is away")
+    expect(page.locator("#service-text")).to_contain_text("Database: is away.")
