@@ -117,12 +117,12 @@ def browsers(
             found[kind] = browser.new_context(base_url=product.public_url)
             found[kind].set_default_timeout(SEEN_MILLISECONDS_MAX)
             undo.callback(found[kind].close)
-        for kind, log_in in (
-            (SessionKind.PROJECT, lambda visitor: visitor.enter(public, manager)),
-            (SessionKind.ACCOUNT, lambda visitor: visitor.log_in(operator, PHRASE, "/dashboard/administration")),
-        ):
-            log_in(visitor := Visitor(found[kind].new_page()))
-            visitor.page.close()
+        visitor = Visitor(found[SessionKind.PROJECT].new_page())
+        visitor.enter(public, manager)
+        visitor.page.close()
+        visitor = Visitor(found[SessionKind.ACCOUNT].new_page())
+        visitor.log_in(operator, PHRASE, "/dashboard/administration")
+        visitor.page.close()
         yield found
 
 
