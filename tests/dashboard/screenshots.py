@@ -1,4 +1,6 @@
-"""Makes the pictures of docs/dashboard.md and docs/sharing.md: `make screenshots`. No test: nothing collects it that does not name it.
+"""Makes the pictures of docs/dashboard.md and docs/sharing.md: `make screenshots`.
+
+No test: nothing collects it that does not name it.
 
 A new screen has a function of its own here, which fills the project and opens the page.
 """
@@ -37,8 +39,11 @@ PER_DAY = {"visit": 90, "purchase": 35, "return": 6}
 
 
 def save(visitor: Visitor, name: str) -> None:
-    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": SIZE_MAX["height"]})
     visitor.expect_live()
+    # A short page has no empty space below it.
+    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": 400})
+    height = int(visitor.page.evaluate("document.documentElement.scrollHeight"))
+    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": min(height, SIZE_MAX["height"])})
     visitor.page.evaluate("document.fonts.ready")
     Path(IMAGES).mkdir(exist_ok=True)
     visitor.page.screenshot(path=IMAGES / f"{name}.png")
