@@ -33,12 +33,12 @@ async def shared(request: Request, token: str) -> Response:
         share = await share_of(request.state.shares, token)
     except NotAuthenticated:
         # The same for every link: nobody learns whether a share has ever existed.
-        content = {"title": "Nothing is shared here", "sentence": _GONE, "request_id": None, "tries_again": False}
-        return await _refusal(HTTPStatus.NOT_FOUND, content, {})
+        gone = {"title": "Nothing is shared here", "sentence": _GONE, "request_id": None, "tries_again": False}
+        return await _refusal(HTTPStatus.NOT_FOUND, gone, {})
     except NotRecorded as error:
         request_id = request.scope.get("request_id")
-        content = {"title": "Not now", "sentence": _AWAY, "request_id": request_id, "tries_again": True}
-        return await _refusal(error.status, content, error.headers())
+        not_now = {"title": "Not now", "sentence": _AWAY, "request_id": request_id, "tries_again": True}
+        return await _refusal(error.status, not_now, error.headers())
     name, title = _SCREENS[share.view]
     content = {
         "screen": {"name": name, "title": f"{title} · {share.project_name}"},
