@@ -20,7 +20,7 @@ export class RequestFailed extends Error {
 
   /** The API's own words as a sentence. */
   get inWords() {
-    const whole = this.message.charAt(0).toUpperCase() + this.message.slice(1) + (/[.!?]$/.test(this.message) ? "" : ".");
+    const whole = this.message.replace(/^./, (first) => first.toUpperCase()).replace(/[^.!?]$/, "$&.");
     return this.requestId ? `${whole} (request ${this.requestId})` : whole;
   }
 }
