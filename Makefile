@@ -90,7 +90,7 @@ test-citus: $(VENV)/.test-ready  ## Test on a Citus cluster: CITUS_URL=postgresq
 		echo "workers: make test-citus CITUS_URL=postgresql://administrator:password@host/database"; \
 	fi
 
-screenshots: $(VENV)/.test-ready  ## Make the pictures of docs/dashboard.md anew (needs chromium)
+screenshots: $(VENV)/.test-ready  ## Make the pictures of docs/dashboard.md and docs/sharing.md anew (needs chromium)
 	$(BIN)/python -m pytest -q tests/dashboard/screenshots.py
 
 verify-counts: $(VENV)/.run-ready  ## Compare every count of a running `make run` with the stored events

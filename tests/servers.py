@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import parse_dsn
 
 from device_registration_api.__main__ import main
 from local.database import Login, base_environment
@@ -84,6 +85,20 @@ class Cluster:
             yield name
         finally:
             self.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
+
+    @contextmanager
+    def connections_refused(self, database: "MigratedDatabase") -> Iterator[None]:
+        """Nobody is connected to this database meanwhile, and nobody can be."""
+        name = parse_dsn(database.admin_url)["dbname"]
+        allow = "ALTER DATABASE {name} ALLOW_CONNECTIONS {is_allowed}"
+        names = {"name": sql.Identifier(name), "of": sql.Literal(name)}
+        self.execute(sql.SQL(allow).format(is_allowed=sql.SQL("false"), **names))
+        try:
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {of}"
+            self.execute(sql.SQL(end).format(**names))
+            yield
+        finally:
+            self.execute(sql.SQL(allow).format(is_allowed=sql.SQL("true"), **names))
 
 
 @dataclass(frozen=True)

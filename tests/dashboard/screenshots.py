@@ -1,4 +1,6 @@
-"""Makes the pictures of docs/dashboard.md: `make screenshots`. No test: nothing collects it that does not name it.
+"""Makes the pictures of docs/dashboard.md and docs/sharing.md: `make screenshots`.
+
+No test: nothing collects it that does not name it.
 
 A new screen has a function of its own here, which fills the project and opens the page.
 """
@@ -37,8 +39,11 @@ PER_DAY = {"visit": 90, "purchase": 35, "return": 6}
 
 
 def save(visitor: Visitor, name: str) -> None:
-    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": SIZE_MAX["height"]})
     visitor.expect_live()
+    # A short page has no empty space below it.
+    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": 400})
+    height = int(visitor.page.evaluate("document.documentElement.scrollHeight"))
+    visitor.page.set_viewport_size({"width": SIZE_MAX["width"], "height": min(height, SIZE_MAX["height"])})
     visitor.page.evaluate("document.fonts.ready")
     Path(IMAGES).mkdir(exist_ok=True)
     visitor.page.screenshot(path=IMAGES / f"{name}.png")
@@ -112,7 +117,7 @@ def test_store(visitor: Visitor, public: httpx2.Client, product: Product) -> Non
     save(visitor, "dashboard-store")
 
 
-def test_overview(visitor: Visitor, public: httpx2.Client, key: str) -> None:
+def test_overview(visitor: Visitor, public: httpx2.Client, product: Product, project: str, key: str) -> None:
     now = clock.now()
     events = [
         {
@@ -130,6 +135,12 @@ def test_overview(visitor: Visitor, public: httpx2.Client, key: str) -> None:
     visitor.enter(public, key)
     expect(visitor.page.locator("#types tbody tr")).to_have_count(4)
     save(visitor, "dashboard-overview")
+    manager = make_key(product, project, Scope.MANAGE)
+    draft = {"view": "auth_events", "range": "24h"}
+    made = public.post(f"/api/v1/projects/{project}/shares", json=draft, headers={"X-API-Key": manager})
+    visitor.page.goto(f"{made.raise_for_status().json()['path']}?theme=dark")
+    expect(visitor.page.locator("#types tbody tr")).to_have_count(4)
+    save(visitor, "shared-page")
 
 
 def test_devices(visitor: Visitor, public: httpx2.Client, key: str) -> None:
@@ -168,6 +179,17 @@ def test_administration(visitor: Visitor, public: httpx2.Client, email: str) -> 
         draft = {"name": name, "scopes": scopes, "rate_limit": limit}
         made = public.post(keys, json=draft, headers=headers).raise_for_status().json()
     public.patch(f"{keys}{made['id']}", json={"is_active": False}, headers=headers).raise_for_status()
+    until = (clock.now() + timedelta(days=30)).isoformat()
+    for share in (
+        {"view": "requests", "range": "7d", "expires_at": until, "frame_ancestors": ["https://status.example.com"]},
+        {"view": "device", "device_id": "hall/boiler 7", "expires_at": until},
+        {"view": "auth_events"},
+    ):
+        path = f"/api/v1/projects/{project['project_key']}/shares"
+        public.post(path, json=share, headers=headers).raise_for_status()
     visitor.log_in(email, PHRASE, "/dashboard/administration")
     expect(visitor.page.locator("#keys tbody tr")).to_have_count(3)
     save(visitor, "dashboard-administration")
+    shares = visitor.page.get_by_role("region", name="Shares", exact=True)
+    expect(shares.locator("#shares tbody tr")).to_have_count(3)
+    shares.screenshot(path=IMAGES / "dashboard-shares.png")

@@ -330,7 +330,7 @@ def test_a_view_is_shared_by_a_link_that_is_shown_once_and_ends(
     assert public.get(address).status_code == 200
     expect(page.locator("#shares tbody tr")).to_have_count(1)
     assert row(page, "Device", "#shares") | {"Created": ""} == {
-        "Shows": f"Device {XSS}", "First range": "7d", "May be embedded by": "https://a.example https://b.example:8443",
+        "Shows": f"Device {XSS}", "First range": "last 7 days", "May be embedded by": "https://a.example https://b.example:8443",
         "Created": "", "Ends": "never", "Actions": "End",
     }  # fmt: skip
     assert administration.violations(axe) == []
@@ -399,4 +399,4 @@ def test_only_an_operator_sees_the_installation(
     expect(page.locator("#service")).to_contain_text("device-registration-api")
     page.route("**/readyz", lambda route: route.fulfill(status=503, json={"reason": "database: is away"}))
     page.reload()
-    expect(page.locator("#service-text")).to_contain_text("database: is away")
+    expect(page.locator("#service-text")).to_contain_text("Database: is away.")

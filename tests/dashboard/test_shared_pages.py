@@ -11,8 +11,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx2
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Frame, Page, Request, expect
-from psycopg2 import sql
-from psycopg2.extensions import parse_dsn
 
 from contract.shares import View
 from servicekit.process import clock
@@ -294,17 +292,11 @@ def test_while_the_database_is_away_it_says_so(
     product: Product, public: httpx2.Client, cluster: Cluster, shop: str, manager: dict[str, str]
 ) -> None:
     made = share(public, shop, manager, View.REQUESTS)
-    name = parse_dsn(product.database.admin_url)["dbname"]
-    allow = "ALTER DATABASE {} ALLOW_CONNECTIONS {}"
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
-    cluster.execute(sql.SQL(allow).format(sql.Identifier(name), sql.SQL("false")))
-    try:
-        cluster.execute(sql.SQL(end).format(sql.Literal(name)))
+    with cluster.connections_refused(product.database):
         answer = public.get(made["path"])
-    finally:
-        cluster.execute(sql.SQL(allow).format(sql.Identifier(name), sql.SQL("true")))
     assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert int(answer.headers["retry-after"]) > 0
     assert "<h1>Not now</h1>" in answer.text
+    assert answer.headers["x-request-id"] in answer.text
     product.public.wait_ready()
     assert public.get(made["path"]).status_code == 200

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servicekit.process import clock
-from tests.projects.conftest import Account, created
+from tests.projects.conftest import Account, created, owner, product
 from tests.servers import run_command
 from tests.webhooks.receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import httpx2
-
     from tests.personal_databases import PersonalDatabases
     from tests.servers import Product
+
+# Fixtures of the tests of projects, too.
+__all__ = ["owner", "product"]
 
 LOCALHOST = "127.0.0.0/8"
 
@@ -57,18 +58,6 @@ class Sender:
         with self._patch.context() as patch:
             patch.setattr(clock, "_read", lambda: time.time() + seconds_later)
             return run_command(self.env | settings, "webhooks", "--once")
-
-
-@pytest.fixture(scope="module")
-def product(product_with_accounts: Product) -> Product:
-    """Accounts are configured."""
-    return product_with_accounts
-
-
-@pytest.fixture(scope="module")
-def owner(public: httpx2.Client) -> Account:
-    """An account that the tests of a module share: it makes a project for each test."""
-    return Account(public)
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ def _erase_account(chosen: argparse.Namespace) -> bool:
     first = pool(database, statement_seconds_max=_STATEMENT_SECONDS_MAX)
 
     async def erase(accounts: Accounts, ends: float) -> str:
-        erasure = await Erasures(first, eraser).erase_account(await accounts.find_any(chosen.email, ends), ends)
+        with shown_progress("erase-account"):
+            account = await accounts.find_any(chosen.email, ends)
+            erasure = await Erasures(first, eraser).erase_account(account, ends)
         return f"the account is erased, and its tokens end within 30 s; receipt {erasure.receipt}"
 
     try:

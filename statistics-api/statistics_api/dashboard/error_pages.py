@@ -19,7 +19,7 @@ _SENTENCES: Mapping[HTTPStatus, str] = MappingProxyType(
         HTTPStatus.NOT_FOUND: "There is no page at this address.",
         HTTPStatus.METHOD_NOT_ALLOWED: "This address takes no such request.",
         HTTPStatus.TOO_MANY_REQUESTS: "There were too many requests from your address. Please try again later.",
-        HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot answer at the moment. Please try again in a minute.",
+        HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot answer at the moment. This page tries again by itself.",
         HTTPStatus.INTERNAL_SERVER_ERROR: "The server has made a mistake. Please load the page again.",
     }
 )
@@ -75,6 +75,7 @@ async def _send_page(scope: Scope, receive: Receive, send: Send, replaced: Messa
         "title": status.phrase,
         "sentence": _SENTENCES.get(status, _OTHER),
         "request_id": scope.get("request_id"),
+        "tries_again": status is HTTPStatus.SERVICE_UNAVAILABLE,
         "leads_to": None if scope["path"].startswith(PAGE_PREFIX) else "/dashboard",
     }
     kept = {name.decode(): value.decode() for name, value in replaced["headers"] if name in _KEPT}

@@ -23,7 +23,7 @@ _SCREENS: Mapping[View, tuple[str, str]] = MappingProxyType(
     }
 )
 _GONE = "This link is not valid, or not any more. Ask the person who gave it to you for a new one."
-_AWAY = "The server cannot look up this link at the moment. Please load the page again in a minute."
+_AWAY = "The server cannot look up this link at the moment. This page tries again by itself."
 
 
 @router.get(PAGE_PREFIX + "{token:path}")
@@ -33,9 +33,12 @@ async def shared(request: Request, token: str) -> Response:
         share = await share_of(request.state.shares, token)
     except NotAuthenticated:
         # The same for every link: nobody learns whether a share has ever existed.
-        return await _refusal(HTTPStatus.NOT_FOUND, "Nothing is shared here", _GONE, {})
+        gone = {"title": "Nothing is shared here", "sentence": _GONE, "request_id": None, "tries_again": False}
+        return await _refusal(HTTPStatus.NOT_FOUND, gone, {})
     except NotRecorded as error:
-        return await _refusal(error.status, "Not now", _AWAY, error.headers())
+        request_id = request.scope.get("request_id")
+        not_now = {"title": "Not now", "sentence": _AWAY, "request_id": request_id, "tries_again": True}
+        return await _refusal(error.status, not_now, error.headers())
     name, title = _SCREENS[share.view]
     content = {
         "screen": {"name": name, "title": f"{title} · {share.project_name}"},
@@ -53,6 +56,5 @@ def _seen_by_the_page(share: StoredShare, token: str) -> Mapping[str, object]:
     return {"token": token, **{name: getattr(share, name) for name in names}}
 
 
-async def _refusal(status: HTTPStatus, title: str, sentence: str, headers: Mapping[str, str]) -> Response:
-    content = {"title": title, "sentence": sentence, "request_id": None, "leads_to": None}
-    return await asyncio.to_thread(page, "refusal.html", content, status, headers)
+async def _refusal(status: HTTPStatus, content: Mapping[str, object], headers: Mapping[str, str]) -> Response:
+    return await asyncio.to_thread(page, "refusal.html", {**content, "leads_to": None}, status, headers)

@@ -18,8 +18,10 @@ export class RequestFailed extends Error {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 
+  /** The API's own words as a sentence. */
   get inWords() {
-    return this.requestId ? `${this.message} (request ${this.requestId})` : this.message;
+    const whole = this.message.replace(/^./, (first) => first.toUpperCase()).replace(/[^.!?]$/, "$&.");
+    return this.requestId ? `${whole} (request ${this.requestId})` : whole;
   }
 }
 

@@ -12,9 +12,10 @@ const ERASED_WITHIN = DAY;
 const KEK_AGE_MAX = 35 * DAY;
 
 const byId = (id) => document.getElementById(id);
+let rowsStored = []; // the last ones: they stay while the databases cannot be asked
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** Show it. Both questions may fail; a failure is shown here, and what does not depend on it stays. */
+/** Show it. Both questions may fail; a failure is shown here, and what was stored stays. What the process needs does not: it has changed. */
 export async function showInstallation(signal) {
   const [ready, stored] = await Promise.allSettled([get("/readyz", { signal }), get("/api/v1/installation", { signal })]);
   const rows = [];
@@ -26,8 +27,9 @@ export async function showInstallation(signal) {
     setText(byId("service-text"), ready.reason.inWords ?? "The server cannot say how it is.");
   }
   if (stored.status === "fulfilled") {
-    rows.push(...rowsOf(stored.value.body));
+    rowsStored = rowsOf(stored.value.body);
   }
+  rows.push(...rowsStored);
   setText(byId("installation-failure"), stored.status === "fulfilled" ? "" : stored.reason.inWords ?? "The state of the databases cannot be shown.");
   byId("service").tBodies[0].replaceChildren(...rows.map(([name, text, isRight]) => element("tr", {},
     element("th", { scope: "row", text: name }), element("td", { text }),

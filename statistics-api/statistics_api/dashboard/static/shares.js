@@ -29,11 +29,11 @@ export class Shares {
 
   show(shares) {
     const table = byId("shares");
-    setText(table.caption, shares.length ? `${count(shares.length)}; expired ones leave when another one is made` : "Nothing is shared");
+    setText(table.caption, shares.length ? `${count(shares.length)} ${shares.length === 1 ? "share" : "shares"}. Expired ones leave when another one is made.` : "Nothing is shared");
     this.fill(table, shares, {
       id: (share) => share.id,
       cells: (share) => [
-        nameOf(share), share.range ?? "as the page has it", share.frame_ancestors.join(" ") || "nobody",
+        nameOf(share), inWords(share.range), share.frame_ancestors.join(" ") || "nobody",
         this.at(share.created_at), this.#endOf(share),
       ],
       actions: (share) => [["End", `End the share of ${nameOf(share)}, created ${this.at(share.created_at)}`, () => this.#end(share)]],
@@ -91,3 +91,6 @@ export class Shares {
 }
 
 const nameOf = ({ view, device_id: device }) => (view === "device" ? `Device ${device}` : VIEWS[view] ?? view);
+
+// As the form has it, or as the API took it.
+const inWords = (range) => [...byId("make-share").elements.range.options].find(({ value }) => value === (range ?? ""))?.text ?? range;

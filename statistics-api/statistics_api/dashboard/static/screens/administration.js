@@ -23,7 +23,10 @@ let project = null;
 let revealed = null;
 let filled = null; // the key of the project whose settings are in the forms
 
-async function refresh(signal) {
+// What is wrong with the installation is shown all the more when the projects cannot be read.
+const refresh = (signal) => Promise.all([refreshProjects(signal), byId("service") && showInstallation(signal)]);
+
+async function refreshProjects(signal) {
   const { body: projects } = await get(PROJECTS, { signal });
   byId("empty").hidden = projects.length > 0;
   byId("project").hidden = projects.length === 0;
@@ -37,9 +40,6 @@ async function refresh(signal) {
     if (isOwner()) {
       shares.show((await get(pathOf("shares"), { signal })).body);
     }
-  }
-  if (byId("service")) {
-    await showInstallation(signal);
   }
 }
 
