@@ -1,4 +1,4 @@
-"""Databases as the four systems make them: their tables, written for these tests from their published schemas."""
+"""The databases of other systems, beside ours on the cluster of the tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -10,59 +10,6 @@ from tests.servers import Cluster
 
 # The rows of these tests are older than events are kept by default.
 FOR_EVER = {"RETENTION_DAYS": "0"}
-
-DEVICE_STATISTICS_API = """
-    CREATE TABLE device_registrations (
-        id serial PRIMARY KEY,
-        user_key varchar(255) NOT NULL,
-        device_type varchar(50) NOT NULL,
-        created_at timestamp DEFAULT CURRENT_TIMESTAMP);
-    CREATE INDEX ON device_registrations (device_type);
-"""
-
-API_ANALYTICS = """
-    CREATE TYPE http_method_enum AS ENUM
-        ('CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE');
-    CREATE TABLE users (
-        id serial PRIMARY KEY, email varchar NOT NULL UNIQUE, hashed_password varchar NOT NULL, full_name varchar,
-        is_active boolean NOT NULL, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz);
-    CREATE TABLE projects (
-        id serial PRIMARY KEY, name varchar(100) NOT NULL, project_key varchar(104) NOT NULL UNIQUE,
-        description varchar(1000), user_id int NOT NULL REFERENCES users, is_active boolean NOT NULL,
-        created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz, UNIQUE (user_id, name));
-    CREATE TABLE api_keys (
-        id serial PRIMARY KEY, key_hash varchar(64) NOT NULL UNIQUE, key_prefix varchar(20) NOT NULL,
-        name varchar(255) NOT NULL, project_id int NOT NULL REFERENCES projects, expires_at timestamptz NOT NULL,
-        last_used_at timestamptz, is_active boolean NOT NULL, total_requests int NOT NULL,
-        created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz);
-    CREATE TABLE metrics (
-        id serial PRIMARY KEY, project_id int NOT NULL REFERENCES projects, url_path varchar NOT NULL,
-        method http_method_enum NOT NULL, response_status_code int NOT NULL, response_time_ms float8 NOT NULL,
-        timestamp timestamptz NOT NULL DEFAULT now(), user_agent varchar, ip_hash varchar);
-"""
-
-STATICTICS_SERVICE = """
-    CREATE TABLE users (id serial PRIMARY KEY, username varchar NOT NULL UNIQUE, email varchar NOT NULL UNIQUE);
-    CREATE TABLE devices (
-        id serial PRIMARY KEY, device_id varchar NOT NULL UNIQUE, name varchar, user_id int REFERENCES users);
-    CREATE TABLE stats (
-        id serial PRIMARY KEY, device_id int NOT NULL REFERENCES devices, timestamp timestamp NOT NULL,
-        x float8 NOT NULL, y float8 NOT NULL, z float8 NOT NULL);
-"""
-# Three services, each with a database; they may share one.
-STORES_GATEWAY = """
-    CREATE TABLE consumers (id serial PRIMARY KEY, name varchar, is_active boolean, is_admin boolean);
-    CREATE TABLE api_keys (key varchar PRIMARY KEY, owner_id int REFERENCES consumers);
-"""
-STORES_USERS = """
-    CREATE TABLE "user" (
-        id uuid PRIMARY KEY, username varchar(100), email varchar(100), first_name varchar(300),
-        last_name varchar(300), phone int, store_id int);
-"""
-STORES_EVENTS = """
-    CREATE TABLE events (
-        id serial PRIMARY KEY, type varchar, store_id int, user_id varchar, created_at timestamp, data json);
-"""
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from argon2 import PasswordHasher
 
+from load.old_systems import API_ANALYTICS
 from tests.database import rows
-from tests.imports.old_systems import API_ANALYTICS, FOR_EVER, insert, old_database
+from tests.imports.old_systems import FOR_EVER, insert, old_database
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, Product, StartProduct, finished_command, run_command
 

@@ -1,10 +1,6 @@
 """What device-statistics-api recorded is imported: each row once, with its time, or refused with a reason."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,19 +8,13 @@ from pathlib import Path
 import pytest
 from psycopg2 import sql
 
-from local.database import base_environment
+from load.old_systems import DEVICE_STATISTICS_API
 from tests.database import rows
-from tests.imports.old_systems import DEVICE_STATISTICS_API, FOR_EVER, execute, insert, old_database
+from tests.imports.old_systems import FOR_EVER, execute, insert, old_database
 from tests.servers import Cluster, MigratedDatabase, finished_command, run_command
 
 SYSTEM = ("import", "--from", "device-statistics-api")
 INSERT = "INSERT INTO device_registrations (user_key, device_type, created_at) VALUES %s"
-MANY = """
-    INSERT INTO device_registrations (user_key, device_type, created_at)
-    SELECT 'user-' || n % 5000, (ARRAY['iOS', 'Android', 'TV', 'Watch'])[1 + n % 4],
-           timestamp '2024-01-01' + n * interval '13 seconds'
-      FROM generate_series(1, 40000) AS n
-"""
 
 
 @pytest.fixture
@@ -174,30 +164,6 @@ def test_refused_rows_are_listed_without_what_they_hold(env: dict[str, str], old
     nowhere = finished_command(env, *SYSTEM, "--refused", str(tmp_path / "no" / "file"), old)
     assert nowhere.returncode == 1
     assert "cannot be written" in nowhere.stderr
-
-
-def test_an_import_that_was_killed_goes_on_where_it_stopped(
-    database: MigratedDatabase, env: dict[str, str], old: str
-) -> None:
-    execute(old, MANY)
-    stored = "SELECT count(*) FROM auth_event"
-    with subprocess.Popen(
-        [sys.executable, "-m", "device_registration_api", *SYSTEM, old],
-        env=base_environment() | env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while rows(database, stored) < [(10_000,)] and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    [(before,)] = rows(database, stored)
-    assert 0 < before < 40_000
-    # Until the server has seen that the process is gone, its lock is held.
-    while "another import" in (ended := finished_command(env, *SYSTEM, old)).stderr:
-        time.sleep(0.05)
-    assert f"40000 rows = {40_000 - before} registered + {before} duplicate + 0 refused" in ended.stdout
-    assert rows(database, stored) == [(40_000,)]
-    assert "no drift" in run_command(database.writer_env, "verify-counts")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from load.old_systems import STATICTICS_SERVICE
 from tests.database import rows
-from tests.imports.old_systems import FOR_EVER, STATICTICS_SERVICE, insert, old_database
+from tests.imports.old_systems import FOR_EVER, insert, old_database
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, Product, StartProduct, run_command
 

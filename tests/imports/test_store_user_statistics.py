@@ -6,8 +6,9 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
+from load.old_systems import STORES_EVENTS, STORES_GATEWAY, STORES_USERS
 from tests.database import rows
-from tests.imports.old_systems import FOR_EVER, STORES_EVENTS, STORES_GATEWAY, STORES_USERS, insert, old_database
+from tests.imports.old_systems import FOR_EVER, insert, old_database
 from tests.personal_databases import PersonalDatabases
 from tests.servers import Cluster, Product, StartProduct, finished_command, run_command
 
