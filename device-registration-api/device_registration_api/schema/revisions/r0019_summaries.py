@@ -5,8 +5,8 @@ Releases that do not call it run beside this revision during an upgrade: they re
 
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 
 
 def upgrade() -> None:
