@@ -99,10 +99,10 @@ OLD_SYSTEMS: Mapping[str, OldSystem] = MappingProxyType(
         "api-analytics": OldSystem(
             API_ANALYTICS,
             "api_request",
-            f"""
+            """
             INSERT INTO users (email, hashed_password, is_active)
             SELECT 'user-' || n || '@requests.example.com',
-                   '$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA${"a" * 43}', true
+                   '$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$' || repeat('a', 43), true
               FROM generate_series(1, 10) AS n;
             INSERT INTO projects (name, project_key, user_id, is_active) SELECT 'Project', 'project-' || n, n, true
               FROM generate_series(1, 10) AS n;

@@ -1,6 +1,7 @@
 """A checkpoint ends with its server: after a dump was restored on another one it is refused, and a new export works."""
 
 import subprocess
+from pathlib import Path
 
 from local.database import base_environment, migrate
 from tests.exports.conftest import Source
@@ -22,7 +23,12 @@ def test_a_checkpoint_of_the_first_server_is_refused_on_the_second(
     with another_cluster.new_database() as name:
         restored = MigratedDatabase(another_cluster.admin_url(name))
         _make_roles(another_cluster)
-        restore = [another_cluster.binaries / "pg_restore", "--exit-on-error", f"--dbname={restored.admin_url}"]
+        restore: list[str | Path] = [
+            another_cluster.binaries / "pg_restore",
+            "--exit-on-error",
+            "-d",
+            restored.admin_url,
+        ]
         subprocess.run(restore, input=dump, capture_output=True, check=True)
         migrate(restored.admin_url, WRITER, READER, base_environment())
         for service, env in ((product.private, restored.writer_env), (product.public, restored.reader_env)):

@@ -169,11 +169,14 @@ async def _import_events(run: Run, people: PeopleStore, known: _Known) -> None:
 def _events(
     run: Run, report: TableReport, people: PeopleStore, known: _Known, rows: Sequence[Row]
 ) -> Chunk[StoreEventColumns]:
-    found: list[tuple[int, int, datetime, StoreEvent]] = []
+    found: list[tuple[int, int, datetime, StoreEvent, UUID]] = []
     named: dict[int, dict[UUID, ImportedPerson]] = {}
+    # Most users have many events.
+    persons = {user_id: _person(run, user_id) for user_id in {row[3] for row in rows}}
+    person_texts = {user_id: str(person.person_id) for user_id, person in persons.items()}
     for row_id, type_, store_id, user_id, at, data in rows:
-        person = _person(run, user_id)
-        event = read(StoreEvent, {"type": type_, "user_id": str(person.person_id), "data": _data(data)})
+        person = persons[user_id]
+        event = read(StoreEvent, {"type": type_, "user_id": person_texts[user_id], "data": _data(data)})
         instant = run.times.instant(at)
         if isinstance(event, str):
             report.refuse(row_id, event)
@@ -186,16 +189,16 @@ def _events(
         else:
             project_id = known.stores[store_id]
             named.setdefault(project_id, {})[person.person_id] = person
-            found.append((row_id, project_id, instant, event))
-    for project_id, persons in named.items():
-        _make_nameless(run, people, known, project_id, persons)
-    stored = [each for each in found if report.may_have_events(each[0], known.people[each[1], UUID(each[3].user_id)])]
+            found.append((row_id, project_id, instant, event, person.person_id))
+    for project_id, of_project in named.items():
+        _make_nameless(run, people, known, project_id, of_project)
+    stored = [each for each in found if report.may_have_events(each[0], known.people[each[1], each[4]])]
     run.progress.advance(len(rows) - len(stored))
-    ids = [row_id for row_id, _, _, _ in stored]
+    ids = [each[0] for each in stored]
     columns = StoreEventColumns.model_construct(
-        types=[event.type for _, _, _, event in stored],
-        user_ids=[event.user_id for _, _, _, event in stored],
-        data=[event.data for _, _, _, event in stored],
+        types=[each[3].type for each in stored],
+        user_ids=[each[3].user_id for each in stored],
+        data=[each[3].data for each in stored],
     )
     project_ids, instants = [each[1] for each in stored], [each[2] for each in stored]
     return Chunk(ids, Rows(project_ids, instants, run.identities.texts(EVENTS, ids), columns, {}, {}))
