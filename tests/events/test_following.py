@@ -20,7 +20,7 @@ from uuid_utils import uuid7
 from contract.auth_events.columns import AuthEventColumns
 from contract.auth_events.events import DeviceType
 from device_registration_api.auth_events.commands import AUTH_EVENTS, FOLLOWER
-from device_registration_api.events import idempotency
+from device_registration_api.events import following, idempotency
 from device_registration_api.events.following import FACTS_MAX, Follower
 from device_registration_api.events.recording import record, record_carefully
 from device_registration_api.events.rows import Rows
@@ -151,6 +151,26 @@ def test_the_followers_are_those_of_the_catalogue(world: World) -> None:
     positions = "SELECT fact FROM maintenance.follower"
     assert {fact for (fact,) in as_administrator(world.database, following)} == set(FOLLOWERS)
     assert {fact for (fact,) in as_administrator(world.database, positions)} == set(FOLLOWERS)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 8)), max_size=6))
+def test_it_arrives_however_facts_and_other_transactions_follow_each_other(
+    world: World, work: Sequence[tuple[int, int]]
+) -> None:
+    follower = FOLLOWERS["auth_event"]
+    with pytest.MonkeyPatch.context() as patched, closing(world.connect()) as conn, closing(world.connect()) as other:
+        patched.setattr(following, "FACTS_MAX", 5)
+        patched.setattr(follower, "_transactions", 1_000)
+        project_id = world.new_project()
+        for number, (others, facts) in enumerate(work):
+            for _ in range(others):
+                with other, other.cursor() as cursor:
+                    cursor.execute("SELECT pg_current_xact_id()")
+            world.write(0, project_id, [(who, TYPES[0], number) for who in range(facts)])
+        follower.catch_up(conn)
+    expected = max((facts for _, facts in work), default=0)
+    assert as_administrator(world.database, PRESENT, project_id=project_id) == [(expected,)]
 
 
 def test_every_device_type_has_a_segment_of_its_own(world: World) -> None:

@@ -32,6 +32,7 @@ STEP_SECONDS_MAX = 10.0
 # The facts that one transaction follows: it takes some hundred milliseconds.
 FACTS_MAX = 20_000
 _TRANSACTIONS_AT_FIRST = 1_000
+_TRANSACTIONS_MAX = 1_000_000
 _SLOT = 0
 _BIGINT_MAX = 2**63 - 1
 
@@ -175,18 +176,19 @@ class Follower:
 
     def _next(self, conn: Connection, state: _State) -> Transactions | None:
         """Return the next facts that are not too many; None: there is none."""
-        while state.followed_xid < state.running_xid:
-            facts = Transactions(state.followed_xid, min(state.followed_xid + self._transactions, state.running_xid))
+        starts = state.followed_xid
+        while starts < state.running_xid:
+            facts = Transactions(starts, min(starts + self._transactions, state.running_xid))
             count = self._find(conn, facts).facts
             if count > FACTS_MAX and self._transactions > 1:
                 self._transactions //= 2
-            elif count > 0:
-                self._transactions *= 2
+                continue
+            self._transactions = min(2 * self._transactions, _TRANSACTIONS_MAX)
+            if count > 0:
                 return facts
-            elif facts.ends == state.running_xid:
-                break
-            else:
-                self._transactions *= 2
+            # Transactions of other tables. More of them from the same start could have too many facts, and half of
+            # these none again, without an end.
+            starts = facts.ends
         return None
 
     def _find(self, conn: Connection, facts: Facts) -> _Found:
