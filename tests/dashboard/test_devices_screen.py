@@ -132,7 +132,7 @@ def test_a_device_is_opened_left_and_opened_by_its_id(listed: Visitor) -> None:
     page.get_by_role("link", name="All devices").click()
     page.get_by_label("Device id").fill("unknown")
     page.get_by_role("button", name="Open").click()
-    expect(page.get_by_role("alert")).to_contain_text("Device not found (request ")
+    expect(page.get_by_role("alert")).to_contain_text("Device not found. (request ")
     expect(page.locator("#rows tbody tr")).to_have_count(0)
     expect(page.locator("figure")).to_have_count(0)
 
@@ -142,7 +142,7 @@ def test_what_no_path_can_name_is_no_device(visitor: Visitor, public: httpx2.Cli
     asked: list[str] = []
     visitor.page.on("request", lambda request: asked.append(request.url))
     visitor.enter(public, filled, of(device))
-    expect(visitor.page.get_by_role("alert")).to_have_text("Device not found")
+    expect(visitor.page.get_by_role("alert")).to_have_text("Device not found.")
     assert not any("/api/" in url for url in asked)
 
 

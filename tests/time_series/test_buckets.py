@@ -230,6 +230,7 @@ def _instant(text: str) -> datetime:
 @example(("Antarctica/Casey", "day", _instant("2023-03-08T12:00Z"), 0.1))
 @example(("Asia/Pyongyang", "hour", _instant("2015-08-14T12:00Z"), 0.3))
 @example(("America/Caracas", "hour", _instant("2007-12-08T12:00Z"), 0.3))
+@example(("Pacific/Kiritimati", "hour", _instant("1970-01-01T05:40Z"), 0.1))
 def test_buckets_cover_the_range_without_gaps_and_begin_when_the_clocks_say(
     asked: tuple[str, Interval, datetime, float],
 ) -> None:

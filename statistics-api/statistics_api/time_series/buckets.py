@@ -79,15 +79,18 @@ def _hours(start: datetime, zone: ZoneInfo) -> Iterator[datetime]:
     edge = _hour_begin(floor(start.timestamp()), zone)
     offset = _offset(edge, zone)
     while True:
-        yield datetime.fromtimestamp(edge, UTC)
         full_hour = edge + _HOUR - (edge + offset) % _HOUR
         if _offset(full_hour, zone) == offset:
-            edge = full_hour
+            following = full_hour
         else:
             # Clocks change before the full hour: in Lord Howe by half an hour, so one bucket has only thirty minutes.
             begins = (_hour_begin(edge + quarters * _QUARTER, zone) for quarters in range(1, 6))
-            edge = next(begin for begin in begins if begin > edge)
-            offset = _offset(edge, zone)
+            following = next(begin for begin in begins if begin > edge)
+            offset = _offset(following, zone)
+        # Until 1979 an hour began within a quarter of an hour in Kiritimati: one that ends at the start is left out.
+        if following > start.timestamp():
+            yield datetime.fromtimestamp(edge, UTC)
+        edge = following
 
 
 def _hour_begin(instant: int, zone: ZoneInfo) -> int:
