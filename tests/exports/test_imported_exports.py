@@ -152,3 +152,29 @@ def test_a_row_that_is_wrong_is_refused_and_no_other(new_source: Callable[[], So
     assert f"{EVENTS + 1} rows = 2 registered + 1 duplicate + 3 refused" in printed
     assert [json.loads(line)["id"] for line in file_refused.read_text().splitlines()] == [1, 2, 3]
     assert_counts_are_exact(here.product)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "values"),
+    [
+        ("measurements", "device_id", ["", " +device", None, ["+device"], 7]),
+        ("measurements", "x", ["", "one", None, True, {}]),
+        ("api_requests", "ip_hash", ["", "0", "zz", 7, ["00"]]),
+        ("store_events", "data", ["[", None, 7, "x", []]),
+        (
+            "auth_events",
+            "receivedAt",
+            [None, 7, "2026-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"],
+        ),
+    ],
+)
+def test_a_field_that_no_export_writes_is_refused(
+    new_source: Callable[[], Source], tmp_path: Path, kind: str, field: str, values: list[object]
+) -> None:
+    there, here = new_source(), new_source()
+    there.record(kind, EVENTS)
+    rows(there.product.database, COPY_USERS, {"from": there.project_id, "to": here.project_id})
+    found, _ = there.exported(kind)
+    file = tmp_path / "events.ndjson"
+    file.write_text("".join(json.dumps({**row, field: value}) + "\n" for row, value in zip(found, values, strict=True)))
+    assert f"{EVENTS} rows = 0 registered + 0 duplicate + {EVENTS} refused" in imported(here, file)

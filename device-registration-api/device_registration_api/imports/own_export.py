@@ -48,6 +48,9 @@ _EVENT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _HASH = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _NO_ID = "eventId: must be the id of an event, as it was exported"
 _NO_HASH = "ip_hash: must be hexadecimal"
+_NO_DEVICE_ID = "device_id: is not what an export writes"
+# That of no device: of one that a dry run would make, or that was deleted meanwhile.
+_NO_DEVICE = 0
 _NOT_WHOLE = " is not whole: its export was cut off. Go on from its last checkpoint, and import both files"
 
 # A row by the names of its fields.
@@ -63,6 +66,8 @@ class _Kind(NamedTuple):
     columns: "Callable[[Job, int, Sequence[Row], Sequence[Any]], EventColumns]"
     numbers: Mapping[str, Callable[[str], float]] = {}
     objects: frozenset[str] = frozenset()
+    # Returns why a row is refused for what its event does not have.
+    refuse: "Callable[[Row], str | None]" = lambda _: None
 
 
 class File(NamedTuple):
@@ -129,13 +134,13 @@ def _chunk(
             continue
         at = times.instant(_time(row[kind.received_at]))
         event_id = str(row["eventId"])
-        ip_hash = row.get("ip_hash")
+        refusal = kind.refuse(row)
         if not _EVENT_ID.fullmatch(event_id):
             report.refuse(line, _NO_ID)
         elif at is None:
             report.refuse(line, NO_TIME)
-        elif ip_hash is not None and not (isinstance(ip_hash, str) and _HASH.fullmatch(ip_hash)):
-            report.refuse(line, _NO_HASH)
+        elif refusal is not None:
+            report.refuse(line, refusal)
         elif event_id in event_ids:
             report.duplicate += 1
         else:
@@ -179,11 +184,21 @@ def _measurements(job: Job, project_id: int, rows: Sequence[Row], events: Sequen
     drafts = {name: DeviceDraft(device_id=name) for name in dict.fromkeys(row["device_id"] for row in rows)}
     numbers = device_numbers(job.target, project_id, [*drafts.values()])
     return MeasurementColumns.model_construct(
-        device_numbers=[numbers.get(row["device_id"], 1) for row in rows],
+        device_numbers=[numbers.get(row["device_id"], _NO_DEVICE) for row in rows],
         xs=[each.x for each in events],
         ys=[each.y for each in events],
         zs=[each.z for each in events],
     )
+
+
+def _refuse_hash(row: Row) -> str | None:
+    found = row["ip_hash"]
+    return None if found is None or (isinstance(found, str) and _HASH.fullmatch(found)) else _NO_HASH
+
+
+def _refuse_device(row: Row) -> str | None:
+    draft = read(DeviceDraft, {"device_id": row["device_id"]})
+    return None if isinstance(draft, DeviceDraft) and draft.device_id == row["device_id"] else _NO_DEVICE_ID
 
 
 def _store_events(_: Job, __: int, ___: Sequence[Row], events: Sequence[StoreEvent]) -> StoreEventColumns:
@@ -206,8 +221,9 @@ _KINDS: Mapping[frozenset[str], _Kind] = {
             "received_at",
             _api_requests,
             {"response_status_code": int, "response_time_ms": float},
+            refuse=_refuse_hash,
         ),
-        _Kind(MEASUREMENTS, Measurement, "received_at", _measurements, _AXES),
+        _Kind(MEASUREMENTS, Measurement, "received_at", _measurements, _AXES, refuse=_refuse_device),
         _Kind(STORE_EVENTS, StoreEvent, "received_at", _store_events, {"id": int}, frozenset({"data"})),
     )
 }
