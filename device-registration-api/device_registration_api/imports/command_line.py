@@ -13,19 +13,20 @@ from device_registration_api.events.table import EventTable
 from device_registration_api.imports import (
     api_analytics,
     device_statistics_api,
+    own_export,
     statictics_service,
     store_user_statistics,
 )
 from device_registration_api.imports.identities import Identities
 from device_registration_api.imports.report import Refused, refusal_line
-from device_registration_api.imports.run import Run
+from device_registration_api.imports.run import Job, Run
 from device_registration_api.imports.source import Source, Times
 from device_registration_api.imports.target import Target
 from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.schema.connect import CommandError
 from servicekit.errors import DomainError
 from servicekit.process import clock
-from servicekit.process.progress import shown_progress
+from servicekit.process.progress import Progress, shown_progress
 
 Command = Callable[[argparse.Namespace], bool]
 
@@ -49,8 +50,16 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], se
     added = add(
         "import", _import, f"store what another system recorded, with its times (reads {service}, RETENTION_DAYS)"
     )
-    added.add_argument("--from", dest="system", choices=SYSTEMS, required=True, help="the system")
-    added.add_argument("urls", nargs="+", metavar="URL", help="its database, or databases: postgresql://…")
+    added.add_argument(
+        "--from",
+        dest="system",
+        choices=(*SYSTEMS, own_export.SYSTEM),
+        required=True,
+        help="the system, or files of ours",
+    )
+    added.add_argument(
+        "sources", nargs="+", metavar="URL|FILE", help="its database, or databases: postgresql://…; or the files"
+    )
     added.add_argument(
         "--project", default="default", metavar="PROJECT-KEY", help="for systems without projects; default: default"
     )
@@ -65,34 +74,51 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], se
 
 
 def _import(chosen: argparse.Namespace) -> bool:
-    system = SYSTEMS[chosen.system]
-    now = clock.now()
-    with (
-        closing(Source(chosen.urls)) as source,
-        _refusals(chosen.refused) as refused_to,
-        shown_progress(chosen.name) as progress,
-    ):
-        source.require(chosen.system, system.tables)
-        with closing(Target(DatabaseSettings(), system.kinds, is_dry_run=chosen.dry_run)) as target:
-            run = Run(
-                source,
-                target,
-                Identities(chosen.source_name or chosen.system),
-                Times(ZoneInfo(chosen.source_timezone), now),
-                progress,
-                refused_to,
-                chosen.project,
-            )
-            try:
-                asyncio.run(system.import_all(run))
-            except DomainError as error:
-                message = f"{error}; what is stored stays: the same command goes on where this one stopped"
-                raise CommandError(message) from error
-    for line in [line for report in run.reports for line in report.lines()] + run.notes:
+    with _refusals(chosen.refused) as refused_to, shown_progress(chosen.name) as progress:
+        if chosen.system == own_export.SYSTEM:
+            job = _import_files(chosen, refused_to, progress)
+        else:
+            job = _import_system(chosen, refused_to, progress)
+    for line in [line for report in job.reports for line in report.lines()] + job.notes:
         print(line)
     if chosen.dry_run:
         print("nothing was stored: this was a dry run")
-    return all(report.is_exact for report in run.reports)
+    return all(report.is_exact for report in job.reports)
+
+
+def _import_files(chosen: argparse.Namespace, refused_to: Refused, progress: Progress) -> Job:
+    files = own_export.checked_files(chosen.sources)
+    with closing(Target(DatabaseSettings(), own_export.KINDS, is_dry_run=chosen.dry_run)) as target:
+        job = Job(target=target, progress=progress, refused_to=refused_to, project_key=chosen.project)
+        _run(own_export.import_all(job, files))
+    return job
+
+
+def _import_system(chosen: argparse.Namespace, refused_to: Refused, progress: Progress) -> Job:
+    system = SYSTEMS[chosen.system]
+    now = clock.now()
+    with closing(Source(chosen.sources)) as source:
+        source.require(chosen.system, system.tables)
+        with closing(Target(DatabaseSettings(), system.kinds, is_dry_run=chosen.dry_run)) as target:
+            run = Run(
+                target=target,
+                progress=progress,
+                refused_to=refused_to,
+                project_key=chosen.project,
+                source=source,
+                identities=Identities(chosen.source_name or chosen.system),
+                times=Times(ZoneInfo(chosen.source_timezone), now),
+            )
+            _run(system.import_all(run))
+    return run
+
+
+def _run(importing: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(importing)
+    except DomainError as error:
+        message = f"{error}; what is stored stays: the same command goes on where this one stopped"
+        raise CommandError(message) from error
 
 
 @contextmanager

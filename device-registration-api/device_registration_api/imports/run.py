@@ -1,4 +1,4 @@
-"""One run of the command: what every importer of a system gets."""
+"""One run of the command: what every importer gets."""
 
 from dataclasses import dataclass, field
 from typing import LiteralString
@@ -17,23 +17,19 @@ from servicekit.process.progress import Progress
 COUNT = sql.SQL("SELECT count(*) FROM {table}")
 
 
-@dataclass
-class Run:
-    """The source, the target, and what is said about both."""
+@dataclass(kw_only=True)
+class Job:
+    """The target, and what is said of what is stored there."""
 
-    source: Source
     target: Target
-    identities: Identities
-    times: Times
     progress: Progress
     refused_to: Refused
     project_key: str
     reports: list[TableReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def report(self, table: LiteralString) -> TableReport:
-        """Count the rows of a table of the source, and begin its report and its progress."""
-        found = self.source.count(table, COUNT.format(table=sql.Identifier(table)))
+    def begin(self, table: str, found: int) -> TableReport:
+        """Begin the report and the progress of a table of the source, or of a file, with so many rows."""
         self.progress.doing(table)
         self.progress.expect(found)
         self.reports.append(TableReport(table, found, self.refused_to))
@@ -42,3 +38,16 @@ class Run:
     def recorder(self, table: EventTable[Columns], report: TableReport) -> Recorder[Columns]:
         """Return what stores the events of the table of this report."""
         return Recorder(self.target, table, report, self.progress)
+
+
+@dataclass(kw_only=True)
+class Run(Job):
+    """A job whose source is the database of another system."""
+
+    source: Source
+    identities: Identities
+    times: Times
+
+    def report(self, table: LiteralString) -> TableReport:
+        """Count the rows of a table of the source, and begin its report."""
+        return self.begin(table, self.source.count(table, COUNT.format(table=sql.Identifier(table))))

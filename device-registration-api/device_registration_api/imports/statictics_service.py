@@ -10,8 +10,8 @@ from uuid import UUID
 from contract.devices import DeviceDraft
 from contract.measurements.events import Measurement, MeasurementColumns
 from contract.people import UserDraft
-from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.rows import Rows
+from device_registration_api.imports.devices import make_devices
 from device_registration_api.imports.people import Came, ImportedPerson, PeopleStore
 from device_registration_api.imports.recorder import Chunk
 from device_registration_api.imports.report import TableReport
@@ -22,7 +22,6 @@ from device_registration_api.measurements.commands import MEASUREMENTS
 from device_registration_api.personal.addresses import check_email
 from device_registration_api.personal.settings import PeopleSettings
 from servicekit.database.copy_encoding import Repeated
-from servicekit.database.sql import execute, fetch_all
 from servicekit.errors import Invalid
 
 SYSTEM = "statictics-service"
@@ -43,18 +42,6 @@ READ_STATS: LiteralString = """
            CASE WHEN timestamp >= '1970-01-01' AND timestamp < '9999-12-30' THEN timestamp END
       FROM stats
      ORDER BY id
-"""
-INSERT_DEVICES = """
-    INSERT INTO device (project_id, device_id, name, person_id)
-    SELECT %(project_id)s, device_id, name, user_id
-      FROM json_to_recordset(%(devices)s::json) AS sent(place int, device_id text, name text, user_id uuid)
-     ORDER BY place
-        ON CONFLICT (project_id, device_id) DO NOTHING
-"""
-FIND_DEVICES = """
-    SELECT device_id, device_number
-      FROM device
-     WHERE project_id = %(project_id)s AND device_id = ANY(%(device_ids)s)
 """
 
 
@@ -138,24 +125,13 @@ def _import_devices(run: Run, known: _Known) -> None:
 
 
 def _store_devices(run: Run, report: TableReport, known: _Known, drafts: Mapping[int, DeviceDraft]) -> None:
-    named = {"project_id": known.project_id, "device_ids": [each.device_id for each in drafts.values()]}
-    sent = [{"place": place, **each.model_dump()} for place, each in enumerate(drafts.values())]
-    with run.target.conn as conn:
-        before = _numbers(run, named)
-        if not run.target.is_dry_run:
-            execute(conn, INSERT_DEVICES, named | {"devices": as_json(sent)})
-        after = _numbers(run, named)
+    seen, after = make_devices(run.target, known.project_id, [*drafts.values()])
     # Two ids that differ in surrounding white space alone are one device here.
-    seen = set(before)
     for row_id, draft in drafts.items():
         known.devices[row_id] = after.get(draft.device_id, 1)
         report.duplicate += draft.device_id in seen
         report.registered += draft.device_id not in seen
         seen.add(draft.device_id)
-
-
-def _numbers(run: Run, named: Mapping[str, object]) -> dict[str, int]:
-    return dict(fetch_all(run.target.conn, FIND_DEVICES, named, lambda device_id, number: (device_id, number)))
 
 
 def _measurements(run: Run, report: TableReport, known: _Known, rows: Sequence[Row]) -> Chunk[MeasurementColumns]:
