@@ -16,10 +16,15 @@ from servicekit.http.csv_text import as_sent
 from tests.access.conftest import make_key, make_project
 from tests.database import rows
 from tests.servers import Cluster, MigratedDatabase, Product
+from tests.waiting import wait_until
 
 # A text that a spreadsheet would take for a formula.
 FORMULA = "=1+1"
 DEVICE = "+device"
+IS_BEHIND = """
+    SELECT max(commit_xid) < pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM {fact}
+     WHERE project_id = {project_id}
+"""
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Source:
         bodies = [body(each) for each in range(number)]
         answer = self.http.post(f"{path}/batch", json=bodies).raise_for_status().json()
         assert answer["registered"] == number, answer
+        wait_until(lambda: self._are_exported(kind.removesuffix("s")))
 
     def send_again(self, kind: str, exported: list[dict[str, Any]]) -> dict[str, Any]:
         """Send exported rows as they are."""
@@ -65,6 +71,12 @@ class Source:
         """How many rows are stored."""
         statement = f"SELECT count(*)::int FROM {fact} WHERE project_id = {self.project_id}"  # noqa: S608 - of a test
         return int(rows(self.product.database, statement)[0][0])
+
+    def _are_exported(self, fact: str) -> bool:
+        """Whether no transaction is open, of whatever test, that an export waits for before these rows."""
+        statement = IS_BEHIND.format(fact=fact, project_id=self.project_id)
+        [(are_behind,)] = rows(self.product.database, statement)
+        return bool(are_behind)
 
     def _event(self, kind: str) -> tuple[str, Callable[[int], dict[str, Any]]]:
         match kind:
