@@ -51,7 +51,7 @@ class Source:
         bodies = [body(each) for each in range(number)]
         answer = self.http.post(f"{path}/batch", json=bodies).raise_for_status().json()
         assert answer["registered"] == number, answer
-        wait_until(lambda: self._are_exported(kind.removesuffix("s")))
+        wait_until(lambda: self.are_exported(kind.removesuffix("s")))
 
     def send_again(self, kind: str, exported: list[dict[str, Any]]) -> dict[str, Any]:
         """Send exported rows as they are."""
@@ -72,7 +72,7 @@ class Source:
         statement = f"SELECT count(*)::int FROM {fact} WHERE project_id = {self.project_id}"  # noqa: S608 - of a test
         return int(rows(self.product.database, statement)[0][0])
 
-    def _are_exported(self, fact: str) -> bool:
+    def are_exported(self, fact: str) -> bool:
         """Whether no transaction is open, of whatever test, that an export waits for before these rows."""
         statement = IS_BEHIND.format(fact=fact, project_id=self.project_id)
         [(are_behind,)] = rows(self.product.database, statement)

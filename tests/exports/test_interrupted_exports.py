@@ -15,6 +15,7 @@ from statistics_api.exports.streams import EXPORTS_MAX
 from tests.database import rows
 from tests.exports.conftest import Source
 from tests.servers import Product
+from tests.waiting import wait_until
 
 FILL = """
     INSERT INTO auth_event (project_id, received_at, event_id, occurred_at, device_type, user_key)
@@ -100,6 +101,8 @@ def test_every_row_once_beside_two_writers_however_often_the_client_leaves(sourc
     with writing(source):
         for _ in range(15):
             client.read(chance.randint(0, 15_000))
+    # The step of a follower, for one, is a transaction that an export waits for.
+    wait_until(lambda: source.are_exported("auth_event"))
     while not client.read(10**9):
         pass
     stored = rows(

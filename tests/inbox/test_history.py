@@ -17,7 +17,8 @@ from tests.kinds import served_kinds as served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AWAY_SECONDS = 3.0
+# Longer than the service waits for a database that says nothing, on a busy machine, too.
+AWAY_SECONDS = 5.0
 SEED = 1
 FAULTS = {fault.name: fault for fault in EVERY_FAULT}
 RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.ServedKind]] = (
