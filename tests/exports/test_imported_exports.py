@@ -9,7 +9,7 @@ import pytest
 
 from tests.database import assert_counts_are_exact, rows
 from tests.exports.conftest import Source
-from tests.servers import finished_command, run_command
+from tests.servers import Finished, finished_command, run_command
 
 KINDS = ("auth_events", "api_requests", "measurements", "store_events")
 EVENTS = 5
@@ -21,28 +21,19 @@ COPY_USERS = """
 """
 
 
+def run_import(source: Source, *arguments: str | Path) -> Finished:
+    chosen = ("import", "--from", "export", "--project", source.project)
+    return finished_command(source.product.database.writer_env, *chosen, *map(str, arguments))
+
+
 def imported(source: Source, *arguments: str | Path) -> str:
-    return run_command(
-        source.product.database.writer_env,
-        "import",
-        "--from",
-        "export",
-        "--project",
-        source.project,
-        *map(str, arguments),
-    )
+    finished = run_import(source, *arguments)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
 
 
 def refused(source: Source, *arguments: str | Path) -> str:
-    finished = finished_command(
-        source.product.database.writer_env,
-        "import",
-        "--from",
-        "export",
-        "--project",
-        source.project,
-        *map(str, arguments),
-    )
+    finished = run_import(source, *arguments)
     assert finished.returncode != 0
     return str(finished.stderr)
 

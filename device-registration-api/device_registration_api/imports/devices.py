@@ -35,10 +35,5 @@ def make_devices(target: Target, project_id: int, drafts: Sequence[DeviceDraft])
         return set(before), _numbers(target, named)
 
 
-def device_numbers(target: Target, project_id: int, drafts: Sequence[DeviceDraft]) -> dict[str, int]:
-    """Make the devices that are not there, and return the numbers of all. A dry run as `make_devices`."""
-    return make_devices(target, project_id, drafts)[1]
-
-
 def _numbers(target: Target, named: Mapping[str, object]) -> dict[str, int]:
     return dict(fetch_all(target.conn, FIND_DEVICES, named, lambda device_id, number: (device_id, number)))

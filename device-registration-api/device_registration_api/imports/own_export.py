@@ -29,7 +29,7 @@ from device_registration_api.api_requests.commands import API_REQUESTS
 from device_registration_api.auth_events.commands import AUTH_EVENTS
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
-from device_registration_api.imports.devices import device_numbers
+from device_registration_api.imports.devices import make_devices
 from device_registration_api.imports.recorder import Chunk
 from device_registration_api.imports.report import TableReport
 from device_registration_api.imports.run import Job
@@ -68,6 +68,8 @@ class _Kind(NamedTuple):
     objects: frozenset[str] = frozenset()
     # Returns why a row is refused for what its event does not have.
     refuse: "Callable[[Row], str | None]" = lambda _: None
+    # Fields of the event that the path of a request gives, and no row has; any valid values.
+    path_fields: Mapping[str, object] = {}
 
 
 class File(NamedTuple):
@@ -128,7 +130,7 @@ def _chunk(
     event_ids: dict[str, None] = {}
     for line, sent in lines:
         row = _parsed(kind, sent)
-        event = row if isinstance(row, str) else read(kind.event, {"device_number": 1, **row})
+        event = row if isinstance(row, str) else read(kind.event, {**kind.path_fields, **row})
         if isinstance(row, str) or isinstance(event, str):
             report.refuse(line, str(event))
             continue
@@ -181,8 +183,8 @@ def _api_requests(_: Job, __: int, rows: Sequence[Row], events: Sequence[ApiRequ
 
 def _measurements(job: Job, project_id: int, rows: Sequence[Row], events: Sequence[Measurement]) -> MeasurementColumns:
     """A device that is not there is made, without a name and a user."""
-    drafts = {name: DeviceDraft(device_id=name) for name in dict.fromkeys(row["device_id"] for row in rows)}
-    numbers = device_numbers(job.target, project_id, [*drafts.values()])
+    drafts = [DeviceDraft(device_id=name) for name in dict.fromkeys(row["device_id"] for row in rows)]
+    _, numbers = make_devices(job.target, project_id, drafts)
     return MeasurementColumns.model_construct(
         device_numbers=[numbers.get(row["device_id"], _NO_DEVICE) for row in rows],
         xs=[each.x for each in events],
@@ -223,7 +225,15 @@ _KINDS: Mapping[frozenset[str], _Kind] = {
             {"response_status_code": int, "response_time_ms": float},
             refuse=_refuse_hash,
         ),
-        _Kind(MEASUREMENTS, Measurement, "received_at", _measurements, _AXES, refuse=_refuse_device),
+        _Kind(
+            MEASUREMENTS,
+            Measurement,
+            "received_at",
+            _measurements,
+            _AXES,
+            refuse=_refuse_device,
+            path_fields={"device_number": 1},
+        ),
         _Kind(STORE_EVENTS, StoreEvent, "received_at", _store_events, {"id": int}, frozenset({"data"})),
     )
 }
