@@ -13,7 +13,8 @@ from load.simulation.clients import Answered
 from load.simulation.costs import KindCosts
 from load.simulation.scheduling import Process, Then, after
 from load.simulation.storage import Draws, Steps, Storage
-from servicekit.concurrency.coalescer import TURNS_BETWEEN
+from servicekit.concurrency.coalescer import TURNS_BETWEEN, first_group, is_other_group
+from servicekit.concurrency.core_share import CoreShare
 from servicekit.concurrency.time_slice import SLICE_SECONDS_MAX
 from servicekit.service.settings import ServiceSettings
 from statistics_api.delivery.gateway import FORWARD_ROWS_MAX
@@ -34,16 +35,18 @@ class Delays(NamedTuple):
 
 
 class Coalescer(Generic[Item]):
-    """As servicekit.concurrency.coalescer: one flush at a time, of all that has queued meanwhile."""
+    """As servicekit.concurrency.coalescer: one flush at a time, of all that has queued meanwhile or of a half of it."""
 
     def __init__(
         self,
+        env: Environment,
         process: Process,
         rows_max: int,
         weigh: Callable[[Item], int],
         flush: Callable[[Sequence[Item], Then], None],
     ) -> None:
         self._process = process
+        self._core = CoreShare(lambda: env.now, lambda: process.busy_seconds)
         self._rows_max = rows_max
         self._weigh = weigh
         self._flush = flush
@@ -57,24 +60,50 @@ class Coalescer(Generic[Item]):
         self._queue.append(item)
         if not self._is_flushing:
             self._is_flushing = True
-            self._process.do(0.0, self._flush_next)  # a task of its own
+            # A task of its own.
+            self._process.do(0.0, lambda: self._flush_next(len(self._queue)))
 
-    def _flush_next(self) -> None:
+    def _flush_next(self, items_max: int) -> None:
         batch: list[Item] = []
         rows = 0
-        while self._queue and (not batch or rows + self._weigh(self._queue[0]) <= self._rows_max):
+        while (
+            self._queue
+            and len(batch) < items_max
+            and (not batch or rows + self._weigh(self._queue[0]) <= self._rows_max)
+        ):
             batch.append(self._queue.popleft())
             rows += self._weigh(batch[-1])
         if batch:
             self.flushes += 1
             self.rows += rows
-            self._flush(batch, partial(self._turn, TURNS_BETWEEN))
+            self._flush(batch, self._flushed)
         else:
             self._is_flushing = False
 
-    def _turn(self, turns: int) -> None:
+    def _flushed(self) -> None:
+        waiting = len(self._queue)
+        if self._core.is_whole and is_other_group(waiting):
+            self._turn(lambda: None)
+            self._flush_next(waiting)
+        else:
+            self._turn(self._flush_first_group)
+
+    def _flush_first_group(self) -> None:
+        waiting = len(self._queue)
+        self._flush_next(first_group(waiting) if self._core.is_whole else waiting)
+
+    def _turn(self, then: Then) -> None:
         """Let the event loop turn: all that is ready comes first."""
-        self._process.do(0.0, partial(self._turn, turns - 1) if turns else self._flush_next)
+        begun = self._core.reading()
+
+        def turn(turns: int) -> None:
+            if turns:
+                self._process.do(0.0, partial(turn, turns - 1))
+            else:
+                self._core.add(begun)
+                then()
+
+        turn(TURNS_BETWEEN)
 
 
 class Forward(NamedTuple):
@@ -100,7 +129,7 @@ class PrivateProcess:
         self._delays = delays
         self._pool = Resource(env, CONNECTIONS_MAX)
         self.coalescer: Coalescer[Forward] = Coalescer(
-            process, BATCH_ROWS_MAX, lambda forward: forward.events, self._flush
+            env, process, BATCH_ROWS_MAX, lambda forward: forward.events, self._flush
         )
 
     def forward(self, forward: Forward) -> None:
@@ -158,7 +187,7 @@ class PublicProcess:
         self._costs = costs
         self._network_seconds = network_seconds
         self._in_flight = 0
-        self.coalescer: Coalescer[Answered] = Coalescer(process, FORWARD_ROWS_MAX, lambda _: 1, self._flush)
+        self.coalescer: Coalescer[Answered] = Coalescer(env, process, FORWARD_ROWS_MAX, lambda _: 1, self._flush)
 
     def record(self, answered: Answered) -> None:
         """One event."""

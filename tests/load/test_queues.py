@@ -157,7 +157,7 @@ def test_a_client_that_was_just_answered_shares_the_next_flush() -> None:
 
         after(env, 1.0, answer)
 
-    coalescer = Coalescer[str](process, 10, lambda _: 1, flush)
+    coalescer = Coalescer[str](env, process, 10, lambda _: 1, flush)
     # The second one comes while the first one is flushed: without the turns, they would alternate.
     process.do(0.0, partial(coalescer.begin, "first"))
     after(env, 0.5, partial(process.do, 0.0, partial(coalescer.begin, "second")))

@@ -164,7 +164,8 @@ def test_pauses_of_the_disk_are_in_the_tail_and_not_in_the_median() -> None:
 
 def test_a_thousand_waiting_clients_share_transactions_of_at_most_a_thousand() -> None:
     seen = small(Installation(public=2, cores=8), Load(connections=1_200), DELIVERED)
-    assert 300 < seen.flush_events <= 1_000
+    # Each process serves its six hundred in two groups.
+    assert 300 <= seen.flush_events <= 1_000
     alone = small(Installation(public=2, cores=8), Load(connections=2), DELIVERED)
     assert alone.flush_events <= 2
 

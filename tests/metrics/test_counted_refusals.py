@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from limits import parse
 
-from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer, Limits
 from servicekit.errors import Overloaded, TooManyRequests
 from statistics_api.access.key_limits import LimitedKey
 from statistics_api.rate_limit import CLIENT_LIMIT, KEY_LIMIT, RateLimit
@@ -43,9 +43,7 @@ async def test_a_coalescer_tells_of_each_flush_and_counts_what_its_full_queue_re
 
     coalescer: Coalescer[int, int] = Coalescer(
         flush,  # type: ignore[arg-type]  # it gets a list
-        batch_rows_max=10,
-        queue_rows_max=20,
-        remaining_seconds_min=0,
+        Limits(10, 20, 0),
         weigh=lambda item: item,
         observe=lambda rows, seconds, unknown: flushes.append((rows, unknown)) if seconds >= 0 else None,
     )

@@ -5,12 +5,14 @@ asserted on the way, and what became of each item is judged at the end.
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.coalescer import GROUP_ITEMS_MIN, Coalescer, Limits
+from servicekit.concurrency.core_share import CoreShare
 from servicekit.errors import DomainError, IdempotencyKeyReused, Invalid, NotRecorded, OutcomeUnknown, Overloaded
 from tests.servicekit.simulation import simulate
 
@@ -61,6 +63,9 @@ class Schedule:
     least: int = 0
     close_at: int = 1000
     drain: int = 0
+    # What of a core the process has, and the least number of items of each of two groups.
+    core_share: float = 0.0
+    group_items_min: int = GROUP_ITEMS_MIN
 
 
 class Fate(Enum):
@@ -99,6 +104,12 @@ class FlushRun:
         return self.deadline if self.ended_at is None else min(self.ended_at, self.deadline)
 
 
+def core_share(share: float) -> CoreShare:
+    """A process that has so much of a core whenever it is measured."""
+    passed, ran = itertools.count(), itertools.count()
+    return CoreShare(lambda: next(passed), lambda: share * next(ran))
+
+
 REFUSALS = (IdempotencyKeyReused("taken"), Invalid.single("too long", "body", "userKey"), NotRecorded("locked"))
 
 
@@ -132,10 +143,14 @@ class World:
         self._over = asyncio.Event()
         self._coalescer: Coalescer[Item, str] = Coalescer(
             self._flush,
-            batch_rows_max=self.schedule.batch_rows_max,
-            queue_rows_max=self.schedule.queue_rows_max,
-            remaining_seconds_min=self.schedule.least * TICK_SECONDS,
+            Limits(
+                batch_rows_max=self.schedule.batch_rows_max,
+                queue_rows_max=self.schedule.queue_rows_max,
+                remaining_seconds_min=self.schedule.least * TICK_SECONDS,
+                group_items_min=self.schedule.group_items_min,
+            ),
             clock=self._loop.time,
+            core=core_share(self.schedule.core_share),
         )
         callers = [self._loop.create_task(self._call(call)) for call in self.schedule.calls]
         await asyncio.sleep(self.schedule.close_at * TICK_SECONDS)

@@ -44,6 +44,8 @@ _SCHEDULES = st.builds(
     least=st.integers(0, 3),
     close_at=st.integers(0, 60),
     drain=st.integers(0, 20),
+    core_share=st.sampled_from([0.0, 1.0]),
+    group_items_min=st.integers(1, 3),
 )
 
 

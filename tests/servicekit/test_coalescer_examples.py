@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servicekit.concurrency.coalescer import Coalescer
+from servicekit.concurrency.coalescer import Coalescer, Limits
 from servicekit.errors import DomainError, Invalid, NotRecorded, Overloaded
-from tests.servicekit.coalescer_world import Call, Ending, Fate, Flush, Schedule, World
+from tests.servicekit.coalescer_world import Call, Ending, Fate, Flush, Schedule, World, core_share
 from tests.servicekit.simulation import simulate
 
 LONG = 100
@@ -34,7 +34,8 @@ def test_what_queues_while_a_flush_runs_leaves_together_when_it_ends() -> None:
     assert world.answered_at() == [4, 8, 8, 8]
 
 
-def test_who_comes_again_at_once_shares_the_next_flush_with_those_who_waited() -> None:
+def batches_of(clients: int, core: float, group_items_min: int) -> list[int]:
+    """The sizes of the flushes of clients that send again as soon as they are answered. The first one is alone."""
     batches: list[int] = []
     first_flush = asyncio.Event()
 
@@ -45,20 +46,38 @@ def test_who_comes_again_at_once_shares_the_next_flush_with_those_who_waited() -
         return list(items)
 
     async def client(coalescer: Coalescer[int, int]) -> None:
-        for number in range(5):
-            await coalescer.submit(number, LONG)
+        while len(batches) < 12:
+            await coalescer.submit(0, LONG)
             await asyncio.sleep(0)  # the answer is written, and the next request read
 
     async def program() -> None:
         coalescer: Coalescer[int, int] = Coalescer(
-            flush, batch_rows_max=LONG, queue_rows_max=LONG, remaining_seconds_min=0, clock=lambda: 0
+            flush,
+            Limits(LONG, LONG, 0, group_items_min),
+            clock=lambda: 0,
+            core=core_share(core),
         )
         early = asyncio.create_task(client(coalescer))
         await first_flush.wait()
-        await asyncio.gather(early, *(client(coalescer) for _ in range(7)))
+        await asyncio.gather(early, *(client(coalescer) for _ in range(clients - 1)))
 
-    asyncio.run(program())
-    assert batches == [1, 8, 8, 8, 8, 7]
+    simulate(program)
+    assert batches[0] == 1
+    return batches[1:11]
+
+
+@given(st.integers(2, 60), st.integers(1, 10))
+def test_who_comes_again_at_once_shares_the_next_flush_with_those_who_waited(clients: int, least: int) -> None:
+    assert batches_of(clients, 0.85, least) == [clients] * 10
+
+
+@given(st.integers(2, 60), st.integers(1, 10))
+def test_many_clients_take_turns_in_two_groups_if_the_process_has_a_core(clients: int, least: int) -> None:
+    half = clients // 2
+    groups = [half, clients - half] if clients >= 2 * least else [clients, clients]
+
+    # The first of these may begin before the core was measured.
+    assert batches_of(clients, 1, least)[2:] in (groups * 4, groups[::-1] * 4)
 
 
 def test_a_batch_is_bounded_and_the_rest_keeps_its_place() -> None:
@@ -87,7 +106,7 @@ def test_a_refusal_of_many_fields_arrives_whole() -> None:
         async def flush(_: object, __: float) -> list[str | DomainError]:
             return [sent]
 
-        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, remaining_seconds_min=0)
+        coalescer: Coalescer[str, str] = Coalescer(flush, Limits(1, 1, 0))
         with pytest.raises(Invalid) as refusal:
             await coalescer.submit("item", asyncio.get_running_loop().time() + 1)
         assert refusal.value.fields == sent.fields
@@ -177,9 +196,7 @@ def test_closing_before_the_first_flush_began_answers_all_the_same() -> None:
             raise AssertionError(items)
 
         time = asyncio.get_running_loop().time
-        coalescer: Coalescer[str, str] = Coalescer(
-            flush, batch_rows_max=1, queue_rows_max=2, remaining_seconds_min=0, clock=time
-        )
+        coalescer: Coalescer[str, str] = Coalescer(flush, Limits(1, 2, 0), clock=time)
         submissions = [asyncio.create_task(coalescer.submit(item, 9.0)) for item in ("first", "second")]
         await asyncio.gather(coalescer.close(0), asyncio.wait(submissions))
         assert all(isinstance(each.exception(), DomainError) for each in submissions)
@@ -199,7 +216,7 @@ def test_closing_twice_or_unused_is_harmless() -> None:
         async def flush(items: object, _: float) -> list[str | DomainError]:
             raise AssertionError(items)
 
-        coalescer: Coalescer[str, str] = Coalescer(flush, batch_rows_max=1, queue_rows_max=1, remaining_seconds_min=0)
+        coalescer: Coalescer[str, str] = Coalescer(flush, Limits(1, 1, 0))
         await coalescer.close(1)
         await coalescer.close(1)
         with pytest.raises(NotRecorded):
@@ -222,9 +239,7 @@ def test_batches_and_the_queue_are_bounded_in_rows_and_a_heavy_item_leaves_alone
 
         coalescer: Coalescer[int, int] = Coalescer(
             flush,
-            batch_rows_max=5,
-            queue_rows_max=20,
-            remaining_seconds_min=0,
+            Limits(5, 20, 0),
             weigh=lambda rows: rows,
             clock=lambda: 0,
         )
@@ -259,9 +274,7 @@ async def weighed(
 
     coalescer: Coalescer[int, int] = Coalescer(
         flush,
-        batch_rows_max=batch_rows_max,
-        queue_rows_max=queue_rows_max,
-        remaining_seconds_min=0,
+        Limits(batch_rows_max, queue_rows_max, 0),
         weigh=lambda item: item,
         clock=lambda: 0,
     )
@@ -301,9 +314,7 @@ def test_an_outcome_that_is_cancelled_withdraws_its_item() -> None:
             await asyncio.sleep(0)
             return list(items)
 
-        coalescer: Coalescer[int, int] = Coalescer(
-            flush, batch_rows_max=LONG, queue_rows_max=LONG, remaining_seconds_min=0, clock=lambda: 0
-        )
+        coalescer: Coalescer[int, int] = Coalescer(flush, Limits(LONG, LONG, 0), clock=lambda: 0)
         begun = [coalescer.begin(number, LONG) for number in range(3)]
         begun[1].cancel()
         await asyncio.wait(begun)

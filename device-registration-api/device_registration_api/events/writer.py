@@ -28,7 +28,7 @@ from device_registration_api.events.table import EventTable
 from device_registration_api.inbox.storing import Inbox
 from device_registration_api.metrics.outcomes import OutcomeCounts
 from device_registration_api.personal.peppers import DailyPeppers
-from servicekit.concurrency.coalescer import Coalescer, FlushObserver
+from servicekit.concurrency.coalescer import Coalescer, FlushObserver, Limits
 from servicekit.database.commit import repeat_until_known
 from servicekit.database.copy_encoding import Repeated
 from servicekit.database.lease import Lease
@@ -90,9 +90,7 @@ class EventWriter(Generic[Columns]):
         self._slot = slot
         new_coalescer = partial(
             Coalescer[Forward[Columns], ForwardRecorded],
-            batch_rows_max=BATCH_ROWS_MAX,
-            queue_rows_max=QUEUE_ROWS_MAX,
-            remaining_seconds_min=REMAINING_SECONDS_MIN,
+            limits=Limits(BATCH_ROWS_MAX, QUEUE_ROWS_MAX, REMAINING_SECONDS_MIN),
             weigh=lambda forward: len(forward.event_ids),
             observe=flushed,
         )

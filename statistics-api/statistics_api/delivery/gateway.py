@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from contract.delivery import NO_ROW, ForwardedBatchResponse, ForwardResponse, OutcomeStatus
 from contract.metric_names import EVENTS
-from servicekit.concurrency.coalescer import Coalescer, FlushObserver
+from servicekit.concurrency.coalescer import Coalescer, FlushObserver, Limits
 from servicekit.concurrency.retries import RetryBudget
 from servicekit.errors import DomainError, Gone, IdempotencyKeyReused, Invalid, NotFound, NotRecorded, OutcomeUnknown
 from servicekit.tracing.spans import NoSpans, Spans
@@ -80,9 +80,7 @@ class EventGateway(Generic[EventModel]):
         self._retries = RetryBudget()
         self.coalescer: Coalescer[AcceptedEvent, Recorded] = Coalescer(
             self._flush,
-            batch_rows_max=FORWARD_ROWS_MAX,
-            queue_rows_max=_QUEUE_ROWS_MAX,
-            remaining_seconds_min=REMAINING_SECONDS_MIN,
+            Limits(FORWARD_ROWS_MAX, _QUEUE_ROWS_MAX, REMAINING_SECONDS_MIN),
             observe=flushed,
         )
 

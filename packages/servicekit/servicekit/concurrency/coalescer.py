@@ -3,6 +3,9 @@
 While one flush runs, new items wait in a queue. When it ends, the next flush takes all of them, and also the items that
 the event loop can deliver immediately. There is no artificial delay: if no flush runs, a new item is flushed at once.
 The public service flushes into one HTTP request, the private service into one transaction.
+
+If the process has a core to itself, many callers are served in two groups: the event loop answers one and reads its
+next requests while the flush of the other runs.
 """
 
 import asyncio
@@ -11,8 +14,9 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from servicekit.concurrency.core_share import CoreShare
 from servicekit.errors import DomainError, NotRecorded, OutcomeUnknown, Overloaded
 
 Item = TypeVar("Item")
@@ -25,8 +29,32 @@ FlushObserver: TypeAlias = Callable[[int, float, int], None]
 # there is little to do. Under load, the next flush carries twice as many items
 # (docs/decisions/0013-coalescer-turns.md).
 TURNS_BETWEEN = 3
+# Callers are served in two groups if each of them has at least so many items: a flush of fewer would cost its process
+# and those behind it more than the time between two flushes is worth (docs/decisions/0050-two-groups-of-callers.md).
+GROUP_ITEMS_MIN = 32
 
 _log = logging.getLogger(__name__)
+
+
+class Limits(NamedTuple):
+    """Of one coalescer. An item that has less than `remaining_seconds_min` left is not sent, because its early deadline
+    would make the other items of its batch fail.
+    """
+
+    batch_rows_max: int
+    queue_rows_max: int
+    remaining_seconds_min: float
+    group_items_min: int = GROUP_ITEMS_MIN
+
+
+def is_other_group(waiting: int, group_items_min: int = GROUP_ITEMS_MIN) -> bool:
+    """Whether items that queued while a flush ran are a group of their own, which is flushed at once."""
+    return waiting >= group_items_min
+
+
+def first_group(waiting: int, group_items_min: int = GROUP_ITEMS_MIN) -> int:
+    """Return how many of the items that wait after the turns are flushed, so that the others become the other group."""
+    return waiting // 2 if waiting >= 2 * group_items_min else waiting
 
 
 @dataclass(slots=True, eq=False)
@@ -47,30 +75,30 @@ class Coalescer(Generic[Item, Outcome]):
     is unknown.
 
     Deadlines are readings of `clock`, in seconds. A batch is flushed under its earliest deadline, so no item is
-    executed after its own deadline. An item that has less than `remaining_seconds_min` left is not sent, because its
-    early deadline would make the other items of the batch fail.
+    executed after its own deadline.
     """
 
     def __init__(
         self,
         flush: Callable[[Sequence[Item], float], Awaitable[Sequence[Outcome | DomainError]]],
+        limits: Limits,
         *,
-        batch_rows_max: int,
-        queue_rows_max: int,
-        remaining_seconds_min: float,
         weigh: Callable[[Item], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         observe: FlushObserver = lambda *_: None,
+        core: CoreShare | None = None,
     ) -> None:
-        """`weigh` returns the number of rows of an item; without it, an item is one row."""
+        """`weigh` returns the number of rows of an item; without it, an item is one row. `core` is measured while the
+        event loop turns.
+        """
+        self.limits = limits
         self._flush = flush
-        self._batch_rows_max = batch_rows_max
-        self._remaining_seconds_min = remaining_seconds_min
         self._weigh = weigh
         self._clock = clock
         self._observe = observe
+        self._core = core or CoreShare()
+        self._turning: asyncio.Task[None] | None = None
         self._queued_rows = 0
-        self.queue_rows_max = queue_rows_max
         # Items that were refused since the process began, because the queue was full.
         self.refused = 0
         self._queue: deque[_PendingItem[Item, Outcome]] = deque()
@@ -102,7 +130,7 @@ class Coalescer(Generic[Item, Outcome]):
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closing:
             outcome.set_exception(NotRecorded("the service is shutting down"))
-        elif self._queue and self._queued_rows + rows > self.queue_rows_max:
+        elif self._queue and self._queued_rows + rows > self.limits.queue_rows_max:
             self.refused += 1
             outcome.set_exception(Overloaded("too many requests are waiting"))
         else:
@@ -126,12 +154,12 @@ class Coalescer(Generic[Item, Outcome]):
     async def _flush_until_empty(self) -> None:
         batch: list[_PendingItem[Item, Outcome]] = []
         try:
-            while batch := self._next_batch():
+            items_max = len(self._queue)
+            while batch := self._next_batch(items_max):
                 begun = self._clock()
                 unknown = await self._flush_one(batch)
                 self._observe(sum(waiting.rows for waiting in batch), self._clock() - begun, unknown)
-                for _ in range(TURNS_BETWEEN):
-                    await asyncio.sleep(0)
+                items_max = await self._items_of_next_flush()
         finally:
             # Both are empty unless this task was cancelled at shutdown: every caller still gets an answer.
             _fail(batch, OutcomeUnknown("the service shut down before the outcome was known"))
@@ -140,12 +168,33 @@ class Coalescer(Generic[Item, Outcome]):
             self._queued_rows = 0
             self._flushing = None
 
-    def _next_batch(self) -> list[_PendingItem[Item, Outcome]]:
+    async def _items_of_next_flush(self) -> int:
+        """Let the event loop turn, before the next flush or beside it, and return how many items it may take."""
+        waiting = len(self._queue)
+        if self._core.is_whole and is_other_group(waiting, self.limits.group_items_min):
+            # The group that was just flushed is answered beside the flush of this one.
+            self._turning = asyncio.create_task(self._turn())
+            return waiting
+        await self._turn()
+        waiting = len(self._queue)
+        return first_group(waiting, self.limits.group_items_min) if self._core.is_whole else waiting
+
+    async def _turn(self) -> None:
+        begun = self._core.reading()
+        for _ in range(TURNS_BETWEEN):
+            await asyncio.sleep(0)
+        self._core.add(begun)
+
+    def _next_batch(self, items_max: int) -> list[_PendingItem[Item, Outcome]]:
         batch: list[_PendingItem[Item, Outcome]] = []
-        latest_start = self._clock() + self._remaining_seconds_min
+        latest_start = self._clock() + self.limits.remaining_seconds_min
         rows = 0
         # An item that has more rows than a batch may have is flushed alone.
-        while self._queue and (not batch or rows + self._queue[0].rows <= self._batch_rows_max):
+        while (
+            self._queue
+            and len(batch) < items_max
+            and (not batch or rows + self._queue[0].rows <= self.limits.batch_rows_max)
+        ):
             waiting = self._queue.popleft()
             self._queued_rows -= waiting.rows
             if waiting.outcome.done():

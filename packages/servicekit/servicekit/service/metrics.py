@@ -75,6 +75,6 @@ class ServiceMetrics:
 
     def queue(self, kind: str, coalescer: Coalescer[Any, Any]) -> None:
         """Show the queue of a kind, and what it refuses."""
-        self.cells.gauge(self._queue_max, kind).set(coalescer.queue_rows_max)
+        self.cells.gauge(self._queue_max, kind).set(coalescer.limits.queue_rows_max)
         self.samples.add(self._queue, kind, read=lambda: len(coalescer))
         self._queues.append(coalescer)
