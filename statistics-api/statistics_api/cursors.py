@@ -5,7 +5,7 @@ Rows are in the order of their times and ids, so no row is left out or shown twi
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from servicekit.errors import Invalid
@@ -19,6 +19,24 @@ _BETWEEN = "~"
 
 # When the last row happened, in UTC, and its id.
 Cursor: TypeAlias = tuple[datetime, str]
+
+
+class StoredRow(NamedTuple):
+    """A row of a page: its fields as its client gets them, the time when it happened last; and that time itself."""
+
+    values: tuple[object, ...]
+    occurred_at: datetime
+
+    @classmethod
+    def of(cls, *selected: Any) -> "StoredRow":  # noqa: ANN401 - columns of any type
+        """Return the row of a statement that selects its id first and its time last."""
+        *others, occurred_at = selected
+        return cls((*others, written_instant(occurred_at)), occurred_at)
+
+    @property
+    def cursor(self) -> str:
+        """The value of the parameter that leads to the rows after this one."""
+        return f"{written_instant(self.occurred_at)}{_BETWEEN}{self.values[0]}"
 
 
 def read_cursor(parameters: Mapping[str, str]) -> Cursor | None:
@@ -40,11 +58,6 @@ def read_cursor(parameters: Mapping[str, str]) -> Cursor | None:
     return before
 
 
-def written_cursor(occurred_at: datetime, event_id: str) -> str:
-    """Return the value of the parameter that leads to the rows after this one."""
-    return f"{written_instant(occurred_at)}{_BETWEEN}{event_id}"
-
-
 def written_instant(instant: datetime) -> str:
-    """Return a time as a link has it: in UTC, with a Z."""
+    """Return a time as rows and links have it: in UTC, with a Z."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

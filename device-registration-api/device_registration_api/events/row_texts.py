@@ -8,7 +8,7 @@ from pydantic_core import from_json, to_json
 
 
 def row_texts(rows: Iterable[Mapping[str, object]]) -> list[bytes]:
-    """Return each row as JSON in one line."""
+    """Return each row as JSON in one line. Times are in UTC, with a Z."""
     return [to_json(row) for row in rows]
 
 
@@ -18,13 +18,6 @@ def respelled(row: str, spellings: Mapping[str, Callable[[Any], object]]) -> byt
     return to_json(values | {name: spell(values[name]) for name, spell in spellings.items()})
 
 
-def time_text(at: datetime) -> str:
-    """Return a time in UTC as PostgreSQL's to_json writes it: without the zeros at the end of its microseconds."""
-    text = at.isoformat()
-    return text if at.microsecond % 10 else _without_zeros(text)
-
-
-def _without_zeros(text: str) -> str:
-    seconds, point, rest = text.partition(".")
-    fraction = rest[:6].rstrip("0")
-    return f"{seconds}{point}{fraction}{rest[6:]}"
+def time_read(text: str) -> datetime:
+    """Return a time that PostgreSQL's to_json wrote in UTC."""
+    return datetime.fromisoformat(text)

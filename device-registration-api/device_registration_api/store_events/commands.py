@@ -8,7 +8,7 @@ from typing import LiteralString
 from contract.store_events.columns import StoreEventColumns
 from contract.store_events.data import canonical
 from device_registration_api.events.presences import Presences
-from device_registration_api.events.row_texts import row_texts, time_text
+from device_registration_api.events.row_texts import row_texts, time_read
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from device_registration_api.store_events.numbers import EventNumbers
@@ -82,7 +82,7 @@ def write(rows: Rows[StoreEventColumns]) -> list[bytes]:
             "store_id": project_id,
             "user_id": user_id,
             "data": data,
-            "created_at": time_text(at),
+            "created_at": at,
         }
         for number, type_, project_id, user_id, data, at in each
     )
@@ -136,7 +136,7 @@ STORE_EVENTS = EventTable(
     returned=RETURNED,
     returned_from="JOIN event_type USING (project_id, type_id)",
     write=write,
-    spellings={"data": canonical},
+    spellings={"data": canonical, "created_at": time_read},
     complete=complete(),
     refuse=refuse,
     refusing=(LOCK_USERS,),

@@ -20,7 +20,8 @@ from contract.api_requests.metrics import (
 )
 from servicekit.http.csv_text import csv_text
 from statistics_api.api_requests.figures import NO_POINT, NOTHING, Figures, Point
-from statistics_api.api_requests.queries import PERCENTS, EndpointRow, RawRow, Whole
+from statistics_api.api_requests.queries import PERCENTS, EndpointRow, Whole
+from statistics_api.cursors import StoredRow
 from statistics_api.polling.tagged_answers import TaggedAnswer
 from statistics_api.time_series.formats import CSV_WITH_HEADER, FORMATS_VARY, csv_headers, local_times
 
@@ -119,7 +120,7 @@ def endpoint_series(
     return EndpointSeries([start.isoformat() for start in edges[:-1]], named)
 
 
-def rows(found: Sequence[RawRow]) -> Table:
+def rows(found: Sequence[StoredRow]) -> Table:
     """Return the requests themselves."""
     return Table(_STORED, [each.values for each in found])
 

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 from servicekit.errors import Invalid
 from servicekit.http.query_parameters import read_number
 from statistics_api.access.queries import Project
-from statistics_api.api_requests.queries import RawRow
 from statistics_api.api_requests.questions import RANGE
-from statistics_api.cursors import CURSOR, Cursor, read_cursor, written_cursor, written_instant
+from statistics_api.cursors import CURSOR, Cursor, StoredRow, read_cursor, written_instant
 
 PAGE = "page"
 PAGE_SIZE = "page_size"
@@ -35,14 +34,13 @@ class RowsQuestion(NamedTuple):
     as_csv: bool
     points: int = 0  # it has no series
 
-    def link(self, rows: Sequence[RawRow]) -> str:
+    def link(self, rows: Sequence[StoredRow]) -> str:
         """Return the value of the header Link that leads to the rows after these."""
-        last = rows[-1]
         parameters = {
             RANGE.start: written_instant(self.start),
             RANGE.end: written_instant(self.end - RANGE.smallest),
             PAGE_SIZE: self.page_size,
-            CURSOR: written_cursor(last.occurred_at, last.event_id),
+            CURSOR: rows[-1].cursor,
             **({"format": "csv"} if self.as_csv else {}),
         }
         return f'<{self.path}?{urlencode(parameters)}>; rel="next"'

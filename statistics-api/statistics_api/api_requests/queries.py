@@ -20,6 +20,7 @@ from statistics_api.api_requests.folds import (
 )
 from statistics_api.api_requests.kept import Kept, Known
 from statistics_api.api_requests.sums import figures_of
+from statistics_api.cursors import StoredRow
 
 _WHOLE = 0
 _PROJECT = Grouping(OF_PROJECT, "0", by_days=True)
@@ -51,7 +52,7 @@ _EXACT: LiteralString = f"""
 """  # noqa: S608 - of constants of this file
 _ROWS: LiteralString = f"""
         SELECT event_id::text, url_path, method, status_code, (response_us / 1000.0)::float8, user_agent, ip_hash,
-               consumer, to_json(occurred_at) #>> '{{}}', occurred_at
+               consumer, occurred_at
           FROM stats.api_request {_RAW}
            AND (%(before)s::timestamptz IS NULL OR occurred_at <= %(before)s
                 AND (occurred_at, event_id) < (%(before)s, %(before_id)s::uuid))
@@ -87,18 +88,6 @@ class Whole(NamedTuple):
     dropped: int
     exact: list[int] | None = None
     kept: int = 0
-
-
-class RawRow(NamedTuple):
-    """One request, as `contract.api_requests.metrics.StoredRequest` names its fields; and when it happened."""
-
-    values: tuple[object, ...]
-    occurred_at: datetime
-
-    @property
-    def event_id(self) -> str:
-        """The id of the request."""
-        return str(self.values[0])
 
 
 class EndpointRow(NamedTuple):
@@ -147,7 +136,7 @@ def rows(
     *,
     limit: int,
     offset: int,
-) -> list[RawRow]:
+) -> list[StoredRow]:
     """Return requests of [start, end), the newest first; those after `before`, a time and an id, if it is given."""
     parameters = {
         "project_id": project_id,
@@ -159,7 +148,7 @@ def rows(
         "offset": offset,
     }
     with lease.transaction() as conn:
-        return fetch_all(conn, _ROWS, parameters, lambda *values: RawRow(values[:-1], values[-1]))
+        return fetch_all(conn, _ROWS, parameters, StoredRow.of)
 
 
 def series(lease: Lease, kept: Kept, project_id: int, part: Part, edges: Sequence[datetime]) -> dict[int, Point]:

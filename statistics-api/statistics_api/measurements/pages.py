@@ -11,10 +11,9 @@ from contract.text import UtcQueryInstant
 from servicekit.errors import Invalid
 from servicekit.http.error_responses import invalid
 from servicekit.http.openapi import Schema, query
-from statistics_api.cursors import CURSOR, CURSOR_PARAMETER, Cursor, read_cursor, written_cursor
+from statistics_api.cursors import CURSOR, CURSOR_PARAMETER, Cursor, StoredRow, read_cursor
 from statistics_api.devices.documentation import LIMIT, LIMIT_PARAMETER, SKIP, SKIP_PARAMETER, skip_and_limit
 from statistics_api.measurements.periods import Period
-from statistics_api.measurements.queries import Row
 
 START = "start_time"
 END = "end_time"
@@ -37,11 +36,10 @@ class RowsPage(NamedTuple):
     limit: int
     before: Cursor | None
 
-    def link(self, device_id: str, rows: Sequence[Row], parameters: Mapping[str, str]) -> str:
+    def link(self, device_id: str, rows: Sequence[StoredRow], parameters: Mapping[str, str]) -> str:
         """Return the value of the header Link that leads to the rows after these."""
-        last = rows[-1]
         kept: dict[str, Any] = {name: parameters[name] for name in (START, END) if name in parameters}
-        following = urlencode({**kept, LIMIT: self.limit, CURSOR: written_cursor(last.occurred_at, last.event_id)})
+        following = urlencode({**kept, LIMIT: self.limit, CURSOR: rows[-1].cursor})
         return f'</api/v1/stats/devices/{quote(device_id, safe="")}?{following}>; rel="next"'
 
 

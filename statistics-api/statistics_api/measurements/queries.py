@@ -10,6 +10,7 @@ from contract.measurements.events import AXES
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.sql import execute, fetch_all
+from statistics_api.cursors import StoredRow
 from statistics_api.measurements.periods import Period
 
 # More rows than these are not sorted: see docs/decisions/0032-median-by-bracket.md.
@@ -18,7 +19,7 @@ SORTED_ROWS_MAX = 50_000
 _ROWS_AT_A_PLACE = 8
 
 _ROWS: LiteralString = """
-    SELECT m.event_id::text, d.device_id, m.x, m.y, m.z, to_json(m.occurred_at) #>> '{}', m.occurred_at
+    SELECT m.event_id::text, d.device_id, m.x, m.y, m.z, m.occurred_at
       FROM stats.measurement AS m
       JOIN stats.device AS d USING (project_id, device_number)
      WHERE m.project_id = %(project_id)s
@@ -344,18 +345,6 @@ SET_TIMEOUT = "SET statement_timeout = %(milliseconds)s"
 RESET_TIMEOUT = "RESET statement_timeout"
 
 
-class Row(NamedTuple):
-    """One measurement, as `contract.measurements.events.StoredMeasurement` names its fields; and when it happened."""
-
-    values: tuple[object, ...]
-    occurred_at: datetime
-
-    @property
-    def event_id(self) -> str:
-        """The id of the measurement."""
-        return str(self.values[0])
-
-
 class Axis(NamedTuple):
     """Figures of one axis; the median is None where it was not computed."""
 
@@ -405,7 +394,7 @@ def rows(
     *,
     limit: int,
     skip: int,
-) -> list[Row]:
+) -> list[StoredRow]:
     """Return measurements of a device, the newest first; those after `before`, a time and an id, if it is given."""
     parameters = {
         **chosen._asdict(),
@@ -416,7 +405,7 @@ def rows(
         "skip": skip,
     }
     with lease.transaction() as conn:
-        return fetch_all(conn, _ROWS, parameters, lambda *values: Row(values[:-1], values[-1]))
+        return fetch_all(conn, _ROWS, parameters, StoredRow.of)
 
 
 def look(

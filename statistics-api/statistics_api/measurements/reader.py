@@ -10,9 +10,10 @@ from typing import NamedTuple
 from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from servicekit.errors import Overloaded
+from statistics_api.cursors import StoredRow
 from statistics_api.measurements import queries
 from statistics_api.measurements.periods import Period
-from statistics_api.measurements.queries import Axis, Chosen, Group, Look, Row
+from statistics_api.measurements.queries import Axis, Chosen, Group, Look
 
 READ_SECONDS_MAX = 3.0
 ANALYSIS_SECONDS_MAX = 20.0
@@ -46,7 +47,7 @@ class MeasurementReader:
 
     async def rows(
         self, chosen: Chosen, period: Period, before: tuple[datetime, str] | None, *, limit: int, skip: int
-    ) -> list[Row]:
+    ) -> list[StoredRow]:
         """Return measurements of a device, the newest first."""
         work = partial(queries.rows, chosen=chosen, period=period, before=before, limit=limit, skip=skip)
         return await self._database.run(work, READ_SECONDS_MAX)
