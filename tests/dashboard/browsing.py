@@ -3,7 +3,7 @@
 from typing import Any
 
 import httpx2
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
 # An answer other than 2xx is reported by the browser itself, and is no fault of a page.
 _OF_THE_NETWORK = "Failed to load resource"
@@ -57,6 +57,20 @@ class Visitor:
         return (
             self.page.locator("#figures > div", has=self.page.get_by_text(name, exact=True)).locator("dd").inner_text()
         )
+
+    def read_back_to(self, chart: str, said: str) -> Locator:
+        """Read a chart by keyboard to where events were recorded: its end, or the bucket before if another one has
+        begun since. Return what is read aloud.
+        """
+        self.page.locator(f"{chart} .surface").focus()
+        live = self.page.locator(f"{chart} [aria-live=polite]")
+        self.page.keyboard.press("End")
+        try:
+            expect(live).to_contain_text(said, timeout=2_000)
+        except AssertionError:
+            self.page.keyboard.press("ArrowLeft")
+            expect(live).to_contain_text(said)
+        return live
 
     def violations(self, axe: str) -> list[Any]:
         """What axe-core finds wrong with the page."""

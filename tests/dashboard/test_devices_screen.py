@@ -169,7 +169,7 @@ def test_a_device_shows_its_analysis_its_series_and_its_rows(boiler: Visitor) ->
 def test_it_is_live(visitor: Visitor, public: httpx2.Client, product: Product) -> None:
     key = make_key(product, make_project(product))
     create(public, key, "d")
-    visitor.enter(public, key, of("d", range="today"))
+    visitor.enter(public, key, of("d", range="7d"))
     visitor.expect_live()
     expect(visitor.page.locator("#analysis-note")).to_have_text("Nothing was measured in the range.")
     measure(public, key, "d", ((1, 2, 3, 0),))
