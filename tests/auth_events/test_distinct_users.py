@@ -34,7 +34,9 @@ def day(days_ago: int, today: datetime | None = None) -> str:
 def test_each_user_is_counted_once_and_as_new_only_once(keyed: httpx2.Client) -> None:
     before = datetime.now(UTC)
     nobody = keyed.get(URL).json()
-    assert (nobody.pop("from"), nobody.pop("to")) in [(day(29, each), day(0, each)) for each in (before, datetime.now(UTC))]
+    assert (nobody.pop("from"), nobody.pop("to")) in [
+        (day(29, each), day(0, each)) for each in (before, datetime.now(UTC))
+    ]
     assert nobody == {"timezone": "UTC", "distinct": 0, "new": 0, "returning": 0}
     for user, device_type, days_ago in (("a", "iOS", 5), ("a", "TV", 2), ("b", "iOS", 2), ("a", "iOS", 2)):
         record(keyed, user, device_type, days_ago)
