@@ -32,7 +32,7 @@ def figures(times: Sequence[int], client_errors: int = 0, server_errors: int = 0
     for number, alike in groupby(sorted(map(latency_cell, times)), lambda cell: cell // CELLS_OF_BAND):
         counted = Counter(cell % CELLS_OF_BAND for cell in alike)
         before = sum(each.requests for each in bands)
-        cells = [counted.get(place) for place in range(CELLS_OF_BAND)]
+        cells = [counted[place] for place in range(CELLS_OF_BAND)]
         bands.append(Band(number, before, counted.total(), cells))
     return Figures(len(times), client_errors, server_errors, sum(times), min(times), max(times), bands)
 
