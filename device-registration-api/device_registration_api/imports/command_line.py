@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ class System(NamedTuple):
     import_all: Callable[[Run], Coroutine[Any, Any, None]]
 
 
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
+
 SYSTEMS = {
     module.SYSTEM: System(module.TABLES, module.KINDS, module.import_all)
     for module in (device_statistics_api, statictics_service, api_analytics, store_user_statistics)
@@ -74,6 +77,8 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], se
 
 
 def _import(chosen: argparse.Namespace) -> bool:
+    # A chunk of rows has no cycles. Looking for some after every 700 objects took a sixth of the time.
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with _refusals(chosen.refused) as refused_to, shown_progress(chosen.name) as progress:
         if chosen.system == own_export.SYSTEM:
             job = _import_files(chosen, refused_to, progress)

@@ -135,6 +135,19 @@ def _store_devices(run: Run, report: TableReport, known: _Known, drafts: Mapping
 
 
 def _measurements(run: Run, report: TableReport, known: _Known, rows: Sequence[Row]) -> Chunk[MeasurementColumns]:
+    ids, device_ids, *axes, times = map(list, zip(*rows, strict=True))
+    try:
+        instants = run.times.instants(times)
+        columns = MeasurementColumns.parse([known.devices[each] for each in device_ids], *axes)
+    except (KeyError, ValueError):
+        ids, instants, columns = _valid(run, report, known, rows)
+    event_ids = run.identities.texts(STATS, ids)
+    return Chunk(ids, Rows(Repeated(known.project_id, len(ids)), instants, event_ids, columns, {}, {}))
+
+
+def _valid(
+    run: Run, report: TableReport, known: _Known, rows: Sequence[Row]
+) -> tuple[list[int], list[datetime], MeasurementColumns]:
     ids: list[int] = []
     instants: list[datetime] = []
     measured: list[Measurement] = []
@@ -159,5 +172,4 @@ def _measurements(run: Run, report: TableReport, known: _Known, rows: Sequence[R
         ys=[each.y for each in measured],
         zs=[each.z for each in measured],
     )
-    event_ids = run.identities.texts(STATS, ids)
-    return Chunk(ids, Rows(Repeated(known.project_id, len(ids)), instants, event_ids, columns, {}, {}))
+    return ids, instants, columns

@@ -41,11 +41,17 @@ def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connec
     return psycopg2.connect(conninfo(settings, statement_seconds_max))
 
 
-def pool(settings: DatabaseSettings, *, statement_seconds_max: int, prepare: Sequence[Prepared] = ()) -> Database:
-    """Return a pool of one such connection, for work that is written for a pool. It connects at its first use."""
+def pool(
+    settings: DatabaseSettings,
+    *,
+    statement_seconds_max: int,
+    prepare: Sequence[Prepared] = (),
+    connections_max: int = 1,
+) -> Database:
+    """Return a pool of such connections, for work that is written for a pool. It connects at its first use."""
     return Database(
         conninfo(settings, statement_seconds_max),
-        connections_max=1,
+        connections_max=connections_max,
         wait_seconds_max=_WAIT_SECONDS_MAX,
         prepare=prepare,
     )
