@@ -49,8 +49,6 @@ _HASH = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _NO_ID = "eventId: must be the id of an event, as it was exported"
 _NO_HASH = "ip_hash: must be hexadecimal"
 _NO_DEVICE_ID = "device_id: is not what an export writes"
-# That of no device: of one that a dry run would make, or that was deleted meanwhile.
-_NO_DEVICE = 0
 _NOT_WHOLE = " is not whole: its export was cut off. Go on from its last checkpoint, and import both files"
 
 # A row by the names of its fields.
@@ -186,7 +184,7 @@ def _measurements(job: Job, project_id: int, rows: Sequence[Row], events: Sequen
     drafts = [DeviceDraft(device_id=name) for name in dict.fromkeys(row["device_id"] for row in rows)]
     _, numbers = make_devices(job.target, project_id, drafts)
     return MeasurementColumns.model_construct(
-        device_numbers=[numbers.get(row["device_id"], _NO_DEVICE) for row in rows],
+        device_numbers=[numbers[row["device_id"]] for row in rows],
         xs=[each.x for each in events],
         ys=[each.y for each in events],
         zs=[each.z for each in events],
