@@ -72,6 +72,9 @@ def add_commands(add: Callable[[str, Command, str], argparse.ArgumentParser], se
     added.add_argument(
         "--source-name", metavar="NAME", help="tells two installations of one system apart; default: the system's name"
     )
+    added.add_argument(
+        "--incomplete", action="store_true", help="of files of ours: store what is there of an export without its end"
+    )
     added.add_argument("--dry-run", action="store_true", help="read and check everything, and store nothing")
     added.add_argument("--refused", type=Path, metavar="FILE", help="write each refused row's table, id and reason")
 
@@ -92,7 +95,7 @@ def _import(chosen: argparse.Namespace) -> bool:
 
 
 def _import_files(chosen: argparse.Namespace, refused_to: Refused, progress: Progress) -> Job:
-    files = own_export.checked_files(chosen.sources)
+    files = own_export.checked_files(chosen.sources, are_incomplete=chosen.incomplete)
     with closing(Target(DatabaseSettings(), own_export.KINDS, is_dry_run=chosen.dry_run)) as target:
         job = Job(target=target, progress=progress, refused_to=refused_to, project_key=chosen.project)
         _run(own_export.import_all(job, files))
