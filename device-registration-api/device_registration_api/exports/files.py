@@ -76,8 +76,8 @@ class _TextFile:
         self._file.write(self._form.checkpoint(self._fields, cursor, rows))
 
     def close(self) -> None:
-        self._file.close()
-        self._raw.close()
+        with self._raw:  # also if the rest of the data cannot be written
+            self._file.close()
 
 
 def export_to_files(
@@ -146,7 +146,7 @@ def _write_file(
     part = path.with_name(path.name + ".part")
     rows, is_end = 0, False
     new: _File = ParquetFile(part, columns) if target.as_format == PARQUET else _TextFile(part, target, table)
-    with closing(new) as file:
+    with _removed_if_unwritable(part), closing(new) as file:
         while not is_end and rows < target.rows_max:
             page = read_page(transaction, table, position, rows_max=min(CHECKPOINT_ROWS, target.rows_max - rows))
             if page.rows:
@@ -160,6 +160,16 @@ def _write_file(
     else:
         part.unlink()
     return rows, position, is_end
+
+
+@contextmanager
+def _removed_if_unwritable(part: Path) -> Iterator[None]:
+    """Give the room back that a file has taken which cannot be finished."""
+    try:
+        yield
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _read_state(path: Path) -> _State | None:

@@ -41,6 +41,7 @@ class System(NamedTuple):
 
 
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
+_STAYS = "what is stored stays: the same command goes on where this one stopped"
 
 SYSTEMS = {
     module.SYSTEM: System(module.TABLES, module.KINDS, module.import_all)
@@ -125,7 +126,7 @@ def _run(importing: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(importing)
     except DomainError as error:
-        message = f"{error}; what is stored stays: the same command goes on where this one stopped"
+        message = f"{error}; {_STAYS}"
         raise CommandError(message) from error
 
 
@@ -135,17 +136,27 @@ def _refusals(file: Path | None) -> Iterator[Refused]:
     if file is None:
         yield lambda _table, _row_id, _reason: None
         return
-    try:
+    with _writing(file):
         opened = file.open("wb")
-    except OSError as error:
-        message = f"{file} cannot be written: {error.strerror}"
-        raise CommandError(message) from error
 
     def write(table: str, row_id: object, reason: str) -> None:
-        opened.write(refusal_line(table, row_id, reason))
+        with _writing(file):
+            opened.write(refusal_line(table, row_id, reason))
 
-    with opened:
+    try:
         yield write
+    finally:
+        with _writing(file):
+            opened.close()
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{file} cannot be written: {error.strerror}; {_STAYS}"
+        raise CommandError(message) from error
 
 
 def _zone(name: str) -> str:

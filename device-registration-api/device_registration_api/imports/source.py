@@ -12,6 +12,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, make_dsn, parse
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import CONNECTION_PARAMETERS
+from servicekit.database.interruption import opened
 from servicekit.database.sql import Statement, fetch_all
 
 # The rows of one transaction: ten thousand, as a batch has at most.
@@ -151,7 +152,7 @@ def _connect(url: str) -> Connection:
     parameters = CONNECTION_PARAMETERS | {"connect_timeout": _CONNECT_SECONDS_MAX}
     options = " ".join(filter(None, [place.get("options"), _SESSION]))
     try:
-        conn = psycopg2.connect(make_dsn(url, application_name="import", **parameters | {"options": options}))
+        conn = opened(psycopg2.connect(make_dsn(url, application_name="import", **parameters | {"options": options})))
     except psycopg2.OperationalError as error:
         lines = str(error).strip().splitlines() or ["it does not answer"]
         message = f"the source cannot be read: {lines[0]}"

@@ -10,6 +10,7 @@ from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import SessionTimeouts, dsn
+from servicekit.database.interruption import opened
 from servicekit.database.pool import Database
 from servicekit.database.prepared import Prepared
 
@@ -38,7 +39,7 @@ def place_of(url: SecretStr | None, setting: str, user: str, password: SecretStr
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:
     """Connect as the private service. Raises psycopg2.OperationalError when the server cannot be reached."""
-    return psycopg2.connect(conninfo(settings, statement_seconds_max))
+    return opened(psycopg2.connect(conninfo(settings, statement_seconds_max)))
 
 
 def pool(
