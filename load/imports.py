@@ -27,6 +27,9 @@ def imports(environment: BenchEnvironment) -> Iterator[Figure]:
     """
     events = int(os.environ.get("BENCH_IMPORT_ROWS", "1000000"))
     systems = os.environ.get("BENCH_IMPORT_SYSTEMS", " ".join(OLD_SYSTEMS)).split()
+    if unknown := set(systems) - OLD_SYSTEMS.keys():
+        names = f"{', '.join(sorted(unknown))}; the systems are {', '.join(OLD_SYSTEMS)}"
+        sys.exit(f"BENCH_IMPORT_SYSTEMS names no system: {names}")
     with tempfile.TemporaryDirectory(prefix="bench-imports-") as name:
         folder = Path(name, "installation")
         private_folder(folder)

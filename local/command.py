@@ -1,5 +1,6 @@
 """`python -m local.command COMMAND ...`: a command of the private service, on the databases of a running `make run`."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     except (DatabaseError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
-    return subprocess.run([*PROGRAM, *arguments], env=environment, check=False).returncode  # noqa: S603 - no shell
+    # Ctrl-C goes to both: the command ends, and says what stays. A handler is not inherited, unlike SIG_IGN.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run([*PROGRAM, *arguments], env=environment, check=False).returncode  # noqa: S603 - no shell
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _handed_on(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The private service's command line, for operators: each command prints a line or a table and exits with 0 or 1."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -39,17 +40,39 @@ from device_registration_api.schema.schemas import KEYRING, PERSONAL, SCHEMAS, S
 from device_registration_api.schema.settings import AdministratorSettings, LoginSettings
 from device_registration_api.webhooks import command_line as webhooks
 from device_registration_api.webhooks.secrets import WRAPPED_SECRETS
+from servicekit.database.interruption import interruptible
 from servicekit.errors import DomainError
 from servicekit.process import clock
 from servicekit.process.progress import shown_progress
 
 Command = Callable[[argparse.Namespace], bool]
+# What of a long command that was interrupted stays.
+_REPEATED = {
+    "migrate": "each revision is done as a whole or not at all: repeat the command",
+    "distribute": "the steps that are done stay: repeat the command",
+    "rotate-keys": "the keys that are wrapped again stay so: repeat the command",
+    "verify-counts": "it has changed nothing: repeat the command",
+    "import": "what is stored stays: the same command goes on where this one stopped",
+    "export": "the files that are whole stay: the same command goes on behind them",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     chosen = _parser().parse_args(arguments)
-    return 0 if _reporting_errors(chosen.name, lambda: bool(chosen.command(chosen))) else 1
+    try:
+        with interruptible():
+            return 0 if _reporting_errors(chosen.name, lambda: _is_done_and_printed(chosen)) else 1
+    except KeyboardInterrupt:
+        repeated = _REPEATED.get(chosen.name, "what is done stays")
+        print(f"{chosen.name}: interrupted; {repeated}", file=sys.stderr, flush=True)
+        return 128 + signal.SIGINT
+
+
+def _is_done_and_printed(chosen: argparse.Namespace) -> bool:
+    is_good = bool(chosen.command(chosen))
+    sys.stdout.flush()
+    return is_good
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -238,8 +261,20 @@ def _reporting_errors(name: str, work: Callable[[], bool]) -> bool:
         reason = _unusable_settings(error)
     except psycopg2.Error as error:
         reason = _first_line(error)
+    except OSError as error:
+        # Most likely of what it prints, into a file on a full disk.
+        reason = ": ".join(filter(None, [error.filename, error.strerror or str(error)]))
+        _give_up_output()
     print(f"{name}: {reason}", file=sys.stderr, flush=True)
     return False
+
+
+def _give_up_output() -> None:
+    """Let Python not try again, at its end, to write what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unusable_settings(error: ValidationError) -> str:

@@ -102,14 +102,23 @@ class Source:
 def rows_and_checkpoint(text: str) -> tuple[list[dict[str, Any]], str]:
     """The rows of an export in NDJSON that has ended, and its last checkpoint."""
     lines = [json.loads(line) for line in text.splitlines()]
-    assert lines[-1].get("end") is True
-    return [line for line in lines if "checkpoint" not in line], lines[-1]["checkpoint"]
+    found = [line for line in lines if "checkpoint" not in line]
+    *checkpoints, last = (line for line in lines if "checkpoint" in line)
+    assert last is lines[-1]
+    assert (last["end"], last["rows"]) == (True, len(found))
+    assert all(line.keys() == {"checkpoint"} for line in checkpoints)
+    return found, last["checkpoint"]
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:
-    """The rows of an export in CSV as they were before they were made harmless, without checkpoints."""
-    found: list[Mapping[str, str]] = list(csv.DictReader(io.StringIO(text, newline="")))
-    return [{name: as_sent(cell) for name, cell in row.items()} for row in found if not row["checkpoint"]]
+    """The rows of an export in CSV that has ended as they were before they were made harmless, without checkpoints."""
+    *found, last = csv.DictReader(io.StringIO(text, newline=""))
+    checked: list[Mapping[str, str]] = [row for row in found if not row["checkpoint"]]
+    assert last["checkpoint"]
+    assert last["rows"] == str(len(checked))
+    assert not any(row["rows"] for row in found)
+    own = [name for name in last if name not in {"checkpoint", "rows"}]
+    return [{name: as_sent(row[name]) for name in own} for row in checked]
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The command writes every row to one file, however often it is killed."""
 
-import csv
 import gzip
-import io
-import json
 import subprocess
 import sys
 import time
@@ -15,7 +12,7 @@ import pytest
 
 from local.database import base_environment
 from tests.database import rows
-from tests.exports.conftest import Source
+from tests.exports.conftest import Source, csv_rows, rows_and_checkpoint
 from tests.servers import Finished, finished_command, run_command
 
 FILL = """
@@ -40,7 +37,7 @@ def files(folder: Path, pattern: str = "*-*.ndjson") -> list[Path]:
 
 
 def ids(folder: Path) -> list[str]:
-    return [json.loads(line)["eventId"] for path in files(folder) for line in path.read_text().splitlines()]
+    return [row["eventId"] for path in files(folder) for row in rows_and_checkpoint(path.read_text())[0]]
 
 
 def fill(source: Source, number: int) -> None:
@@ -56,7 +53,9 @@ def test_every_kind_is_written_and_the_next_run_adds_what_came_since(source: Sou
         f"{kind}-000001.ndjson" for kind in ("api_requests", "auth_events", "measurements", "store_events")
     ]
     exported = source.exported("auth_events")[0]
-    assert [json.loads(line) for line in files(tmp_path)[1].read_text().splitlines()] == exported
+    found, checkpoint = rows_and_checkpoint(files(tmp_path)[1].read_text())
+    assert found == exported
+    assert source.exported("auth_events", cursor=checkpoint)[0] == []
     before = ids(tmp_path)
     export(source, tmp_path)
     assert ids(tmp_path) == before
@@ -69,9 +68,10 @@ def test_a_file_has_so_many_rows_and_csv_has_no_formula(source: Source, tmp_path
     fill(source, 25)
     export(source, tmp_path, "--kind", "auth_events", "--format", "csv", "--rows", "10", "--gzip")
     texts = [gzip.decompress(path.read_bytes()).decode() for path in files(tmp_path, "auth_events-*.csv.gz")]
-    found = [list(csv.DictReader(io.StringIO(text, newline=""))) for text in texts]
+    found = [csv_rows(text) for text in texts]
     assert [len(each) for each in found] == [10, 10, 5]
-    assert {row["userKey"] for each in found for row in each} == {f"'={number}" for number in range(1, 26)}
+    assert {row["userKey"] for each in found for row in each} == {f"={number}" for number in range(1, 26)}
+    assert all(f",'={number}," in "".join(texts) for number in range(1, 26))
 
 
 def test_a_run_that_is_killed_leaves_nothing_out_and_nothing_twice(source: Source, tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ def test_a_store_event_whose_user_is_not_there_is_refused(new_source: Callable[[
     ("damage", "sentence"),
     [
         (lambda text: text[: len(text) // 2], "is cut off"),
-        (lambda text: b"\n".join(text.splitlines()[:-1]) + b"\n", None),
-        (lambda text: text.replace(b'"end":true', b'"more":1'), "is not whole"),
+        (lambda text: text.replace(b'"end":true', b'"more":1'), "has no end"),
+        (lambda text: text.replace(b'"rows":5', b'"rows":6'), "has other rows before an end than the 6"),
+        (lambda text: b"".join(text.splitlines(keepends=True)[1:]), "has other rows before an end than the 5"),
         (lambda text: b"{}\n" + text, "is no export of events"),
         (lambda text: b'{"a":1}\n' + text, "is no export of events"),
         (lambda text: text.replace(b'"deviceType"', b'"device"', 1), "is no export of events"),
@@ -100,19 +101,30 @@ def test_a_store_event_whose_user_is_not_there_is_refused(new_source: Callable[[
     ],
 )
 def test_of_a_damaged_file_nothing_is_stored(
-    new_source: Callable[[], Source], tmp_path: Path, damage: Callable[[bytes], bytes], sentence: str | None
+    new_source: Callable[[], Source], tmp_path: Path, damage: Callable[[bytes], bytes], sentence: str
 ) -> None:
     there, here = new_source(), new_source()
     there.record("auth_events", EVENTS)
     text = there.export("auth_events").raise_for_status().content
     file = tmp_path / "events"
     file.write_bytes(damage(text))
-    if sentence is None:  # a file of the command has no checkpoints
-        imported(here, file)
-        assert here.facts("auth_event") == EVENTS
-    else:
-        assert sentence in refused(here, file)
-        assert here.facts("auth_event") == 0
+    assert sentence in refused(here, file)
+    assert here.facts("auth_event") == 0
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_what_is_there_of_an_export_without_its_end_is_stored_if_that_is_asked_for(
+    new_source: Callable[[], Source], tmp_path: Path, form: str
+) -> None:
+    there, here = new_source(), new_source()
+    there.record("auth_events", EVENTS)
+    file = written(there, "auth_events", tmp_path / f"events.{form}", form)
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-2]))
+    sentence = refused(here, file)
+    assert "has no end: it was cut off" in sentence
+    assert "--incomplete" in sentence
+    assert f"{EVENTS - 1} rows = {EVENTS - 1} registered" in imported(here, "--incomplete", file)
+    assert here.facts("auth_event") == EVENTS - 1
 
 
 def test_a_cut_csv_and_a_missing_file_are_refused(source: Source, tmp_path: Path) -> None:
@@ -122,9 +134,9 @@ def test_a_cut_csv_and_a_missing_file_are_refused(source: Source, tmp_path: Path
     assert "is cut off in its last line" in refused(source, file)
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]))
-    assert "is not whole" in refused(source, file)
+    assert "has no end" in refused(source, file)
     file.write_bytes(b"".join([*lines[:-2], lines[-2].replace(b",", b"", 1), lines[-1]]))
-    assert "has 5 fields and not 6" in refused(source, file)
+    assert "has 6 fields and not 7" in refused(source, file)
     assert "cannot be read: No such file" in refused(source, tmp_path / "none")
 
 
@@ -139,7 +151,7 @@ def test_a_row_that_is_wrong_is_refused_and_no_other(new_source: Callable[[], So
     file = tmp_path / "events.ndjson"
     file.write_text("".join(json.dumps(row) + "\n" for row in found))
     file_refused = tmp_path / "refused"
-    printed = imported(here, file, "--refused", file_refused)
+    printed = imported(here, "--incomplete", file, "--refused", file_refused)
     assert f"{EVENTS + 1} rows = 2 registered + 1 duplicate + 3 refused" in printed
     assert [json.loads(line)["id"] for line in file_refused.read_text().splitlines()] == [1, 2, 3]
     assert_counts_are_exact(here.product)
@@ -168,4 +180,5 @@ def test_a_field_that_no_export_writes_is_refused(
     found, _ = there.exported(kind)
     file = tmp_path / "events.ndjson"
     file.write_text("".join(json.dumps({**row, field: value}) + "\n" for row, value in zip(found, values, strict=True)))
-    assert f"{EVENTS} rows = 0 registered + 0 duplicate + {EVENTS} refused" in imported(here, file)
+    printed = imported(here, "--incomplete", file)
+    assert f"{EVENTS} rows = 0 registered + 0 duplicate + {EVENTS} refused" in printed

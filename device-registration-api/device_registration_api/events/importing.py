@@ -6,13 +6,20 @@ An event's id is made of what that system calls it, so an event that is imported
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import Generic, NamedTuple
 
 from psycopg2 import sql
 
 from contract.delivery import Columns, Outcome, OutcomeStatus
-from device_registration_api.events.recording import Outcomes, admit, record_isolating_bad_rows, store
+from device_registration_api.events.recording import (
+    Outcomes,
+    admit,
+    record_isolating_bad_rows,
+    store,
+    store_encoded,
+)
 from device_registration_api.events.rows import Rows
-from device_registration_api.events.table import EventTable, key_arrays
+from device_registration_api.events.table import Encoded, EventTable, key_arrays
 from servicekit.database import Connection
 from servicekit.database.commit import repeat_until_known
 from servicekit.database.lease import Lease
@@ -31,8 +38,21 @@ FIND_STORED = sql.SQL("""
 """)
 
 
+class Completed(NamedTuple, Generic[Columns]):
+    """Rows with all values that are stored; and what stores them if each is new, unless that is made when it is."""
+
+    rows: Rows[Columns]
+    encoded: Encoded | None
+
+
 def record_imported(
-    lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int, *, now: datetime, is_repeat: bool
+    lease: Lease,
+    table: EventTable[Columns],
+    completed: Completed[Columns],
+    slot: int,
+    *,
+    now: datetime,
+    is_repeat: bool,
 ) -> Outcomes:
     """Record events in one transaction, and return the outcomes of those that were not recorded by it.
 
@@ -43,9 +63,8 @@ def record_imported(
         NotRecorded: none of them is stored.
         OutcomeUnknown: it is unknown whether they are stored; a repeat finds out.
     """
-    rows = table.complete(lease, rows)
-    new = partial(_record_new, table=table, rows=rows, slot=slot, now=now)
-    missing = partial(_record_missing, table=table, rows=rows, slot=slot, now=now)
+    new = partial(_record_new, table=table, completed=completed, slot=slot, now=now)
+    missing = partial(_record_missing, table=table, rows=completed.rows, slot=slot, now=now)
     return repeat_until_known(lease, missing) if is_repeat else repeat_until_known(lease, new, missing)
 
 
@@ -57,12 +76,17 @@ def find_stored(conn: Connection, table: EventTable[Columns], rows: Rows[Columns
     return fetch_all(conn, statement, key_arrays(rows.fact_keys()), int)
 
 
-def _record_new(lease: Lease, table: EventTable[Columns], rows: Rows[Columns], slot: int, now: datetime) -> Outcomes:
+def _record_new(
+    lease: Lease, table: EventTable[Columns], completed: Completed[Columns], slot: int, now: datetime
+) -> Outcomes:
     """Copy the rows; fail as a whole if one of them is stored already or breaks a constraint."""
     with lease.round_trips() as trips:
         trips.begin()
-        admitted = admit(trips.run, table, rows)
-        store(trips, table, admitted.rows, slot, now=now)
+        admitted = admit(trips.run, table, completed.rows)
+        if admitted.refused or completed.encoded is None:
+            store(trips, table, admitted.rows, slot, now=now)
+        else:
+            store_encoded(trips, table, completed.encoded)
         return admitted.refused
 
 

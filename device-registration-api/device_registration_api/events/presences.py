@@ -6,7 +6,7 @@ becomes the previous day of the later one.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
 from datetime import date
 from typing import Any, LiteralString, NamedTuple, TypeVar
 
@@ -75,17 +75,20 @@ class Presences:
         """Return the rows with what their presences depend on. Call it outside of a transaction."""
         return self._projects.complete(lease, rows)
 
-    def unknown(self, rows: Rows[Columns]) -> Collection[Presence]:
+    def unknown(self, rows: Rows[Columns]) -> Set[Presence]:
         """Return the presences of the rows that this process has not committed yet."""
         whos = getattr(rows.columns, self._field)
-        sent = {Presence(project_id, ALL_EVENTS, who, day) for project_id, who, day in _seen(rows, whos)}
+        days = _days(rows)
+        sent = {Presence(project_id, ALL_EVENTS, who, day) for project_id, who, day in _seen(rows, whos, days)}
         if self._segments is not None:
             # As if each segment's events had names of their own.
             apart = [
                 None if who is None else (segment, who)
                 for segment, who in zip(self._segments(rows.columns), whos, strict=True)
             ]
-            sent |= {Presence(project_id, segment, who, day) for project_id, (segment, who), day in _seen(rows, apart)}
+            sent |= {
+                Presence(project_id, segment, who, day) for project_id, (segment, who), day in _seen(rows, apart, days)
+            }
         return sent - self._known
 
     def statements(
@@ -115,18 +118,22 @@ def _row(presence: Presence, project: ProjectSettings) -> dict[str, object]:
     return {"project_id": project_id, "segment": segment, "digest": digest, "day": day}
 
 
-def _seen(rows: Rows[Any], names: Sequence[Name | None]) -> Iterable[tuple[int, Name, date]]:
-    """Return project, name and day of all rows that have a name, each at least once."""
+def _days(rows: Rows[Any]) -> Sequence[date]:
+    """Return the day of each row in its project's zone."""
     if isinstance(rows.project_ids, Repeated) and isinstance(rows.received_at, Repeated) and not rows.occurred_at:
+        day = rows.projects[rows.project_ids.value].days.day_of(rows.received_at.value)
+        return Repeated(day, len(rows))
+    day_of = {project_id: project.days.day_of for project_id, project in rows.projects.items()}
+    return [day_of[project_id](at) for project_id, at in zip(rows.project_ids, rows.happened_at(), strict=True)]
+
+
+def _seen(rows: Rows[Any], names: Sequence[Name | None], days: Sequence[date]) -> Iterable[tuple[int, Name, date]]:
+    """Return project, name and day of all rows that have a name, each at least once."""
+    if isinstance(rows.project_ids, Repeated) and isinstance(days, Repeated):
         # A batch without times: no Python code runs per row.
-        project_id = rows.project_ids.value
-        day = rows.projects[project_id].days.day_of(rows.received_at.value)
-        return [(project_id, name, day) for name in set(names) if name is not None]
-    return {
-        (project_id, name, rows.projects[project_id].days.day_of(at))
-        for project_id, name, at in zip(rows.project_ids, names, rows.happened_at(), strict=True)
-        if name is not None
-    }
+        return [(rows.project_ids.value, name, days.value) for name in set(names) if name is not None]
+    different = set(zip(rows.project_ids, names, days, strict=True))
+    return [(project_id, name, day) for project_id, name, day in different if name is not None]
 
 
 def _lock_statement(fact: LiteralString) -> LiteralString:

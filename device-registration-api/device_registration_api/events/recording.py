@@ -23,7 +23,7 @@ from device_registration_api.events.idempotency import (
     stored_owners,
 )
 from device_registration_api.events.rows import FactKey, Rows
-from device_registration_api.events.table import EventTable
+from device_registration_api.events.table import Encoded, EventTable
 from servicekit.database import Connection
 from servicekit.database.lease import Lease
 from servicekit.database.round_trips import RoundTrips
@@ -120,7 +120,7 @@ def record_isolating_bad_rows(
     conn: Connection, table: EventTable[Columns], rows: Rows[Columns], slot: int, now: datetime | None = None
 ) -> Outcomes:
     """Record rows, find each row that the database refuses by halving, and refuse only it. The caller owns the
-    transaction. `now` as in `EventTable.counts`.
+    transaction. `now` as in `EventTable.encoded`.
     """
     execute(conn, "SAVEPOINT halving", {})
     try:
@@ -176,15 +176,19 @@ def store(
     more: Sequence[bytes] = (),
     now: datetime | None = None,
 ) -> None:
-    """Copy and count rows that are new, execute `more`, and commit. `now` as in `EventTable.counts`."""
+    """Copy and count rows that are new, execute `more`, and commit. `now` as in `EventTable.encoded`."""
     if rows:
-        # The counts follow the copy, so that other writers of the slot wait only for the counts and the commit.
-        presences = table.new_presences(rows)
-        counts = table.counts(trips.conn, rows, presences, slot, now)
-        trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), [*counts, *more])
-        table.remember(presences)
+        store_encoded(trips, table, table.encoded(rows, slot, now), more)
     elif more:
         trips.commit(more)
+
+
+def store_encoded(trips: RoundTrips, table: EventTable[Columns], encoded: Encoded, more: Sequence[bytes] = ()) -> None:
+    """As `store`, of rows that were encoded before."""
+    # The counts follow the copy, so that other writers of the slot wait only for the counts and the commit.
+    counts = [statement.execute(trips.conn, parameters) for statement, parameters in encoded.counts]
+    trips.copy_and_commit(table.copy(trips.conn), encoded.copy_data, [*counts, *more])
+    table.remember(encoded.presences)
 
 
 def _fresh_places(rows: Rows[Columns], results: Results) -> Sequence[int]:

@@ -1,6 +1,6 @@
 """What differs from one kind of event to another: its columns, its counters, what its clients get back."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Generic, LiteralString, NamedTuple, TypeAlias, cast
@@ -31,8 +31,9 @@ from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
 from servicekit.errors import NotRecorded, OutcomeUnknown
 
-# The increments of one rollup: the elements of the JSON array {counted}.
-Counted: TypeAlias = Sequence[Mapping[str, object]]
+# The increments of one rollup: the elements of the JSON array {counted}. They are read at most once, and not at all if
+# none of their buckets is kept.
+Counted: TypeAlias = Iterable[Mapping[str, object]]
 
 # The columns of every fact table. Those that are the same in every row of a batch come first, and are encoded once.
 _SHARED: Mapping[str, Codec[Any]] = {
@@ -82,6 +83,14 @@ class Rollup(NamedTuple):
     table: str
     upsert: LiteralString
     kept: timedelta | None = None
+
+
+class Encoded(NamedTuple):
+    """What stores new rows: the data of COPY, and the statements that count them, with their parameters."""
+
+    copy_data: bytes
+    counts: Sequence[tuple[Prepared, Mapping[str, object]]]
+    presences: Set[Presence]
 
 
 class EventTable(Generic[Columns]):
@@ -232,27 +241,31 @@ class EventTable(Generic[Columns]):
         except OutcomeUnknown as error:  # of an assignment, which is no event
             raise NotRecorded(str(error)) from error
 
-    def counts(
+    def encoded(
         self,
-        conn: Connection,
         rows: Rows[Columns],
-        presences: Collection[Presence],
         slot: int,
         now: datetime | None = None,
-    ) -> list[bytes]:
-        """Return the EXECUTE statements that add these rows to the rollups, and count those of their `presences`.
+        *,
+        counted: Set[Presence] = frozenset(),
+    ) -> Encoded:
+        """Return what stores these rows and adds them to the rollups. It needs no database.
 
         `now` leaves out the buckets that `maintain` would delete: those of events that are older than any client's.
-        """
-        statements = self._count_parameters(rows, presences, slot, now)
-        return [statement.execute(conn, parameters) for statement, parameters in statements]
+        Presences that are `counted`, or that this process has committed before, are not counted again.
 
-    def new_presences(self, rows: Rows[Columns]) -> Collection[Presence]:
+        Raises:
+            Unencodable: no row can hold one of the values.
+        """
+        presences = self._new_presences(rows) - counted
+        return Encoded(self.copy_data(rows), self._count_parameters(rows, presences, slot, now), presences)
+
+    def _new_presences(self, rows: Rows[Columns]) -> Set[Presence]:
         """Return who is present in these rows, without those that this process has committed before."""
-        return () if self._presences is None else self._presences.unknown(rows)
+        return frozenset() if self._presences is None else self._presences.unknown(rows)
 
     def remember(self, presences: Collection[Presence]) -> None:
-        """Leave these out of `new_presences` from now on: they are committed."""
+        """Do not count these again: they are committed."""
         if self._presences is not None:
             self._presences.remember(presences)
 
@@ -272,11 +285,11 @@ class EventTable(Generic[Columns]):
         return sorted(positions[key] for key in positions.keys() & stored)
 
     def grow_rollups(self, conn: Connection, rows: Rows[Columns], slot: int, now: datetime | None = None) -> None:
-        """Add rows that were inserted, never rows that were only sent. `now` as in `counts`. Needs no prepared
+        """Add rows that were inserted, never rows that were only sent. `now` as in `encoded`. Needs no prepared
         statement.
         """
         with conn.cursor() as cursor:
-            for statement, parameters in self._count_parameters(rows, self.new_presences(rows), slot, now):
+            for statement, parameters in self._count_parameters(rows, self._new_presences(rows), slot, now):
                 cursor.execute(statement.plain, parameters)
 
     def _values(self, rows: Rows[Columns]) -> list[tuple[str, Codec[Any], Sequence[Any]]]:
@@ -291,9 +304,13 @@ class EventTable(Generic[Columns]):
         self, rows: Rows[Columns], presences: Collection[Presence], slot: int, now: datetime | None
     ) -> list[tuple[Prepared, Mapping[str, object]]]:
         counted = self._count(rows)
-        if now is not None:
-            counted = [_kept(each, rollup.kept, now) for each, rollup in zip(counted, self._rollups, strict=True)]
-        texts = {id(each): as_json(each) for each in counted}  # several rollups may have the same increments
+        if now is not None and rows:
+            latest = max(rows.happened_at())
+            counted = [
+                _kept(each, rollup.kept, now, latest) for each, rollup in zip(counted, self._rollups, strict=True)
+            ]
+        different = {id(each): each for each in counted}  # several rollups may have the same increments
+        texts = {key: as_json(each) for key, each in different.items()}
         rollups: list[tuple[Prepared, Mapping[str, object]]] = [
             (statement, {"counted": texts[id(each)], "slot": slot})
             for statement, each in zip(self._counts, counted, strict=True)
@@ -302,10 +319,12 @@ class EventTable(Generic[Columns]):
         return rollups if self._presences is None else rollups + self._presences.statements(rows, presences, slot)
 
 
-def _kept(counted: Counted, kept: timedelta | None, now: datetime) -> Counted:
-    """Return the increments of buckets that are not deleted yet."""
+def _kept(counted: Counted, kept: timedelta | None, now: datetime, latest: datetime) -> Counted:
+    """Return the increments of buckets that are not deleted yet; the latest event is of this time."""
     if kept is None:
         return counted
+    if latest < now - kept:
+        return ()
     return [each for each in counted if cast("datetime", each["bucket_start"]) >= now - kept]
 
 

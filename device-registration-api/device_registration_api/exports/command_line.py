@@ -64,7 +64,8 @@ def _export(chosen: argparse.Namespace) -> bool:
                 )
                 report(f"{kind}: {rows} rows")
     except OSError as error:
-        message = f"{error.filename or chosen.folder}: {error.strerror}"
+        stays = "the files that are whole stay: the same command goes on behind them"
+        message = f"{error.filename or chosen.folder}: {error.strerror}; {stays}"
         raise CommandError(message) from error
     return True
 

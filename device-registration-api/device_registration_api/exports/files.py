@@ -11,24 +11,24 @@ from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from contract.exports import CHECKPOINT_ROWS
-from device_registration_api.exports import formats
+from contract.exports import CHECKPOINT_ROWS, ExportFormat
+from device_registration_api.exports.formats import FORMS
 from device_registration_api.exports.pages import ExportedTable, Transaction, read_page, start
 from device_registration_api.exports.parquet import ParquetFile
 from device_registration_api.exports.position import Position, read_position
 from device_registration_api.schema.connect import CommandError
 from servicekit.process.progress import Progress
 
-NDJSON = "ndjson"
-CSV = "csv"
 PARQUET = "parquet"
-FORMATS = (NDJSON, CSV, PARQUET)
+FORMATS = (*map(str, ExportFormat), PARQUET)
 # The first level takes a third of the processor time of the usual one, for a tenth more bytes.
 _GZIP_LEVEL = 1
 
 
 class _File(Protocol):
     def write(self, rows: list[str]) -> None: ...
+
+    def end(self, cursor: str, rows: int) -> None: ...
 
     def close(self) -> None: ...
 
@@ -64,16 +64,20 @@ class _TextFile:
             if target.is_compressed
             else raw
         )
-        self._text = formats.csv if target.as_format == CSV else formats.lines
-        if target.as_format == CSV:
-            self._file.write(formats.names(table.names))
+        self._form = FORMS[ExportFormat(target.as_format)]
+        self._fields = table.names
+        self._file.write(self._form.names(self._fields))
 
     def write(self, rows: list[str]) -> None:
-        self._file.write(self._text(rows))
+        self._file.write(self._form.rows(rows))
+
+    def end(self, cursor: str, rows: int) -> None:
+        """A file without this line is not whole, also if it was cut at the end of a line."""
+        self._file.write(self._form.checkpoint(self._fields, cursor, rows))
 
     def close(self) -> None:
-        self._file.close()
-        self._raw.close()
+        with self._raw:  # also if the rest of the data cannot be written
+            self._file.close()
 
 
 def export_to_files(
@@ -142,7 +146,7 @@ def _write_file(
     part = path.with_name(path.name + ".part")
     rows, is_end = 0, False
     new: _File = ParquetFile(part, columns) if target.as_format == PARQUET else _TextFile(part, target, table)
-    with closing(new) as file:
+    with _removed_if_unwritable(part), closing(new) as file:
         while not is_end and rows < target.rows_max:
             page = read_page(transaction, table, position, rows_max=min(CHECKPOINT_ROWS, target.rows_max - rows))
             if page.rows:
@@ -150,11 +154,22 @@ def _write_file(
             rows += len(page.rows)
             progress.advance(len(page.rows))
             position, is_end = page.position, page.is_end
+        file.end(position.text(), rows)
     if rows:
         _put(part, path)
     else:
         part.unlink()
     return rows, position, is_end
+
+
+@contextmanager
+def _removed_if_unwritable(part: Path) -> Iterator[None]:
+    """Give the room back that a file has taken which cannot be finished."""
+    try:
+        yield
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _read_state(path: Path) -> _State | None:

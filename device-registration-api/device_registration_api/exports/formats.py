@@ -1,55 +1,63 @@
-"""Writes rows of an export as lines of JSON or as CSV, and in a page the checkpoint behind them."""
+"""Writes rows of an export as lines of JSON or as CSV, and the checkpoint behind them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from contract.exports import CHECKPOINT, END, ExportFormat
+from contract.exports import CHECKPOINT, END, ROWS, ExportFormat
 from device_registration_api.exports.pages import Page
 from servicekit.http.csv_text import csv_text
 
-# Writes a page of rows with fields of these names, in CSV below a line with the names if it is asked for.
-Writer = Callable[[Page, Sequence[str], bool], bytes]
+
+class Form(NamedTuple):
+    """How names, rows and a checkpoint are written. That of the end gets the number of rows."""
+
+    names: Callable[[Sequence[str]], bytes]
+    rows: Callable[[Sequence[str]], bytes]
+    checkpoint: Callable[[Sequence[str], str, int | None], bytes]
 
 
-def lines(rows: Sequence[str]) -> bytes:
-    """Return a line for each row. JSON of PostgreSQL has no line ends in it."""
+def _csv(rows: Sequence[str]) -> bytes:
+    return csv_text([*row, None, None] for row in _cells(rows)).encode()
+
+
+def _csv_names(fields: Sequence[str]) -> bytes:
+    return csv_text([[*fields, ROWS, CHECKPOINT]]).encode()
+
+
+def _csv_checkpoint(fields: Sequence[str], cursor: str, end_rows: int | None) -> bytes:
+    """The checkpoint is in a last column of its own, and the rows of the end in the one before."""
+    return csv_text([[*[None] * len(fields), end_rows, cursor]]).encode()
+
+
+def _lines(rows: Sequence[str]) -> bytes:
+    """JSON of PostgreSQL has no line ends in it."""
     return "\n".join([*rows, ""]).encode()
 
 
-def cells(rows: Sequence[str]) -> Iterator[list[object]]:
+def _line_of_checkpoint(_: Sequence[str], cursor: str, end_rows: int | None) -> bytes:
+    end = {} if end_rows is None else {END: True, ROWS: end_rows}
+    return to_json({CHECKPOINT: cursor, **end}) + b"\n"
+
+
+FORMS: Mapping[ExportFormat, Form] = {
+    ExportFormat.NDJSON: Form(lambda _: b"", _lines, _line_of_checkpoint),
+    ExportFormat.CSV: Form(_csv_names, _csv, _csv_checkpoint),
+}
+
+
+def page_text(form: Form, page: Page, fields: Sequence[str], rows_before: int | None) -> bytes:
+    """Return the rows of a page with the checkpoint behind them; the first one, before which none were, has names."""
+    end_rows = (rows_before or 0) + len(page.rows) if page.is_end else None
+    names = form.names(fields) if rows_before is None else b""
+    return names + form.rows(page.rows) + form.checkpoint(fields, page.position.text(), end_rows)
+
+
+def _cells(rows: Sequence[str]) -> Iterator[list[object]]:
     """Return the fields of each row; what is no text, number or null is JSON."""
     parsed: Iterator[dict[str, Any]] = map(from_json, rows)
     return ([*map(_cell, row.values())] for row in parsed)
-
-
-def csv(rows: Sequence[str]) -> bytes:
-    """Return the rows in CSV, without names."""
-    return csv_text(cells(rows)).encode()
-
-
-def names(fields: Sequence[str]) -> bytes:
-    """Return the line in CSV with the names of fields."""
-    return csv_text([fields]).encode()
-
-
-def _lines_of_page(page: Page, _: Sequence[str], __: bool) -> bytes:
-    checkpoint: dict[str, object] = {CHECKPOINT: page.position.text()}
-    if page.is_end:
-        checkpoint[END] = True
-    return lines([*page.rows, to_json(checkpoint).decode()])
-
-
-def _csv_of_page(page: Page, fields: Sequence[str], with_names: bool) -> bytes:
-    """The checkpoint is in a last column of its own; the other fields of its line are empty."""
-    found: list[Sequence[object]] = [[*fields, CHECKPOINT]] if with_names else []
-    found.extend([*row, None] for row in cells(page.rows))
-    found.append([*[None] * len(fields), page.position.text()])
-    return csv_text(found).encode()
-
-
-PAGE_WRITERS: Mapping[ExportFormat, Writer] = {ExportFormat.NDJSON: _lines_of_page, ExportFormat.CSV: _csv_of_page}
 
 
 def _cell(value: object) -> object:

@@ -41,6 +41,9 @@ class ParquetFile:
         parsed = [self._row(row) for row in rows]
         self._writer.write_table(self._arrow.Table.from_pylist(parsed, schema=self._schema))
 
+    def end(self, cursor: str, rows: int) -> None:
+        """Nothing: the format has an end of its own."""
+
     def close(self) -> None:
         """End the file."""
         self._writer.close()

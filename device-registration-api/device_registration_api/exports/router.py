@@ -13,14 +13,15 @@ from contract.exports import (
     FORMAT,
     MEDIA_TYPES,
     RECEIVED_FROM,
-    WITH_NAMES,
+    ROWS_BEFORE,
+    ROWS_HEADER,
     ExportFormat,
 )
 from contract.projects import ProjectId
 from contract.text import QueryInstant
 from device_registration_api.events.router import read_deadline
 from device_registration_api.events.table import EventTable
-from device_registration_api.exports.formats import PAGE_WRITERS
+from device_registration_api.exports.formats import FORMS, page_text
 from device_registration_api.exports.pages import ExportedTable, read_page, start
 from device_registration_api.exports.position import read_position
 from servicekit.database.lease import Lease
@@ -58,7 +59,7 @@ async def export(
     as_format: Annotated[ExportFormat, Query(alias=FORMAT)],
     cursor: Annotated[str | None, Query(alias=CURSOR)] = None,
     received_from: Annotated[QueryInstant | None, Query(alias=RECEIVED_FROM)] = None,
-    with_names: Annotated[bool, Query(alias=WITH_NAMES)] = False,
+    rows_before: Annotated[int | None, Query(alias=ROWS_BEFORE, ge=0)] = None,
 ) -> Response:
     """At most 10,000 rows, and fewer when they are large or far apart."""
     exports: Exports = request.state.exports
@@ -68,13 +69,16 @@ async def export(
     if cursor is not None and received_from is not None:
         raise Invalid.single(f"must not be sent together with `{CURSOR}`", "query", RECEIVED_FROM)
     position = None if cursor is None else read_position(cursor, kind, project_id)
-    write = PAGE_WRITERS[as_format]
 
     def read(lease: Lease) -> tuple[bytes, Mapping[str, str]]:
         begins = position or start(lease.transaction, table, project_id, received_from)
         page = read_page(lease.transaction, table, begins)
-        headers = {CURSOR_HEADER: page.position.text(), END_HEADER: str(page.is_end).lower()}
-        return write(page, table.names, with_names), headers
+        headers = {
+            CURSOR_HEADER: page.position.text(),
+            END_HEADER: str(page.is_end).lower(),
+            ROWS_HEADER: str((rows_before or 0) + len(page.rows)),
+        }
+        return page_text(FORMS[as_format], page, table.names, rows_before), headers
 
     content, headers = await exports.database.run(read, read_deadline(request) - time.monotonic())
     return Response(content, headers=dict(headers), media_type=MEDIA_TYPES[as_format])

@@ -179,8 +179,12 @@ def _import_users(run: Run, people: PeopleStore, known: _Known) -> None:
 
 
 def _read_user(email: object, hashed_password: object, full_name: str | None, *, is_active: object) -> _User | str:
-    named = full_name if full_name and full_name.strip() else None
-    fields = {"email": email, "hashed_password": hashed_password, "full_name": named, "is_active": is_active}
+    fields = {
+        "email": email,
+        "hashed_password": hashed_password,
+        "full_name": _unless_blank(full_name),
+        "is_active": is_active,
+    }
     user = read(_User, fields)
     if isinstance(user, _User):
         try:
@@ -260,6 +264,24 @@ async def _import_metrics(run: Run, known: _Known) -> None:
 
 
 def _requests(run: Run, report: TableReport, known: _Known, rows: Sequence[Row]) -> Chunk[ApiRequestColumns]:
+    ids, of_projects, paths, methods, codes, milliseconds, times, user_agents = map(list, zip(*rows, strict=True))
+    try:
+        instants = run.times.instants(times)
+        project_ids = [known.projects[each] for each in of_projects]
+        agents = [_unless_blank(each) for each in user_agents]
+        columns = HashedColumns.parse(paths, methods, codes, milliseconds, agents)
+    except (KeyError, ValueError):
+        ids, project_ids, instants, columns = _valid(run, report, known, rows)
+    return Chunk(ids, Rows(project_ids, instants, run.identities.texts(METRICS, ids), columns, {}, {}))
+
+
+def _unless_blank(text: str | None) -> str | None:
+    return text if text and text.strip() else None
+
+
+def _valid(
+    run: Run, report: TableReport, known: _Known, rows: Sequence[Row]
+) -> tuple[list[int], list[int], list[datetime], HashedColumns]:
     ids: list[int] = []
     project_ids: list[int] = []
     instants: list[datetime] = []
@@ -270,7 +292,7 @@ def _requests(run: Run, report: TableReport, known: _Known, rows: Sequence[Row])
             "method": method,
             "response_status_code": status_code,
             "response_time_ms": milliseconds,
-            "user_agent": user_agent if user_agent and user_agent.strip() else None,
+            "user_agent": _unless_blank(user_agent),
         }
         request, instant = read(ApiRequest, fields), run.times.instant(at)
         if isinstance(request, str):
@@ -292,10 +314,8 @@ def _requests(run: Run, report: TableReport, known: _Known, rows: Sequence[Row])
         response_us=[each.response_us for each in requests],
         user_agents=[each.user_agent for each in requests],
         consumers=[None] * len(requests),
-        ips={},
-        ip_hashes={},
     )
-    return Chunk(ids, Rows(project_ids, instants, run.identities.texts(METRICS, ids), columns, {}, {}))
+    return ids, project_ids, instants, columns
 
 
 def _all(run: Run, table: str, statement: LiteralString) -> Iterable[Row]:

@@ -6,7 +6,6 @@ from typing import LiteralString
 
 from contract.auth_events.columns import AuthEventColumns
 from contract.auth_events.events import AuthEvent, DeviceType
-from contract.text import all_stripped, all_valid
 from device_registration_api.auth_events.commands import AUTH_EVENTS
 from device_registration_api.events.rows import Rows
 from device_registration_api.imports.recorder import Chunk
@@ -28,7 +27,6 @@ ROWS = """
       FROM device_registrations
      ORDER BY id
 """
-_TYPES = frozenset(map(str, DeviceType))
 
 
 async def import_all(run: Run) -> None:
@@ -43,24 +41,15 @@ async def import_all(run: Run) -> None:
 
 def _chunk(run: Run, report: TableReport, project_id: int, rows: Sequence[Row]) -> Chunk[AuthEventColumns]:
     ids, user_keys, device_types, times = map(list, zip(*rows, strict=True))
-    instants = [each for each in map(run.times.instant, times) if each is not None]
-    if len(instants) < len(rows) or not _are_plain(user_keys, device_types):
-        ids, user_keys, device_types, instants = _valid(run, report, rows)
-    columns = AuthEventColumns.model_construct(user_keys=user_keys, device_types=device_types)
+    try:
+        instants, columns = run.times.instants(times), AuthEventColumns.parse(user_keys, device_types)
+    except ValueError:
+        ids, instants, columns = _valid(run, report, rows)
     event_ids = run.identities.texts(TABLE, ids)
     return Chunk(ids, Rows(Repeated(project_id, len(ids)), instants, event_ids, columns, {}, {}))
 
 
-def _are_plain(user_keys: list[str], device_types: list[str]) -> bool:
-    """Whether no row is refused or changed. Almost always, and without Python code for each row."""
-    return (
-        _TYPES.issuperset(device_types) and None not in user_keys and all_stripped(user_keys) and all_valid(user_keys)
-    )
-
-
-def _valid(
-    run: Run, report: TableReport, rows: Sequence[Row]
-) -> tuple[list[int], list[str], list[DeviceType], list[datetime]]:
+def _valid(run: Run, report: TableReport, rows: Sequence[Row]) -> tuple[list[int], list[datetime], AuthEventColumns]:
     ids: list[int] = []
     user_keys: list[str] = []
     device_types: list[DeviceType] = []
@@ -78,4 +67,4 @@ def _valid(
             device_types.append(event.device_type)
             instants.append(instant)
     run.progress.advance(len(rows) - len(ids))
-    return ids, user_keys, device_types, instants
+    return ids, instants, AuthEventColumns.model_construct(user_keys=user_keys, device_types=device_types)

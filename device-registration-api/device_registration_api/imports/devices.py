@@ -21,18 +21,23 @@ FIND_DEVICES = """
 """
 
 
+# The number of no device: of one that a dry run would make, or that was deleted meanwhile. The database refuses it.
+NO_DEVICE = 0
+
+
 def make_devices(target: Target, project_id: int, drafts: Sequence[DeviceDraft]) -> tuple[set[str], dict[str, int]]:
     """Make the devices that are not there. Returns the ids of those that were, and the numbers of all.
 
-    A dry run makes none, and has no number of a device that it would make.
+    A dry run makes none: the number is NO_DEVICE.
     """
-    named = {"project_id": project_id, "device_ids": [each.device_id for each in drafts]}
+    device_ids = [each.device_id for each in drafts]
+    named = {"project_id": project_id, "device_ids": device_ids}
     sent = [{"place": place, **each.model_dump()} for place, each in enumerate(drafts)]
     with target.conn:
         before = _numbers(target, named)
         if not target.is_dry_run:
             execute(target.conn, INSERT_DEVICES, named | {"devices": as_json(sent)})
-        return set(before), _numbers(target, named)
+        return set(before), dict.fromkeys(device_ids, NO_DEVICE) | _numbers(target, named)
 
 
 def _numbers(target: Target, named: Mapping[str, object]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from contract.auth_events.columns import AuthEventColumns
 from contract.auth_events.events import AuthEvent
 from contract.delivery import Event, EventColumns
 from contract.devices import DeviceDraft
-from contract.exports import CHECKPOINT, END
+from contract.exports import CHECKPOINT, END, ROWS
 from contract.measurements.events import Measurement, MeasurementColumns
 from contract.store_events.columns import StoreEventColumns
 from contract.store_events.events import StoreEvent
@@ -49,9 +49,11 @@ _HASH = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _NO_ID = "eventId: must be the id of an event, as it was exported"
 _NO_HASH = "ip_hash: must be hexadecimal"
 _NO_DEVICE_ID = "device_id: is not what an export writes"
-# That of no device: of one that a dry run would make, or that was deleted meanwhile.
-_NO_DEVICE = 0
-_NOT_WHOLE = " is not whole: its export was cut off. Go on from its last checkpoint, and import both files"
+_NO_END = (
+    " has no end: it was cut off, or written before exports had one. Keep it up to its last checkpoint, go on from "
+    "there, and append that; or repeat with --incomplete to store what is there"
+)
+_NO_LINE = "is no line of an export, or is cut off"
 
 # A row by the names of its fields.
 Row = Mapping[str, Any]
@@ -80,15 +82,59 @@ class File(NamedTuple):
     rows: int
 
 
-def checked_files(paths: Sequence[str]) -> list[File]:
+class _End:
+    """Finds out whether a file has the end of an export, and as many rows as that says.
+
+    Parts of an export may follow each other, each from a checkpoint of the one before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = 0
+        self._is_there = False
+        # The part that ends may have begun behind any of these numbers of rows.
+        self._begins = {0}
+
+    def row(self) -> None:
+        self._rows += 1
+        self._is_there = False
+
+    def checkpoint(self, *, is_end: bool, rows: int | None) -> None:
+        """Raises CommandError."""
+        if is_end and rows is not None and self._rows - rows not in self._begins:
+            message = (
+                f"{self._path} has other rows before an end than the {rows} that it counts: some are missing, or come "
+                "twice. Parts of an export follow each other from checkpoint to checkpoint; or repeat with --incomplete"
+            )
+            raise CommandError(message)
+        self._is_there = is_end
+        self._begins = {self._rows} if is_end else self._begins | {self._rows}
+
+    def check(self) -> None:
+        """Raises CommandError."""
+        if self._rows and not self._is_there:
+            raise CommandError(f"{self._path}{_NO_END}")
+
+
+class _AnyEnd(_End):
+    """Of a file that need not be whole, and of one that was read before."""
+
+    def checkpoint(self, *, is_end: bool, rows: int | None) -> None: ...
+
+    def check(self) -> None: ...
+
+
+def checked_files(paths: Sequence[str], *, are_incomplete: bool = False) -> list[File]:
     """Read each file to its end. Nothing is stored of any, if one of them is damaged.
+
+    With `are_incomplete`, a file may lack the end of its export.
 
     Raises:
         CommandError: a file cannot be read, is cut off, is no export, or has other fields than a kind of ours.
     """
     files = []
     for path in map(Path, paths):
-        rows = _rows_of(path)
+        rows = _rows_of(path, _AnyEnd(path) if are_incomplete else _End(path))
         first = next(rows, None)
         if first is None:
             message = f"{path} has no events"
@@ -114,7 +160,7 @@ async def import_all(job: Job, files: Sequence[File]) -> None:
     for file in files:
         report = job.begin(str(file.path), file.rows)
         recorder = job.recorder(file.kind.table, report)
-        rows = _rows_of(file.path)
+        rows = _rows_of(file.path, _AnyEnd(file.path))
         while some := list(islice(rows, CHUNK_ROWS)):
             await recorder.add(_chunk(job, report, file.kind, project_id, times, some))
         await recorder.finish()
@@ -186,7 +232,7 @@ def _measurements(job: Job, project_id: int, rows: Sequence[Row], events: Sequen
     drafts = [DeviceDraft(device_id=name) for name in dict.fromkeys(row["device_id"] for row in rows)]
     _, numbers = make_devices(job.target, project_id, drafts)
     return MeasurementColumns.model_construct(
-        device_numbers=[numbers.get(row["device_id"], _NO_DEVICE) for row in rows],
+        device_numbers=[numbers[row["device_id"]] for row in rows],
         xs=[each.x for each in events],
         ys=[each.y for each in events],
         zs=[each.z for each in events],
@@ -262,12 +308,13 @@ def _time(value: object) -> datetime | None:
         return None
 
 
-def _rows_of(path: Path) -> Iterator[tuple[int, Row]]:
+def _rows_of(path: Path, end: _End) -> Iterator[tuple[int, Row]]:
     """Return the rows of a file with the numbers of their lines, without checkpoints. Raises CommandError."""
     try:
         with _opened(path) as file:
             begins = file.peek(1)[:1]
-            yield from _rows_of_lines(path, file) if begins == b"{" else _rows_of_csv(path, file)
+            yield from _rows_of_lines(path, file, end) if begins == b"{" else _rows_of_csv(path, file, end)
+            end.check()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         message = f"{path} is cut off or damaged: {error}"
         raise CommandError(message) from error
@@ -289,27 +336,25 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
             yield io.BufferedReader(cast("io.RawIOBase", plain))  # which reads it in the same way
 
 
-def _rows_of_lines(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, Row]]:
-    is_end: bool | None = None  # of an export to files, whose checkpoint is not in the file
+def _rows_of_lines(path: Path, file: io.BufferedReader, end: _End) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(file, start=1):
         try:
             row = from_json(line)
         except ValueError:
             row = None
         if not line.endswith(b"\n") or not isinstance(row, dict):
-            message = f"{path}, line {number}: is no line of an export, or is cut off"
+            message = f"{path}, line {number}: {_NO_LINE}"
             raise CommandError(message)
         if CHECKPOINT in row:
-            is_end = bool(row.get(END))
+            rows = row.get(ROWS)
+            end.checkpoint(is_end=bool(row.get(END)), rows=rows if isinstance(rows, int) else None)
         else:
-            is_end = None if is_end is None else False
+            end.row()
             yield number, row
-    if is_end is False:
-        raise CommandError(f"{path}{_NOT_WHOLE}")
 
 
-def _rows_of_csv(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, Row]]:
-    last, is_checkpoint = "", False
+def _rows_of_csv(path: Path, file: io.BufferedReader, end: _End) -> Iterator[tuple[int, Row]]:
+    last = ""
 
     def remembered(line: str) -> str:
         nonlocal last
@@ -323,15 +368,18 @@ def _rows_of_csv(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, Row
             if len(cells) != len(names):
                 message = f"{path}, line {reader.line_num}: has {len(cells)} fields and not {len(names)}"
                 raise CommandError(message)
+            if cells == names:  # of a part that was appended
+                continue
             row = dict(zip(names, cells, strict=True))
-            is_checkpoint = bool(row.pop(CHECKPOINT, ""))
-            if not is_checkpoint:
+            checkpoint, rows = row.pop(CHECKPOINT, ""), row.pop(ROWS, "")
+            if checkpoint:
+                end.checkpoint(is_end=bool(rows), rows=int(rows) if rows.isdecimal() else None)
+            else:
+                end.row()
                 yield reader.line_num, {name: as_sent(cell) if cell else None for name, cell in row.items()}
     except csv.Error as error:
-        message = f"{path}, line {reader.line_num}: is no line of an export, or is cut off"
+        message = f"{path}, line {reader.line_num}: {_NO_LINE}"
         raise CommandError(message) from error
     if last and not last.endswith("\n"):
         message = f"{path} is cut off in its last line"
         raise CommandError(message)
-    if CHECKPOINT in names and not is_checkpoint:
-        raise CommandError(f"{path}{_NOT_WHOLE}")

@@ -1,16 +1,18 @@
 """Stores the events of one table of the source, a chunk in each transaction."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Generic, NamedTuple
 
+import psycopg2
 from psycopg2 import sql
 
 from contract.delivery import Columns, OutcomeStatus
-from device_registration_api.events.importing import STORED, find_stored, record_imported
+from device_registration_api.events.importing import STORED, Completed, find_stored, record_imported
+from device_registration_api.events.presences import Presence
 from device_registration_api.events.recording import Outcomes
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import EventTable
@@ -48,25 +50,28 @@ class Chunk(NamedTuple, Generic[Columns]):
 
 @dataclass
 class Recorder(Generic[Columns]):
-    """Stores chunks one after the other; while one is stored, the caller reads the next."""
+    """Stores chunks one after the other; while one is stored, the caller reads the next, and it is encoded here: the
+    database and this process have one core each.
+    """
 
     target: Target
     table: EventTable[Columns]
     report: TableReport
     progress: Progress
     _pending: "tuple[Chunk[Columns], asyncio.Task[Outcomes]] | None" = None
+    # What the pending chunk counts, if all of it is stored.
+    _presences: Set[Presence] = frozenset()
     _kept: dict[int, int | None] = field(default_factory=dict)
     _is_repeat: bool = False
     _is_first: bool = True
 
     async def add(self, chunk: Chunk[Columns]) -> None:
-        """Begin to store a chunk, when the one before it is stored.
+        """Encode a chunk, and begin to store it when the one before it is stored.
 
         Raises:
             CommandError: it was imported before, with other times.
             NotRecorded, OutcomeUnknown: the database cannot be used.
         """
-        await self.finish()
         chunk = self._young(chunk)
         if not chunk.row_ids:
             return
@@ -77,13 +82,19 @@ class Recorder(Generic[Columns]):
             with self.target.conn:
                 self._account(chunk, dict.fromkeys(find_stored(self.target.conn, self.table, chunk.rows), STORED))
             return
+        now = clock.now()
+        completed = await self._completed(chunk.rows, now)
+        if not await self._finish_plainly():
+            # It was encoded as if all of the chunk before were stored.
+            completed = completed._replace(encoded=None)
+        self._presences = frozenset() if completed.encoded is None else completed.encoded.presences
         self.target.make_weeks(self.table.fact, chunk.rows.received_at)
         work = partial(
             record_imported,
             table=self.table,
-            rows=chunk.rows,
+            completed=completed,
             slot=_SLOT,
-            now=clock.now(),
+            now=now,
             is_repeat=self._is_repeat,
         )
         self._pending = chunk, asyncio.create_task(self.target.run(work))
@@ -92,9 +103,26 @@ class Recorder(Generic[Columns]):
 
     async def finish(self) -> None:
         """Wait until everything is stored. Raises as `add`."""
-        if self._pending is not None:
-            (chunk, task), self._pending = self._pending, None
-            self._account(chunk, await task)
+        await self._finish_plainly()
+
+    async def _finish_plainly(self) -> bool:
+        """Wait until everything is stored. False: not all of the last chunk was."""
+        if self._pending is None:
+            return True
+        (chunk, task), self._pending = self._pending, None
+        outcomes = await task
+        self._account(chunk, outcomes)
+        return not outcomes
+
+    async def _completed(self, rows: Rows[Columns], now: datetime) -> Completed[Columns]:
+        rows = await self.target.run(lambda lease: self.table.complete(lease, rows))
+        if self._is_repeat:
+            return Completed(rows, None)
+        try:
+            return Completed(rows, self.table.encoded(rows, _SLOT, now, counted=self._presences))
+        except psycopg2.DataError:
+            # When it is stored, the row that cannot be is found.
+            return Completed(rows, None)
 
     def _young(self, chunk: Chunk[Columns]) -> Chunk[Columns]:
         """Refuse the rows that `maintain` would take away: a repeat would not find them, and count them again."""

@@ -12,6 +12,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, make_dsn, parse
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import CONNECTION_PARAMETERS
+from servicekit.database.interruption import opened
 from servicekit.database.sql import Statement, fetch_all
 
 # The rows of one transaction: ten thousand, as a batch has at most.
@@ -30,6 +31,7 @@ _TYPES = """
 
 # Every time that these systems store is of their own clock. So one that is not between these bounds is damaged.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_LOCAL = datetime(1970, 1, 1)  # noqa: DTZ001 - of any zone
 _AHEAD_MAX = timedelta(days=1)
 NO_TIME = "the time is NULL, infinite, or out of range (1970 to now)"
 
@@ -94,6 +96,8 @@ class Times:
     def __init__(self, zone: tzinfo, now: datetime) -> None:
         """`zone` is that of times without one."""
         self._zone = zone
+        # None: it changes.
+        self._offset = zone.utcoffset(None)
         self.now = now
         self._latest = now + _AHEAD_MAX
 
@@ -112,6 +116,26 @@ class Times:
             return None
         return at if EARLIEST <= at <= self._latest else None
 
+    def instants(self, times: Sequence[datetime | None]) -> list[datetime]:
+        """Return the instants of a column. Raises ValueError: `instant` is None for one of them."""
+        try:
+            instants = self._converted(times)
+        except (AttributeError, TypeError, OverflowError):
+            raise ValueError(NO_TIME) from None
+        if min(instants) < EARLIEST or max(instants) > self._latest:
+            raise ValueError(NO_TIME)
+        return instants
+
+    def _converted(self, times: Sequence[Any]) -> list[datetime]:
+        """Raises AttributeError, TypeError: there is none. OverflowError: it is out of range."""
+        if times[0].tzinfo is not None:
+            return [at.astimezone(UTC) for at in times]
+        if self._offset is None:
+            return [at.replace(tzinfo=self._zone).astimezone(UTC) for at in times]
+        # A sixth of the time of `replace`.
+        earliest = EARLIEST - self._offset
+        return [earliest + (at - _EARLIEST_LOCAL) for at in times]
+
 
 def _fetched(table: str, cursor: Any) -> list[Row]:  # noqa: ANN401 - psycopg2's cursor has no types
     try:
@@ -128,7 +152,7 @@ def _connect(url: str) -> Connection:
     parameters = CONNECTION_PARAMETERS | {"connect_timeout": _CONNECT_SECONDS_MAX}
     options = " ".join(filter(None, [place.get("options"), _SESSION]))
     try:
-        conn = psycopg2.connect(make_dsn(url, application_name="import", **parameters | {"options": options}))
+        conn = opened(psycopg2.connect(make_dsn(url, application_name="import", **parameters | {"options": options})))
     except psycopg2.OperationalError as error:
         lines = str(error).strip().splitlines() or ["it does not answer"]
         message = f"the source cannot be read: {lines[0]}"

@@ -34,6 +34,8 @@ TABLES = {
     STATS: ("id", "device_id", "timestamp", "x", "y", "z"),
 }
 KINDS = (MEASUREMENTS,)
+# A measurement names its device in the path of its request. Whether the device is there is looked up apart.
+_ANY_NUMBER = 1
 
 READ_USERS: LiteralString = "SELECT id, username, email FROM users ORDER BY id"
 READ_DEVICES: LiteralString = "SELECT id, device_id, name, user_id FROM devices ORDER BY id"
@@ -47,7 +49,7 @@ READ_STATS: LiteralString = """
 
 @dataclass
 class _Known:
-    """What was imported, by the ids of the source. A dry run knows the number 1 of a device that it would make."""
+    """What was imported, by the ids of the source."""
 
     project_id: int
     people: dict[int, UUID] = field(default_factory=dict)
@@ -128,20 +130,34 @@ def _store_devices(run: Run, report: TableReport, known: _Known, drafts: Mapping
     seen, after = make_devices(run.target, known.project_id, [*drafts.values()])
     # Two ids that differ in surrounding white space alone are one device here.
     for row_id, draft in drafts.items():
-        known.devices[row_id] = after.get(draft.device_id, 1)
+        known.devices[row_id] = after[draft.device_id]
         report.duplicate += draft.device_id in seen
         report.registered += draft.device_id not in seen
         seen.add(draft.device_id)
 
 
 def _measurements(run: Run, report: TableReport, known: _Known, rows: Sequence[Row]) -> Chunk[MeasurementColumns]:
+    ids, device_ids, *axes, times = map(list, zip(*rows, strict=True))
+    try:
+        instants = run.times.instants(times)
+        columns = MeasurementColumns.parse([known.devices[each] for each in device_ids], *axes)
+    except (KeyError, ValueError):
+        ids, instants, columns = _valid(run, report, known, rows)
+    event_ids = run.identities.texts(STATS, ids)
+    return Chunk(ids, Rows(Repeated(known.project_id, len(ids)), instants, event_ids, columns, {}, {}))
+
+
+def _valid(
+    run: Run, report: TableReport, known: _Known, rows: Sequence[Row]
+) -> tuple[list[int], list[datetime], MeasurementColumns]:
     ids: list[int] = []
     instants: list[datetime] = []
+    numbers: list[int] = []
     measured: list[Measurement] = []
     for row_id, device_id, x, y, z, at in rows:
         instant = run.times.instant(at)
         number = known.devices.get(device_id)
-        measurement = read(Measurement, {"device_number": number or 1, "x": x, "y": y, "z": z})
+        measurement = read(Measurement, {"device_number": _ANY_NUMBER, "x": x, "y": y, "z": z})
         if isinstance(measurement, str):
             report.refuse(row_id, measurement)
         elif instant is None:
@@ -151,13 +167,13 @@ def _measurements(run: Run, report: TableReport, known: _Known, rows: Sequence[R
         else:
             ids.append(row_id)
             instants.append(instant)
+            numbers.append(number)
             measured.append(measurement)
     run.progress.advance(len(rows) - len(ids))
     columns = MeasurementColumns.model_construct(
-        device_numbers=[each.device_number for each in measured],
+        device_numbers=numbers,
         xs=[each.x for each in measured],
         ys=[each.y for each in measured],
         zs=[each.z for each in measured],
     )
-    event_ids = run.identities.texts(STATS, ids)
-    return Chunk(ids, Rows(Repeated(known.project_id, len(ids)), instants, event_ids, columns, {}, {}))
+    return ids, instants, columns

@@ -1,7 +1,7 @@
 """Imports stores, their keys, users and events of AnniLevi/store-user-statistics-microservices (family 4)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,6 +66,13 @@ class _Known:
     stores: dict[int, int] = field(default_factory=dict)
     people: dict[tuple[int, UUID], Came] = field(default_factory=dict)
     nameless: int = 0
+    _persons: dict[str | None, ImportedPerson] = field(default_factory=dict)
+
+    def person(self, run: Run, user_id: str | None) -> ImportedPerson:
+        """Return the person of an event: the one with this id, or one who is made for this text."""
+        if user_id not in self._persons:
+            self._persons[user_id] = _person(run, user_id)
+        return self._persons[user_id]
 
 
 async def import_all(run: Run) -> None:
@@ -144,6 +151,10 @@ def _import_users(run: Run, people: PeopleStore, known: _Known) -> None:
         run.progress.advance(len(rows))
 
 
+# What comes of persons who may have events.
+_STORED = {Came.NEW, Came.STORED}
+
+
 def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
@@ -169,13 +180,38 @@ async def _import_events(run: Run, people: PeopleStore, known: _Known) -> None:
 def _events(
     run: Run, report: TableReport, people: PeopleStore, known: _Known, rows: Sequence[Row]
 ) -> Chunk[StoreEventColumns]:
-    found: list[tuple[int, int, datetime, StoreEvent, UUID]] = []
-    named: dict[int, dict[UUID, ImportedPerson]] = {}
+    ids, types, store_ids, of_users, times, data = map(list, zip(*rows, strict=True))
     # Most users have many events.
-    persons = {user_id: _person(run, user_id) for user_id in {row[3] for row in rows}}
+    persons = {user_id: known.person(run, user_id) for user_id in dict.fromkeys(of_users)}
     person_texts = {user_id: str(person.person_id) for user_id, person in persons.items()}
+    named_texts = {user_id: text for user_id, text in person_texts.items() if not _is_blank(user_id)}
+    try:
+        instants = run.times.instants(times)
+        project_ids = [known.stores[each] for each in store_ids]
+        columns = StoreEventColumns.parse(types, [named_texts[each] for each in of_users], data)
+    except (KeyError, ValueError):
+        ids, project_ids, instants, of_users, columns = _valid(run, report, known, rows, person_texts)
+    named: dict[int, dict[UUID, ImportedPerson]] = {}
+    users = dict.fromkeys(zip(project_ids, of_users, strict=True))
+    for project_id, user_id in users:
+        named.setdefault(project_id, {})[persons[user_id].person_id] = persons[user_id]
+    for project_id, of_project in named.items():
+        _make_nameless(run, people, known, project_id, of_project)
+    events = Chunk(ids, Rows(project_ids, instants, run.identities.texts(EVENTS, ids), columns, {}, {}))
+    comes = {(project_id, user): known.people[project_id, persons[user].person_id] for project_id, user in users}
+    if not _STORED.issuperset(comes.values()):
+        each = enumerate(zip(project_ids, of_users, strict=True))
+        places = [place for place, user in each if report.may_have_events(ids[place], comes[user])]
+        events = Chunk([ids[place] for place in places], events.rows.select(places))
+    run.progress.advance(len(rows) - len(events.row_ids))
+    return events
+
+
+def _valid(
+    run: Run, report: TableReport, known: _Known, rows: Sequence[Row], person_texts: Mapping[str | None, str]
+) -> tuple[list[int], list[int], list[datetime], list[str], StoreEventColumns]:
+    found: list[tuple[int, int, datetime, str, StoreEvent]] = []
     for row_id, type_, store_id, user_id, at, data in rows:
-        person = persons[user_id]
         event = read(StoreEvent, {"type": type_, "user_id": person_texts[user_id], "data": _data(data)})
         instant = run.times.instant(at)
         if isinstance(event, str):
@@ -187,25 +223,17 @@ def _events(
         elif store_id not in known.stores:
             report.refuse(row_id, _NO_STORE)
         else:
-            project_id = known.stores[store_id]
-            named.setdefault(project_id, {})[person.person_id] = person
-            found.append((row_id, project_id, instant, event, person.person_id))
-    for project_id, of_project in named.items():
-        _make_nameless(run, people, known, project_id, of_project)
-    stored = [each for each in found if report.may_have_events(each[0], known.people[each[1], each[4]])]
-    run.progress.advance(len(rows) - len(stored))
-    ids = [each[0] for each in stored]
+            found.append((row_id, known.stores[store_id], instant, user_id, event))
     columns = StoreEventColumns.model_construct(
-        types=[each[3].type for each in stored],
-        user_ids=[each[3].user_id for each in stored],
-        data=[each[3].data for each in stored],
+        types=[each[4].type for each in found],
+        user_ids=[each[4].user_id for each in found],
+        data=[each[4].data for each in found],
     )
-    project_ids, instants = [each[1] for each in stored], [each[2] for each in stored]
-    return Chunk(ids, Rows(project_ids, instants, run.identities.texts(EVENTS, ids), columns, {}, {}))
+    instants, users = [each[2] for each in found], [each[3] for each in found]
+    return [each[0] for each in found], [each[1] for each in found], instants, users, columns
 
 
 def _person(run: Run, user_id: str | None) -> ImportedPerson:
-    """Return the person of an event: the one with this id, or one who is made for this text."""
     text = (user_id or "").strip()
     if _UUID.fullmatch(text):
         return ImportedPerson(UUID(text), {})

@@ -48,7 +48,8 @@ class Target:
             self.conn.close()
             raise CommandError("another import is at work")
         prepare = [statement for table in tables for statement in table.prepared()]
-        self._pool = pool(settings, statement_seconds_max=_STATEMENT_SECONDS_MAX, prepare=prepare)
+        # While one connection stores, the other one assigns what the next rows need.
+        self._pool = pool(settings, statement_seconds_max=_STATEMENT_SECONDS_MAX, prepare=prepare, connections_max=2)
         self._weeks: set[tuple[str, date]] = set()
         self._retention_days = RetentionSettings().retention_days
 

@@ -10,6 +10,7 @@ from device_registration_api.maintenance.settings import DatabaseSettings
 from device_registration_api.schema.connect import CommandError
 from servicekit.database import Connection
 from servicekit.database.connection_string import SessionTimeouts, dsn
+from servicekit.database.interruption import opened
 from servicekit.database.pool import Database
 from servicekit.database.prepared import Prepared
 
@@ -38,14 +39,20 @@ def place_of(url: SecretStr | None, setting: str, user: str, password: SecretStr
 
 def connect(settings: DatabaseSettings, *, statement_seconds_max: int) -> Connection:
     """Connect as the private service. Raises psycopg2.OperationalError when the server cannot be reached."""
-    return psycopg2.connect(conninfo(settings, statement_seconds_max))
+    return opened(psycopg2.connect(conninfo(settings, statement_seconds_max)))
 
 
-def pool(settings: DatabaseSettings, *, statement_seconds_max: int, prepare: Sequence[Prepared] = ()) -> Database:
-    """Return a pool of one such connection, for work that is written for a pool. It connects at its first use."""
+def pool(
+    settings: DatabaseSettings,
+    *,
+    statement_seconds_max: int,
+    prepare: Sequence[Prepared] = (),
+    connections_max: int = 1,
+) -> Database:
+    """Return a pool of such connections, for work that is written for a pool. It connects at its first use."""
     return Database(
         conninfo(settings, statement_seconds_max),
-        connections_max=1,
+        connections_max=connections_max,
         wait_seconds_max=_WAIT_SECONDS_MAX,
         prepare=prepare,
     )

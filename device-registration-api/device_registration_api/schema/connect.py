@@ -10,6 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from servicekit.database import Connection
 from servicekit.database.connection_string import CONNECTION_PARAMETERS
+from servicekit.database.interruption import opened
 from servicekit.database.sql import fetch_all
 
 OLDEST_SERVER_VERSION = 160000
@@ -61,7 +62,7 @@ def connect(url: str, database: str | None = None) -> Connection:
         psycopg2.OperationalError: the server cannot be reached, or refuses the login.
     """
     named = {} if database is None else {"dbname": database}
-    conn = psycopg2.connect(make_dsn(url, application_name="migrate", **CONNECTION_PARAMETERS, **named))
+    conn = opened(psycopg2.connect(make_dsn(url, application_name="migrate", **CONNECTION_PARAMETERS, **named)))
     if conn.server_version < OLDEST_SERVER_VERSION:
         found = conn.info.parameter_status("server_version")
         conn.close()

@@ -13,7 +13,8 @@ from servicekit.database.sql import fetch_all
 
 BLOCK = 1_000
 
-NEXT = "SELECT nextval('store_event_number') FROM generate_series(1, %(count)s)"
+# One row: Python reads an array in a fraction of the time of as many rows.
+NEXT = "SELECT array_agg(nextval('store_event_number')) FROM generate_series(1, %(count)s)"
 
 
 class EventNumbers:
@@ -30,9 +31,13 @@ class EventNumbers:
         if len(taken) < count:
             missing = count - len(taken)
             with lease.transaction() as conn:
-                block = fetch_all(conn, NEXT, {"count": max(BLOCK, missing)}, int)
+                [block] = fetch_all(conn, NEXT, {"count": max(BLOCK, missing)}, _numbers)
             taken += block[:missing]
             with self._lock:
                 # Another thread may have taken a block meanwhile; the rest of that one stays unused.
                 self._unused = iter(block[missing:])
         return taken
+
+
+def _numbers(taken: list[int]) -> list[int]:
+    return taken

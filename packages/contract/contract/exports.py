@@ -23,16 +23,21 @@ MEDIA_TYPES: Mapping[ExportFormat, str] = MappingProxyType(
 CHECKPOINT = "checkpoint"
 # Beside it in the last line of an export: there is nothing more now.
 END = "end"
+# Beside that: how many rows there were since the export began, or went on behind a checkpoint. CSV has no END, and this
+# as a column that is empty in every other line.
+ROWS = "rows"
 CHECKPOINT_ROWS = 10_000
 # A checkpoint has some 300.
 CURSOR_CHARACTERS_MAX = 1_000
 
-# The parameters of an export. Between the services, the last one asks for the line with the names of the columns.
+# The parameters of an export.
 FORMAT = "format"
 CURSOR = "cursor"
 RECEIVED_FROM = "from"
-WITH_NAMES = "with_names"
+# And of a page that is not the first one, between the services: how many rows there were before.
+ROWS_BEFORE = "rows_before"
 
 # Headers of a page, between the services.
 CURSOR_HEADER = "X-Export-Cursor"
 END_HEADER = "X-Export-End"
+ROWS_HEADER = "X-Export-Rows"

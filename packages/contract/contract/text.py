@@ -1,13 +1,17 @@
 """Text and times as every family accepts them. Rules stated here are not repeated in a router."""
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
 TEXT_CHARACTERS_MAX = 255
+
+Value = TypeVar("Value")
+Parsed = TypeVar("Parsed")
 
 # How the documents of family 1 write their fields: camelCase on the wire, snake_case in Python.
 CAMEL_CASE = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
@@ -125,6 +129,12 @@ ValidatedText: TypeAlias = Annotated[
     str,
     StringConstraints(min_length=1, max_length=TEXT_CHARACTERS_MAX, pattern=READABLE_PATTERN),
 ]
+
+
+def parsed_once(parse: Callable[[Value], Parsed], values: Sequence[Value]) -> list[Parsed]:
+    """Return a column of which many values are equal, and each different one is parsed once. Raises as `parse`."""
+    parsed = {value: parse(value) for value in dict.fromkeys(values)}
+    return [parsed[value] for value in values]
 
 
 def all_valid(texts: list[str]) -> bool:

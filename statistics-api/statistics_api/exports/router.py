@@ -15,6 +15,7 @@ from contract.exports import (
     FORMAT,
     MEDIA_TYPES,
     RECEIVED_FROM,
+    ROWS,
     ExportFormat,
 )
 from servicekit.errors import Invalid
@@ -34,8 +35,9 @@ NAME = "exports"
 _REFUSED = (401, 403, 409, 422, 429, 503)
 _EXPORTED: Schema = {
     "description": f"A line for each row; every {CHECKPOINT_ROWS:,} rows at the latest, and at the end, a line with a "
-    f"`{CHECKPOINT}`. In the last line `{END}` is true. In CSV, a checkpoint is a line of its own, which has it in the "
-    "last column.",
+    f"`{CHECKPOINT}`. In the last line `{END}` is true, and `{ROWS}` is the number of rows since the export began or "
+    "went on behind the cursor: without this line, it was cut off. In CSV, a checkpoint is a line of its own, which "
+    f"has it in the last column; the column before, `{ROWS}`, is empty but in the last line.",
     "content": {each: {"schema": {"type": "string"}} for each in MEDIA_TYPES.values()},
 }
 _PARAMETERS = [

@@ -24,7 +24,8 @@ from contract.exports import (
     END_HEADER,
     FORMAT,
     MEDIA_TYPES,
-    WITH_NAMES,
+    ROWS_BEFORE,
+    ROWS_HEADER,
     ExportFormat,
 )
 from servicekit.errors import DomainError, NotRecorded, Overloaded
@@ -84,6 +85,8 @@ class _Page(NamedTuple):
     content: bytes
     cursor: str
     is_end: bool
+    # Of this page and of those before.
+    rows: str
 
 
 class ExportResponse(Response):
@@ -108,7 +111,7 @@ class ExportResponse(Response):
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._slots.taken():
-            first = await self._read({**self._export.query, WITH_NAMES: "true"})
+            first = await self._read(self._export.query)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if IS_HEAD in scope:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -131,7 +134,7 @@ class ExportResponse(Response):
                 if time.monotonic() - authorized_at > AUTHORIZED_SECONDS:
                     await self._export.authorize()
                     authorized_at = time.monotonic()
-                page = await self._read_patiently({CURSOR: page.cursor})
+                page = await self._read_patiently({CURSOR: page.cursor, ROWS_BEFORE: page.rows})
             except DomainError as error:
                 # There is no other way to tell the client: the status is sent. It has the last checkpoint.
                 _log.warning("an export of %s is cut off: %s", self._export.kind, error)
@@ -151,7 +154,8 @@ class ExportResponse(Response):
         export = self._export
         place = ("exports", str(export.project_id), export.kind)
         answer = await call(self._request, "GET", *place, query={FORMAT: export.as_format, **query})
-        return _Page(answer.content, answer.headers[CURSOR_HEADER], answer.headers[END_HEADER] == "true")
+        headers = answer.headers
+        return _Page(answer.content, headers[CURSOR_HEADER], headers[END_HEADER] == "true", headers[ROWS_HEADER])
 
     def _coded(self, page: _Page) -> bytes:
         if self._compressor is None:

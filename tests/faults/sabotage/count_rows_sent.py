@@ -29,7 +29,8 @@ def _count_all(
     more: Sequence[bytes] = (),
     now: datetime | None = None,
 ) -> None:
-    counts = [*table.counts(trips.conn, _sent.rows, (), slot, now), *more]
+    sent = table.encoded(_sent.rows, slot, now)
+    counts = [*(statement.execute(trips.conn, parameters) for statement, parameters in sent.counts), *more]
     if rows:
         trips.copy_and_commit(table.copy(trips.conn), table.copy_data(rows), counts)
     else:

@@ -1,7 +1,8 @@
 """Measurements (family 2): three numbers that a device measured at one time."""
 
+from collections.abc import Sequence
 from math import isfinite
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -66,6 +67,22 @@ class MeasurementColumns(EventColumns):
     xs: list[_StoredCoordinate]
     ys: list[_StoredCoordinate]
     zs: list[_StoredCoordinate]
+
+    @classmethod
+    def parse(cls, device_numbers: list[int], xs: Sequence[Any], ys: Sequence[Any], zs: Sequence[Any]) -> Self:
+        """Return the columns of measurements of known devices, as Measurement has each of them.
+
+        Raises:
+            ValueError: one of the measurements is refused; Measurement says which, and why.
+        """
+        axes = {"xs": _parsed_coordinates(xs), "ys": _parsed_coordinates(ys), "zs": _parsed_coordinates(zs)}
+        return cls._constructed({"device_numbers": device_numbers, **axes})
+
+
+def _parsed_coordinates(values: Sequence[Any]) -> list[float]:
+    if not {float}.issuperset(map(type, values)) or not all(map(isfinite, values)):
+        raise ValueError(_NO_NUMBER)
+    return [value + 0.0 for value in values]  # as `finite` makes a zero of a negative one
 
 
 class StoredMeasurement(BaseModel):

@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from servicekit.database import Connection
+from servicekit.database.interruption import opened
 from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
 from servicekit.errors import DatabaseAway, NotRecorded
@@ -130,7 +131,7 @@ class Database:
             if _is_up(conn):
                 return conn
             conn.close()
-        conn = psycopg2.connect(self._dsn)
+        conn = opened(psycopg2.connect(self._dsn))
         if self._read_only:
             # Autocommit: a single SELECT needs no BEGIN and COMMIT.
             conn.set_session(readonly=True, autocommit=True)
