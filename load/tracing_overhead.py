@@ -6,8 +6,13 @@ listens at the address of the collector: sending is another thread's work.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
-from servicekit.tracing.contexts import RequestContexts
+from servicekit.database.lease import Lease
+from servicekit.database.pool import Database
+from servicekit.database.sql import fetch_all
+from servicekit.tracing.contexts import RequestContexts, current_request
+from servicekit.tracing.queries import summary_of
 from servicekit.tracing.recorded import RecordedSpans
 from servicekit.tracing.spans import NoSpans, Spans
 
@@ -42,6 +47,27 @@ def _flush(spans: Spans) -> Callable[[], object]:
     return work
 
 
+def _query(spans: Spans) -> Callable[[], object]:
+    work = partial(fetch_all, statement="SELECT 1")
+
+    def use() -> None:
+        name = summary_of(work)
+        with spans.of_query(name, {"db.system.name": "postgresql", "db.query.summary": name}):
+            pass
+
+    return use
+
+
+def _untraced_query() -> Callable[[], object]:
+    # The coroutine is made and not run, so this is more than what tracing takes: a look and a call.
+    database = Database("host=127.0.0.1", connections_max=1, wait_seconds_max=1)
+    return lambda: database.run(_nothing, 1).close()
+
+
+def _nothing(_: Lease) -> None:
+    pass
+
+
 def _main() -> None:
     contexts = RequestContexts()
     never, always = (
@@ -57,6 +83,10 @@ def _main() -> None:
     }
     contexts.begin(_REQUEST_IDS[0], _SAMPLED, None)
     figures["the same, recorded, with one link"] = _microseconds(_flush(never))
+    figures["making the coroutine of a use of the database, without tracing"] = _microseconds(_untraced_query())
+    current_request.set(_REQUEST_IDS[1])
+    figures["the span of a use of the database, not recorded"] = _microseconds(_query(never))
+    figures["that span, recorded"] = _microseconds(_query(always))
     for name, microseconds in figures.items():
         print(f"{name}: {microseconds:.2f} µs")
 

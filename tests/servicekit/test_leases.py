@@ -95,7 +95,7 @@ async def test_a_connection_that_dies_in_use_takes_the_idle_ones_along_and_store
 ) -> None:
     database = make_database()
     idle, _ = await asyncio.gather(
-        database.run(running("SELECT pg_backend_pid()"), LONG),
+        pid(database),
         database.run(running("SELECT pg_backend_pid() FROM pg_sleep(0.1)"), LONG),
     )
 
@@ -109,7 +109,7 @@ async def test_a_connection_that_dies_in_use_takes_the_idle_ones_along_and_store
         await database.run(work, LONG)
 
     assert probe.rows() == []
-    assert [(await pid(database),)] != idle
+    assert await pid(database) != idle
 
 
 async def test_the_deadline_cuts_a_statement_that_sleeps(make_database: MakeDatabase) -> None:

@@ -27,6 +27,12 @@ class Received(NamedTuple):
     links: list[tuple[str, str]]
     attributes: dict[str, str | int]
     has_failed: bool
+    is_client: bool
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it is a use of a database."""
+        return "db.system.name" in self.attributes
 
 
 @dataclass
@@ -45,14 +51,20 @@ class Collector:
                     self.spans += [_received(resource, each) for each in scope_spans.spans]
             self.arrived.notify_all()
 
-    def wait_for(self, number: int, *, trace_id: str | None = None, service: str | None = None) -> list[Received]:
-        """Return the spans of a trace, or those that link to it, when there are so many; of one service, or of both."""
+    def wait_for(
+        self, number: int, *, trace_id: str | None = None, service: str | None = None, queries: bool = False
+    ) -> list[Received]:
+        """Return the spans of a trace, or those that link to it, when there are so many; of one service, or of both.
+
+        They are those of the uses of databases, or all others.
+        """
 
         def found() -> list[Received]:
             return [
                 each
                 for each in self.spans
                 if service in {None, each.service}
+                and each.is_query == queries
                 and (trace_id in {None, each.trace_id} or trace_id in {trace for trace, _ in each.links})
             ]
 
@@ -72,6 +84,7 @@ def _received(resource: dict[str, str], span: Span) -> Received:
         [(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
         _read(span.attributes),
         span.status.code == Status.STATUS_CODE_ERROR,
+        span.kind == Span.SPAN_KIND_CLIENT,
     )
 
 

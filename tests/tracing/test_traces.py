@@ -1,10 +1,8 @@
 """Traces of both services as a collector gets them: one span a flush, and what happens while nobody collects."""
 
 import asyncio
-import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx2
@@ -13,39 +11,10 @@ import pytest
 from local.services import ROOT
 from tests.servers import Product, StartProduct
 from tests.tracing.collector import Collector, Received, collecting
+from tests.tracing.conftest import EVENT, PRIVATE, PUBLIC, SETTINGS, Caller
 from tests.waiting import wait_until
 
-PUBLIC, PRIVATE = "statistics-api", "device-registration-api"
-EVENT = {"userKey": "somebody@example.com", "deviceType": "iOS"}
 CLIENTS = 60
-# The spans of a test are sent after this time at the latest.
-SETTINGS = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-
-
-class Caller:
-    """The span of a client, in a trace of its own."""
-
-    def __init__(self, flags: str = "01") -> None:
-        self.trace_id, self.span_id = secrets.token_hex(16), secrets.token_hex(8)
-        self.headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{flags}", "tracestate": "shop=7"}
-
-
-@pytest.fixture(scope="module")
-def collected() -> Iterator[tuple[Collector, str]]:
-    with collecting() as collector:
-        yield collector
-
-
-@pytest.fixture(scope="module")
-def collector(collected: tuple[Collector, str]) -> Collector:
-    return collected[0]
-
-
-@pytest.fixture(scope="module")
-def product(start_product: StartProduct, collected: tuple[Collector, str]) -> Product:
-    """Records what a caller samples, and nothing else."""
-    own = {"OTEL_EXPORTER_OTLP_ENDPOINT": collected[1], "OTEL_TRACES_SAMPLER_ARG": "0"}
-    return start_product(env=SETTINGS | own | {"OTEL_RESOURCE_ATTRIBUTES": "team=shop"})
 
 
 def children_of(spans: list[Received], parent: Received) -> list[Received]:
@@ -138,6 +107,8 @@ def test_a_share_of_what_nobody_has_sampled_is_recorded(
         httpx2.post(f"{product.public_url}/Log/auth", json=EVENT, trust_env=False).raise_for_status()
     names = [each.name for each in collected[0].wait_for(6, service="all")]
     assert sorted(names) == ["forward auth_events"] * 3 + ["record auth_events"] * 3
+    of_transactions = [each.name for each in collected[0].wait_for(3, service="all", queries=True)]
+    assert of_transactions.count("events.recording.record") == 3
 
 
 def lines_about_the_collector(product: Product) -> list[str]:

@@ -55,7 +55,7 @@ class CurrentAnswers(CollapsedReads[Question, TaggedAnswer]):
             if kept is not None:
                 return kept
         work = partial(self._read_between, question, state)
-        answer, state = await self._database.run(work, deadline - time.monotonic())
+        answer, state = await self._database.run(work, deadline - time.monotonic(), named_after=self._read_answer)
         if state is not None:
             self._keep(question, answer, state)
         return answer

@@ -4,20 +4,22 @@ import asyncio
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from servicekit.database import Connection
 from servicekit.database.interruption import opened
 from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
 from servicekit.errors import DatabaseAway, NotRecorded
+from servicekit.tracing.queries import query_tracing, summary_of
+from servicekit.tracing.spans import Spans
 
 Result = TypeVar("Result")
 
@@ -59,14 +61,38 @@ class Database:
         self._running = 0
         self._lock = threading.Lock()
 
-    async def run(self, work: Callable[[Lease], Result], seconds_max: float) -> Result:
+    def run(
+        self, work: Callable[[Lease], Result], seconds_max: float, *, named_after: object = None
+    ) -> Coroutine[Any, Any, Result]:
         """Run `work` in a worker thread; after `seconds_max` its connection is shut down.
+
+        A span of it has the name of `work`, or of the function `named_after`.
 
         Raises:
             DatabaseAway: every connection was busy for `wait_seconds_max`, or no connection was made within
                 _CONNECT_SECONDS_MAX.
             NotRecorded: no time is left.
         """
+        # No coroutine in between where nothing is traced.
+        spans = query_tracing.spans
+        running = self._run(work, seconds_max)
+        return running if spans is None else self._traced(running, summary_of(named_after or work), spans)
+
+    async def _traced(self, running: Coroutine[Any, Any, Result], summary: str, spans: Spans) -> Result:
+        """Wait for it in a span, which has the waiting for a connection and the COMMIT in it, and no statement."""
+        server = parse_dsn(self._dsn)
+        attributes = {
+            "db.system.name": "postgresql",
+            "db.namespace": server.get("dbname", ""),
+            "db.query.summary": summary,
+            "server.address": server.get("host", ""),
+        }
+        if self._read_only:
+            attributes["db.operation.name"] = "SELECT"
+        with spans.of_query(summary, attributes):
+            return await running
+
+    async def _run(self, work: Callable[[Lease], Result], seconds_max: float) -> Result:
         if seconds_max <= 0:  # a short transaction would commit before its expiry could stop it
             raise NotRecorded("the deadline passed before it was begun")
         begun = time.monotonic()

@@ -108,5 +108,5 @@ def request_id_of(scope: Scope) -> str:
 def _begin_context(scope: Scope, request_id: str) -> None:
     sent = [value for name, value in scope["headers"] if name == TRACEPARENT]
     states = [value for name, value in scope["headers"] if name == TRACESTATE]
-    if len(sent) == 1:  # of two, nobody knows which is meant
-        request_contexts.begin(request_id, sent[0], b",".join(states))
+    [only] = sent if len(sent) == 1 else [None]  # of two, nobody knows which is meant
+    request_contexts.begin(request_id, only, b",".join(states))

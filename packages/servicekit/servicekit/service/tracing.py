@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from servicekit.service.settings import ServiceSettings
 from servicekit.tracing.contexts import request_contexts
+from servicekit.tracing.queries import query_tracing
 from servicekit.tracing.spans import NoSpans, Spans
 
 
@@ -28,7 +29,9 @@ async def tracing(service: str, *, version: str, settings: ServiceSettings) -> A
         resource=resource,
         contexts=request_contexts,
     )
+    query_tracing.spans = spans
     try:
         yield spans
     finally:
+        query_tracing.spans = None
         await spans.close()

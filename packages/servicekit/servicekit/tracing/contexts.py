@@ -6,6 +6,7 @@ ids of the requests, which their events carry anyway.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import NamedTuple
 
 TRACEPARENT = b"traceparent"
@@ -53,7 +54,8 @@ class RequestContexts:
         return len(self._contexts)
 
     def begin(self, request_id: str, traceparent: bytes | None, tracestate: bytes | None) -> None:
-        """Keep the context of a request until `end`."""
+        """Keep the context of a request until `end`. What the caller begins from now on is part of the request."""
+        current_request.set(request_id)
         if traceparent is not None:
             context = parsed(traceparent.decode("latin-1"), (tracestate or b"").decode("latin-1"))
             if context is not None:
@@ -76,5 +78,8 @@ class RequestContexts:
                     yield context
 
 
+# The id of the request that a task serves, where the task serves one alone. A task that goes on for others keeps the id
+# of the one it began with, which has no context any more.
+current_request: ContextVar[str] = ContextVar("current_request", default="")
 # State of the process: a protocol class has no parameters.
 request_contexts = RequestContexts()

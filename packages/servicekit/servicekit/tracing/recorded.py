@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from threading import Thread
 
@@ -24,7 +25,7 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 from typing_extensions import override
 
-from servicekit.tracing.contexts import RequestContexts, TraceContext
+from servicekit.tracing.contexts import RequestContexts, TraceContext, current_request
 from servicekit.tracing.spans import Attributes
 from servicekit.tracing.spans import Span as TracedSpan
 
@@ -33,6 +34,8 @@ LINKS_MAX = 128
 # For the last spans, when the process ends. Its thread dies with the process.
 CLOSE_SECONDS_MAX = 2.0
 _log = logging.getLogger(__name__)
+# The span in whose block a task is.
+_current: ContextVar[SpanContext | None] = ContextVar("current span", default=None)
 
 
 class RecordedSpans:
@@ -51,14 +54,23 @@ class RecordedSpans:
     @contextmanager
     def of_flush(self, name: str, attributes: Attributes, links: Iterable[str]) -> Iterator[TracedSpan]:
         """Begin a span of work that many requests share."""
-        yield from self._span(name, attributes, None, links)
+        yield from self._span(name, attributes, links=links)
 
     @contextmanager
     def of_request(
         self, name: str, attributes: Attributes, child_of: str, links: Iterable[str] = ()
     ) -> Iterator[TracedSpan]:
         """Begin a span of the work of one request, or of it and of others that joined it."""
-        yield from self._span(name, attributes, self._contexts.find(child_of), links)
+        yield from self._span(name, attributes, self._parent(child_of), links)
+
+    @contextmanager
+    def of_query(self, name: str, attributes: Attributes) -> Iterator[TracedSpan | None]:
+        """Begin a span of a use of the database. What the process does for no request has none."""
+        parent, request_id = _current.get(), current_request.get()
+        if parent is None and request_id == "":
+            yield None
+        else:
+            yield from self._span(name, attributes, parent or self._parent(request_id), kind=SpanKind.CLIENT)
 
     async def close(self) -> None:
         """Send what is waiting, for a moment."""
@@ -68,23 +80,30 @@ class RecordedSpans:
         await asyncio.to_thread(closing.join, CLOSE_SECONDS_MAX)
 
     def _span(
-        self, name: str, attributes: Attributes, parent: TraceContext | None, links: Iterable[str]
+        self,
+        name: str,
+        attributes: Attributes,
+        parent: SpanContext | None = None,
+        links: Iterable[str] = (),
+        kind: SpanKind = SpanKind.INTERNAL,
     ) -> Iterator[TracedSpan]:
         linked = [Link(_sdk_context(each)) for each in islice(self._contexts.sampled(links), LINKS_MAX)]
-        context = (
-            Context() if parent is None else set_span_in_context(NonRecordingSpan(_sdk_context(parent)), Context())
-        )
-        span = self._tracer.start_span(
-            name, context=context, kind=SpanKind.INTERNAL, attributes=dict(attributes), links=linked
-        )
+        context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+        span = self._tracer.start_span(name, context=context, kind=kind, attributes=dict(attributes), links=linked)
         begun = _BegunSpan(span)
+        outer = _current.set(span.get_span_context())
         try:
             yield begun
         except BaseException as error:
             begun.fail(getattr(error, "code", type(error).__name__))
             raise
         finally:
+            _current.reset(outer)
             span.end()
+
+    def _parent(self, request_id: str) -> SpanContext | None:
+        found = self._contexts.find(request_id)
+        return None if found is None else _sdk_context(found)
 
 
 class _BegunSpan:

@@ -32,6 +32,9 @@ class Spans(Protocol):
     ) -> AbstractContextManager[Span]:
         """Begin a span of the work of one request, or of it and of others that joined it."""
 
+    def of_query(self, name: str, attributes: Attributes) -> AbstractContextManager[object]:
+        """Begin a span of a use of the database: a child of the span or of the request in whose block or task it is."""
+
 
 class _NoSpan:
     headers: Mapping[str, str] = {}
@@ -55,4 +58,9 @@ class NoSpans:
     ) -> AbstractContextManager[Span]:
         """See above."""
         del name, attributes, child_of, links
+        return self._nothing
+
+    def of_query(self, name: str, attributes: Attributes) -> AbstractContextManager[object]:
+        """See above."""
+        del name, attributes
         return self._nothing
