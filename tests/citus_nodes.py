@@ -130,6 +130,14 @@ def cluster_of_environment() -> CitusCluster | None:
     return CitusCluster(Coordinator(url)) if url else None
 
 
+def forget_commits(url: str) -> None:
+    """Let a coordinator look now which commits have arrived everywhere. It looks every few seconds, and until then
+    followers and exports stay before them. Nothing on one server.
+    """
+    if os.environ.get(COORDINATOR):
+        _execute(url, sql.SQL("SELECT recover_prepared_transactions()"))
+
+
 def can_lose_a_worker() -> bool:
     """Whether somebody has said how."""
     return bool(os.environ.get(KILL_WORKER) and os.environ.get(START_WORKER))

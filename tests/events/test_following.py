@@ -33,6 +33,7 @@ from servicekit.database.lease import Lease
 from servicekit.database.pool import Database
 from statistics_api.auth_events.queries import users
 from statistics_api.time_series.users import Days
+from tests.citus_nodes import forget_commits
 from tests.database import dsn_of
 from tests.maintenance.rounds import as_administrator, as_writer, create_partition, run_round, verify
 from tests.servers import Cluster, MigratedDatabase
@@ -78,6 +79,7 @@ class World(NamedTuple):
         return psycopg2.connect(dsn_of(self.database.writer_env))
 
     def follow(self, follower: Follower = FOLLOWER) -> bool:
+        forget_commits(self.database.admin_url)
         with closing(self.connect()) as conn:
             return follower.follow_some(conn)
 
@@ -168,6 +170,7 @@ def test_it_arrives_however_facts_and_other_transactions_follow_each_other(
                 with other, other.cursor() as cursor:
                     cursor.execute("SELECT pg_current_xact_id()")
             world.write(0, project_id, [(who, TYPES[0], number) for who in range(facts)])
+        forget_commits(world.database.admin_url)
         follower.catch_up(conn)
     expected = max((facts for _, facts in work), default=0)
     assert as_administrator(world.database, PRESENT, project_id=project_id) == [(expected,)]
@@ -317,6 +320,7 @@ def test_no_number_of_users_moves_when_a_week_is_retired(lone: World) -> None:
         as_writer(lone.database, retire, week=week)
     assert lone.answer(1, *days) == (2, 2)
 
+    forget_commits(lone.database.admin_url)
     assert run_round(lone.database, retention_days=14)[0]
 
     assert as_administrator(lone.database, "SELECT count(*)::int FROM auth_event") == [(0,)]
@@ -345,6 +349,7 @@ def test_old_rows_of_a_project_leave_behind_the_follower(lone: World, *, is_foll
 
 def test_wrong_events_stay_counted_as_users(lone: World) -> None:
     lone.write(0, 1, [(1, DeviceType.IOS, 0), (2, DeviceType.TV, 0)])
+    forget_commits(lone.database.admin_url)
     with closing(lone.connect()) as conn:
         assert delete_wrong_events(conn, WrongEvents("auth_events", "default", "TV", None, None)) == 1
     assert lone.answer(1, LAST.date(), LAST.date()) == (2, 2)

@@ -126,7 +126,7 @@ class _Work:
         (_Work(), "._Work"),
         (partial(_Work(), "a value"), "._Work"),
     ],
-    ids=str,
+    ids=["a function", "a part of it", "what repeats it", "a nested function", "an object", "a part of an object"],
 )
 def test_a_name_is_that_of_the_function_that_has_the_statements(work: object, name: str) -> None:
     assert summary_of(work).endswith(name)

@@ -16,6 +16,7 @@ from typing import LiteralString, NamedTuple, TypeAlias
 import psycopg2
 from psycopg2 import sql
 
+from device_registration_api.citus.state import horizon_of
 from device_registration_api.events.json_parameter import as_json
 from device_registration_api.events.local_days import LocalDays
 from device_registration_api.events.presences import ALL_EVENTS, count_statement
@@ -36,12 +37,11 @@ _TRANSACTIONS_MAX = 1_000_000
 _SLOT = 0
 _BIGINT_MAX = 2**63 - 1
 
-STATE = """
-    SELECT system_identifier IS NOT DISTINCT FROM (pg_control_system()).system_identifier, followed_xid,
-           pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+STATE = sql.SQL("""
+    SELECT system_identifier IS NOT DISTINCT FROM (pg_control_system()).system_identifier, followed_xid, {horizon}
       FROM maintenance.follower
      WHERE fact = %(fact)s
-"""
+""")
 LOCK = "SELECT followed_xid FROM maintenance.follower WHERE fact = %(fact)s FOR UPDATE SKIP LOCKED"
 LOCK_WAITING = "SELECT followed_xid FROM maintenance.follower WHERE fact = %(fact)s FOR UPDATE"
 ADVANCE = """
@@ -126,7 +126,7 @@ class Follower:
         It does nothing while another process follows, or if `follow_all` has to.
         """
         with conn:
-            [state] = fetch_all(conn, STATE, {"fact": self.fact}, _State)
+            state = self._state(conn)
         if state.is_of_this_cluster and state.followed_xid < state.running_xid:
             with conn:  # a transaction of its own, because VACUUM waits for its end
                 execute(conn, SUMMARIZE, {"fact": self.fact})
@@ -162,7 +162,7 @@ class Follower:
         Returns the number of facts of each week. When it is interrupted, it begins again, and counts nothing twice.
         """
         with conn:
-            [state] = fetch_all(conn, STATE, {"fact": self.fact}, _State)
+            state = self._state(conn)
             weeks = fetch_all(conn, WEEKS, {"fact": self.fact}, lambda at: at)
         if state.is_of_this_cluster:
             return
@@ -173,6 +173,11 @@ class Follower:
             yield count
         with conn:
             execute(conn, ADVANCE, {"fact": self.fact, "ends": state.running_xid})
+
+    def _state(self, conn: Connection) -> _State:
+        statement = STATE.format(horizon=sql.SQL(horizon_of(conn)))
+        [state] = fetch_all(conn, statement, {"fact": self.fact}, _State)
+        return state
 
     def _next(self, conn: Connection, state: _State) -> Transactions | None:
         """Return the next facts that are not too many; None: there is none."""

@@ -5,19 +5,20 @@ from typing import NamedTuple
 
 from psycopg2 import sql
 
+from device_registration_api.citus.state import horizon_of
 from servicekit.database import Connection
 from servicekit.database.sql import fetch_all
 from servicekit.errors import Conflict, NotConfigured
 
 # A dump that is restored makes other objects, on another server or on the same one. A server that goes on from an
 # earlier state, or as another's successor, has a new timeline.
-STATE = """
+STATE = sql.SQL("""
     SELECT (pg_control_system()).system_identifier, (pg_control_checkpoint()).timeline_id, d.oid::bigint,
            to_regclass(format('public.%%I', %(fact)s))::oid::bigint,
-           pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+           {horizon}, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
       FROM pg_database AS d
      WHERE d.datname = current_database()
-"""
+""")
 OF_ANOTHER_SERVER = sql.SQL("SELECT EXISTS (SELECT FROM {fact} WHERE commit_xid >= %(ends)s)")
 
 RESTORED = "the database has been restored since this checkpoint: start again without it, or `from` a time"
@@ -44,7 +45,8 @@ class DatabaseState(NamedTuple):
 
 def database_state(conn: Connection, fact: str) -> DatabaseState:
     """Return the present state."""
-    [state] = fetch_all(conn, STATE, {"fact": fact}, DatabaseState)
+    statement = STATE.format(horizon=sql.SQL(horizon_of(conn)))
+    [state] = fetch_all(conn, statement, {"fact": fact}, DatabaseState)
     return state
 
 

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable
 
+from psycopg2 import sql
+
 from contract.metric_names import NAMESPACE
+from device_registration_api.citus.state import horizon_of
 from device_registration_api.metrics.stored import StoredValues
 from servicekit.database.lease import Lease
 from servicekit.database.sql import fetch_all
@@ -13,9 +16,7 @@ HORIZON_AGE = gauge(
     f"{NAMESPACE}_export_horizon_age_seconds",
     "For how long a transaction has been open that holds back exports, or 0.",
 )
-HORIZON = """
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-"""
+HORIZON = sql.SQL("SELECT {horizon}, pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
 # Four days of looks, one every 15 s.
 _LOOKS_MAX = 25_000
 
@@ -31,7 +32,9 @@ class HorizonAge:
     def read(self, lease: Lease) -> StoredValues:
         """Return the value of this moment: at most the time between two looks too small."""
         with lease.transaction() as conn:
-            [(horizon, following)] = fetch_all(conn, HORIZON, {}, lambda *row: row)
+            [(horizon, following)] = fetch_all(
+                conn, HORIZON.format(horizon=sql.SQL(horizon_of(conn))), {}, lambda *row: row
+            )
         now = self._clock()
         if len(self._looks) < _LOOKS_MAX:
             self._looks.append((following, now))
