@@ -253,11 +253,15 @@ def test_the_bracket_holds_whatever_share_of_the_rows_has_one_value(fleet: Fleet
         points = [{"x": x, "y": y, "z": z, "timestamp": each} for x, y, z, each in zip(*columns, at, strict=True)]
         for begun in (0, 9_000):
             fleet.measure_all(device_id, points[begun : begun + 9_000])
-        [group] = large(fleet, number, Period(None, None))
         expected = figures(texts(fleet, number, None, None))
-        for axis, found in zip(AXES, group.axes, strict=True):
-            assert nearest(Fraction(found.median or 0)) == expected[axis]["median"]
-        assert group.is_bracketed
+        was_bracketed = []
+        for _ in range(3):
+            [group] = large(fleet, number, Period(None, None))
+            for axis, found in zip(AXES, group.axes, strict=True):
+                assert nearest(Fraction(found.median or 0)) == expected[axis]["median"]
+            was_bracketed.append(group.is_bracketed)
+        # The sample is drawn at random: once in some hundred times it misses, and all rows are sorted.
+        assert was_bracketed.count(True) >= 2
 
 
 def test_a_user_has_the_figures_of_all_devices_together_and_of_each(fleet: Fleet) -> None:
