@@ -13,6 +13,7 @@ from device_registration_api.schema.connect import CommandError
 from tests.database import rows
 from tests.exports.conftest import Source
 from tests.servers import run_command
+from tests.waiting import wait_until
 
 FORMS = ("ndjson", "csv")
 # In either form.
@@ -23,6 +24,12 @@ FILL = """
     SELECT %(project)s, clock_timestamp(), gen_random_uuid(), now(), 'TV', %(name)s || number
       FROM generate_series(1, %(rows)s) AS number
 """
+
+
+def fill(source: Source, number: int, name: str) -> None:
+    """Store events, and wait until an export has them."""
+    rows(source.product.database, FILL, {"project": source.project_id, "rows": number, "name": name})
+    wait_until(lambda: source.are_exported("auth_event"))
 
 
 def of_route(source: Source, form: str, _: Path) -> list[bytes]:
@@ -54,7 +61,7 @@ def test_a_file_that_is_cut_at_the_end_of_any_line_is_not_whole(
     form: str,
     coded: Callable[[bytes], bytes],
 ) -> None:
-    rows(source.product.database, FILL, {"project": source.project_id, "rows": EVENTS, "name": "=\n"})
+    fill(source, EVENTS, "=\n")
     lines = written(source, form, tmp_path)
     assert rows_of(tmp_path, coded(b"".join(lines))) == EVENTS
     assert len(lines) > EVENTS
@@ -71,7 +78,7 @@ def test_parts_that_go_on_from_a_checkpoint_are_whole_together(
     source: Source, tmp_path: Path, form: str, coded: Callable[[bytes], bytes]
 ) -> None:
     number = 2 * CHECKPOINT_ROWS + 500
-    rows(source.product.database, FILL, {"project": source.project_id, "rows": number, "name": "=\n"})
+    fill(source, number, "=\n")
     text = source.export("auth_events", format=form).raise_for_status().content
     begins = [found.end() for found in CHECKPOINT_LINE.finditer(text)]
     assert len(begins) >= 3
@@ -80,7 +87,7 @@ def test_parts_that_go_on_from_a_checkpoint_are_whole_together(
         rows_of(tmp_path, coded(first))
     assert rows_of(tmp_path, coded(first) + coded(part)) == number
     # An export of what came since, behind one that has ended.
-    rows(source.product.database, FILL, {"project": source.project_id, "rows": EVENTS, "name": "="})
+    fill(source, EVENTS, "=")
     later = went_on(source, form, text)
     assert rows_of(tmp_path, coded(first) + coded(part) + coded(later)) == number + EVENTS
     # A row of the last part is missing, or comes twice.

@@ -16,6 +16,7 @@ from tests.database import rows
 from tests.exports.conftest import Source, csv_rows, rows_and_checkpoint
 from tests.imports.old_systems import FOR_EVER, execute, old_database
 from tests.servers import Cluster, MigratedDatabase, finished_process, run_command
+from tests.waiting import wait_until
 
 DISK_BYTES = 8 * 1024 * 1024
 ROWS = 12_000
@@ -51,6 +52,7 @@ def test_an_export_to_a_full_disk_goes_on_when_there_is_room(
     source: Source, disk: Path, tmp_path: Path, form: str
 ) -> None:
     rows(source.product.database, FILL, {"project": source.project_id, "rows": ROWS})
+    wait_until(lambda: source.are_exported("auth_event"))
     chosen = ["--kind", "auth_events", "--rows", str(ROWS_OF_FILE), "--format", form.removesuffix(".gz")]
     chosen += ["--gzip"] if form.endswith(".gz") else []
     run_command(source.product.database.writer_env, "export", source.project, str(tmp_path / "large"), *chosen)

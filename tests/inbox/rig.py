@@ -92,23 +92,8 @@ class DeferrableEvents(SingleEvents):
         return answer
 
 
-class DeferrableBatches(EventBatches):
+class DeferrableBatches(DeferrableEvents, EventBatches):
     """The same, each event as a batch of its own."""
-
-    def __init__(self, kind: ServedKind) -> None:
-        super().__init__(kind)
-        self.deferred = 0
-
-    @override
-    async def send(
-        self, client: httpx2.AsyncClient, identity: str, group: str, key: str | None, seconds_max: float
-    ) -> httpx2.Response:
-        client.headers.update(RESPOND_ASYNC)
-        answer = await super().send(client, identity, group, key, seconds_max)
-        if answer.status_code == httpx2.codes.ACCEPTED:
-            self.deferred += 1
-            answer.status_code = self.recorded_status
-        return answer
 
     @override
     def replayed(self, answer: httpx2.Response) -> bool:

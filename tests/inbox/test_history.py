@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 AWAY_SECONDS = 5.0
 SEED = 1
 FAULTS = {fault.name: fault for fault in EVERY_FAULT}
-RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.ServedKind]] = (
+RUNS: Sequence[tuple[str, type[DeferrableEvents], served.ServedKind]] = (
     (f"kill -9 {DATABASE}", DeferrableEvents, served.AUTH_EVENTS),
     (f"black hole, {DATABASE_LINK}", DeferrableBatches, served.API_REQUESTS),
 )
@@ -31,7 +31,7 @@ RUNS: Sequence[tuple[str, type[DeferrableEvents | DeferrableBatches], served.Ser
 async def test_an_outage_refuses_no_deferrable_event_and_each_is_counted_once(
     installation: StackWithInbox,
     fault: str,
-    way: type[DeferrableEvents | DeferrableBatches],
+    way: type[DeferrableEvents],
     kind: served.ServedKind,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
