@@ -127,7 +127,8 @@ def test_a_429_and_a_503_can_be_read_by_the_page(start_product: StartProduct) ->
         for each in product.privates:
             each.stop()
         answers.append(client.get("/readyz"))
-    assert [each.status_code for each in answers] == [200, 200, 200, 429, 503]
+    # Seen once: a 200 of /readyz, when another process's service had got the port. Its body says which need was met.
+    assert [each.status_code for each in answers] == [200, 200, 200, 429, 503], answers[-1].text
     assert all(each.headers["access-control-allow-origin"] == ORIGIN for each in answers)
 
 

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 
@@ -10,13 +11,21 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from contract.access import Scope
+from contract.shares import View
+from statistics_api.access.sessions import SessionKind
+from statistics_api.dashboard.screens import SCREENS
 from tests.access.conftest import make_key, make_project
-from tests.accounts.conftest import PHRASE, new_email, register
+from tests.accounts.conftest import PHRASE, bearer, login, new_email, register
+from tests.accounts.forged import claims_of
 from tests.dashboard.browsing import Visitor
+from tests.dashboard.every_page import QUERIES, SEEN_MILLISECONDS_MAX, SHARES
+from tests.personal_databases import PersonalDatabases
 from tests.servers import Product
 
 CHROMIUM = shutil.which("chromium")
 ANSWER_SECONDS_MAX = 20.0
+OPERATOR = "UPDATE account SET is_operator = true WHERE account_id = %(id)s RETURNING account_id"
 # A step of a page that takes longer has failed.
 STEP_MILLISECONDS_MAX = 15_000
 
@@ -101,3 +110,62 @@ def email(public: httpx2.Client) -> str:
 def axe() -> str:
     """The text of axe-core."""
     return Path(__file__).with_name("vendor").joinpath("axe-core", "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def operator(public: httpx2.Client, personal_databases: PersonalDatabases) -> str:
+    """The e-mail address of an account with PHRASE, which also sees the installation, and a project of its own."""
+    register(public, email := new_email()).raise_for_status()
+    token = str(login(public, email).json()["access_token"])
+    assert personal_databases.rows(OPERATOR, {"id": claims_of(token)["sub"]})
+    public.post("/api/v1/projects/", json={"name": "Shop"}, headers=bearer(token)).raise_for_status()
+    return email
+
+
+@pytest.fixture(scope="module")
+def manager(product: Product, project: str) -> str:
+    """An API key that opens every screen of the project."""
+    return make_key(product, project, *Scope)
+
+
+@pytest.fixture(scope="module")
+def addresses(public: httpx2.Client, project: str, manager: str) -> Mapping[str, str]:
+    """The address of each page, which shows something that is recorded."""
+
+    def post(path: str, body: object) -> dict[str, str]:
+        made: dict[str, str] = public.post(path, json=body, headers={"X-API-Key": manager}).raise_for_status().json()
+        return made
+
+    post("/Log/auth", {"userKey": "u", "deviceType": "iOS"})
+    post("/api/v1/track", {"url_path": "/", "method": "GET", "response_status_code": 200, "response_time_ms": 5})
+    person = {"email": "a@example.com", "username": "a", "first_name": "A", "last_name": "B", "phone": "0301234567"}
+    user = post("/api/user", person)["id"]
+    post("/api/event", {"type": "visit", "user_id": user, "data": {}})
+    post("/api/v1/devices/", {"device_id": "boiler"})
+    post("/api/v1/stats/devices/boiler", {"x": 0.5, "y": 1, "z": 2})
+    found = {each.name: each.route + QUERIES.get(each.name, "").format(user=user) for each in SCREENS}
+    found["device"] = "/dashboard/devices?device=boiler"
+    for name, view in SHARES.items():
+        draft = {"view": view, "device_id": "boiler" if view is View.DEVICE else None}
+        found[name] = post(f"/api/v1/projects/{project}/shares", draft)["path"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def browsers(
+    browser: Browser, product: Product, public: httpx2.Client, manager: str, operator: str
+) -> Iterator[Mapping[SessionKind | None, BrowserContext]]:
+    """A browser with the session of the API key, one with that of the account, and one without any."""
+    with ExitStack() as undo:
+        found: dict[SessionKind | None, BrowserContext] = {}
+        for kind in (SessionKind.PROJECT, SessionKind.ACCOUNT, None):
+            found[kind] = browser.new_context(base_url=product.public_url)
+            found[kind].set_default_timeout(SEEN_MILLISECONDS_MAX)
+            undo.callback(found[kind].close)
+        visitor = Visitor(found[SessionKind.PROJECT].new_page())
+        visitor.enter(public, manager)
+        visitor.page.close()
+        visitor = Visitor(found[SessionKind.ACCOUNT].new_page())
+        visitor.log_in(operator, PHRASE, "/dashboard/administration")
+        visitor.page.close()
+        yield found

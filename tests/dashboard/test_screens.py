@@ -6,13 +6,10 @@ import httpx2
 import pytest
 from playwright.sync_api import Route, expect
 
-from contract.access import Scope
 from statistics_api.access.sessions import SessionKind
 from statistics_api.dashboard.screens import SCREENS, Screen
-from tests.access.conftest import make_key
 from tests.accounts.conftest import PHRASE
 from tests.dashboard.browsing import Visitor
-from tests.servers import Product
 
 TROUBLE = {"detail": "The database is away.", "code": "not-recorded"}
 
@@ -21,12 +18,6 @@ TROUBLE = {"detail": "The database is away.", "code": "not-recorded"}
 def screen(request: pytest.FixtureRequest) -> Screen:
     found: Screen = request.param
     return found
-
-
-@pytest.fixture(scope="module")
-def manager(product: Product, project: str) -> str:
-    """An API key of the project that opens every screen of a project."""
-    return make_key(product, project, *Scope)
 
 
 @pytest.fixture

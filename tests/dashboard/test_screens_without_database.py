@@ -4,36 +4,21 @@ All pages are open together while the server is killed and started once; the tes
 new screen is tested without a new test.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import BrowserContext, expect
 
-from contract.access import Scope
-from contract.shares import View
 from local.postgres import Postgres
 from statistics_api.access.sessions import SessionKind
-from statistics_api.dashboard.screens import ANY_SESSION, SCREENS
-from tests.access.conftest import make_key
-from tests.accounts.conftest import PHRASE, bearer, login, new_email, register
-from tests.accounts.forged import claims_of
 from tests.dashboard.browsing import Visitor
-from tests.personal_databases import PersonalDatabases
-from tests.servers import Cluster, Product
+from tests.dashboard.every_page import PAGES, SEEN_MILLISECONDS_MAX, needed_session
+from tests.servers import Cluster
 
 # A page waits for no longer before it asks again (poll.js). Its clock is put forward by as much: a store would wait for
 # 40 s, and all of them together for minutes.
 PAUSE_MILLISECONDS_MAX = 60_000
-# Two cores serve all pages.
-SEEN_MILLISECONDS_MAX = 90_000
-OPERATOR = "UPDATE account SET is_operator = true WHERE account_id = %(id)s RETURNING account_id"
-# Screens whose path alone shows nothing that is recorded.
-QUERIES = {"people": "?user={user}"}
-SHARES = {f"shared {view}": view for view in View}
-PAGES = (*(each.name for each in SCREENS if "{" not in each.path), "device", *SHARES)
 # The state of what the process needs is no figure, and must not be kept.
 FIGURES = """
     [...document.querySelectorAll("main :is(dd, td, th, figcaption)")].filter((each) => each.checkVisibility())
@@ -60,78 +45,11 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def operator(public: httpx2.Client, personal_databases: PersonalDatabases) -> str:
-    """The e-mail address of an account with PHRASE, which also sees the installation, and a project of its own."""
-    register(public, email := new_email()).raise_for_status()
-    token = str(login(public, email).json()["access_token"])
-    assert personal_databases.rows(OPERATOR, {"id": claims_of(token)["sub"]})
-    public.post("/api/v1/projects/", json={"name": "Shop"}, headers=bearer(token)).raise_for_status()
-    return email
-
-
-@pytest.fixture(scope="module")
-def manager(product: Product, project: str) -> str:
-    """An API key that opens every screen of the project."""
-    return make_key(product, project, *Scope)
-
-
-@pytest.fixture(scope="module")
-def addresses(public: httpx2.Client, project: str, manager: str) -> Mapping[str, str]:
-    """The address of each page, which shows something that is recorded."""
-
-    def post(path: str, body: object) -> dict[str, str]:
-        made: dict[str, str] = public.post(path, json=body, headers={"X-API-Key": manager}).raise_for_status().json()
-        return made
-
-    post("/Log/auth", {"userKey": "u", "deviceType": "iOS"})
-    post("/api/v1/track", {"url_path": "/", "method": "GET", "response_status_code": 200, "response_time_ms": 5})
-    person = {"email": "a@example.com", "username": "a", "first_name": "A", "last_name": "B", "phone": "0301234567"}
-    user = post("/api/user", person)["id"]
-    post("/api/event", {"type": "visit", "user_id": user, "data": {}})
-    post("/api/v1/devices/", {"device_id": "boiler"})
-    post("/api/v1/stats/devices/boiler", {"x": 0.5, "y": 1, "z": 2})
-    found = {each.name: each.route + QUERIES.get(each.name, "").format(user=user) for each in SCREENS}
-    found["device"] = "/dashboard/devices?device=boiler"
-    for name, view in SHARES.items():
-        draft = {"view": view, "device_id": "boiler" if view is View.DEVICE else None}
-        found[name] = post(f"/api/v1/projects/{project}/shares", draft)["path"]
-    return found
-
-
-@pytest.fixture(scope="module")
 def database(cluster: Cluster) -> Postgres:
     """The server, which these tests kill: every product on it is this module's."""
     if not isinstance(cluster.server, Postgres):
         pytest.skip("NOT CHECKED: THE PAGES WITHOUT A DATABASE, because the tests did not start this server")
     return cluster.server
-
-
-@pytest.fixture(scope="module")
-def browsers(
-    browser: Browser, product: Product, public: httpx2.Client, manager: str, operator: str
-) -> Iterator[Mapping[SessionKind | None, BrowserContext]]:
-    """A browser with the session of the API key, one with that of the account, and one without any."""
-    with ExitStack() as undo:
-        found: dict[SessionKind | None, BrowserContext] = {}
-        for kind in (SessionKind.PROJECT, SessionKind.ACCOUNT, None):
-            found[kind] = browser.new_context(base_url=product.public_url)
-            found[kind].set_default_timeout(SEEN_MILLISECONDS_MAX)
-            undo.callback(found[kind].close)
-        visitor = Visitor(found[SessionKind.PROJECT].new_page())
-        visitor.enter(public, manager)
-        visitor.page.close()
-        visitor = Visitor(found[SessionKind.ACCOUNT].new_page())
-        visitor.log_in(operator, PHRASE, "/dashboard/administration")
-        visitor.page.close()
-        yield found
-
-
-def needed_session(name: str) -> SessionKind | None:
-    """The session with which a page shows figures: that of an API key where it opens the screen."""
-    if name in SHARES:
-        return None
-    kinds = next((each.opened_by for each in SCREENS if each.name == name), ANY_SESSION)
-    return SessionKind.PROJECT if SessionKind.PROJECT in kinds else next(iter(kinds))
 
 
 @pytest.fixture(scope="module")

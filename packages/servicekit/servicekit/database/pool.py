@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ from servicekit.database.lease import Lease
 from servicekit.database.prepared import Prepared
 from servicekit.errors import DatabaseAway, NotRecorded
 from servicekit.tracing.queries import query_tracing, summary_of
-from servicekit.tracing.spans import Spans
+from servicekit.tracing.spans import Attributes, Spans
 
 Result = TypeVar("Result")
 
@@ -80,17 +81,19 @@ class Database:
 
     async def _traced(self, running: Coroutine[Any, Any, Result], summary: str, spans: Spans) -> Result:
         """Wait for it in a span, which has the waiting for a connection and the COMMIT in it, and no statement."""
+        with spans.of_query(summary, {**self._traced_as, "db.query.summary": summary}):
+            return await running
+
+    @cached_property
+    def _traced_as(self) -> Attributes:
+        """What all spans of this database have, by OpenTelemetry's conventions for databases."""
         server = parse_dsn(self._dsn)
-        attributes = {
+        found = {
             "db.system.name": "postgresql",
             "db.namespace": server.get("dbname", ""),
-            "db.query.summary": summary,
             "server.address": server.get("host", ""),
         }
-        if self._read_only:
-            attributes["db.operation.name"] = "SELECT"
-        with spans.of_query(summary, attributes):
-            return await running
+        return found | ({"db.operation.name": "SELECT"} if self._read_only else {})
 
     async def _run(self, work: Callable[[Lease], Result], seconds_max: float) -> Result:
         if seconds_max <= 0:  # a short transaction would commit before its expiry could stop it
