@@ -51,7 +51,10 @@ class PrometheusServer(Child):
     def ask(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - as its API has it
         """The `data` of an answer of its API."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
-        answer = httpx2.get(url, params=parameters, trust_env=False, timeout=10).json()
+        response = httpx2.get(url, params=parameters, trust_env=False, timeout=10)
+        if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:  # it has begun to listen, and is not ready
+            response.raise_for_status()
+        answer = response.json()
         assert answer["status"] == "success", json.dumps(answer)
         return answer["data"]
 
@@ -67,7 +70,7 @@ class PrometheusServer(Child):
             try:
                 if true():
                     return
-            except httpx2.TransportError:
+            except httpx2.HTTPError:
                 assert self.pid is not None, self.log and self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
