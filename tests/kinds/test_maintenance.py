@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from device_registration_api.followers import FOLLOWERS
+from tests.citus_nodes import forget_commits
 from tests.database import assert_counts_are_exact, command, rows
 from tests.kinds.client import KindClient
 from tests.kinds.envelopes import forward_of
@@ -33,10 +34,11 @@ def new_week(client: KindClient, week: date = OLD_WEEK) -> None:
 
 
 def record_at(client: KindClient, moment: datetime, events: int, group: int = 0) -> None:
-    """Events that were received then."""
+    """Events that were received then, and have arrived on every node."""
     identities = [f"{moment:%Y%m%d}-{number}" for number in range(events)]
     envelope = forward_of(client.kind, identities, group, received_at=moment)
     assert "refused" not in str(client.forward(envelope)["exceptions"])
+    forget_commits(client.product.database.admin_url)
 
 
 def partitions(client: KindClient) -> set[str]:
