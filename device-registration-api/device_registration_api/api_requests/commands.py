@@ -12,7 +12,7 @@ from device_registration_api.api_requests.addresses import HEX_PREFIX, HashedCol
 from device_registration_api.api_requests.endpoints import Endpoints, StoredColumns
 from device_registration_api.events.counting import day_of, minute_of, minutes_of, quarter_hour_of
 from device_registration_api.events.presences import Presences
-from device_registration_api.events.row_texts import row_texts, time_read
+from device_registration_api.events.row_texts import row_texts
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from servicekit.database.copy_encoding import BYTEA, INT2, INT4, INT8, TEXT
@@ -228,7 +228,7 @@ def new_table(presences: Presences | None = None) -> EventTable[ApiRequestColumn
         },
         returned=RETURNED,
         write=write,
-        spellings={"response_time_ms": float, "timestamp": time_read},
+        spellings={"response_time_ms": float, "timestamp": datetime.fromisoformat},
         arrive=hash_addresses,
         complete=Endpoints().complete,
         presences=presences or Presences("api_request", "consumers"),

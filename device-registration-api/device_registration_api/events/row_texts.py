@@ -1,7 +1,6 @@
 """Writes stored rows as clients get them: those that were just stored, and those that PostgreSQL has written."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -16,8 +15,3 @@ def respelled(row: str, spellings: Mapping[str, Callable[[Any], object]]) -> byt
     """Return a row that PostgreSQL wrote as `row_texts` writes it, so that a repeat gets the same bytes."""
     values = from_json(row)
     return to_json(values | {name: spell(values[name]) for name, spell in spellings.items()})
-
-
-def time_read(text: str) -> datetime:
-    """Return a time that PostgreSQL's to_json wrote in UTC."""
-    return datetime.fromisoformat(text)

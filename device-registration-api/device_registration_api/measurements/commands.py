@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from contract.delivery import Outcome, OutcomeStatus
 from contract.devices import DEVICE_NOT_FOUND
 from contract.measurements.events import AXES, MeasurementColumns
-from device_registration_api.events.row_texts import row_texts, time_read
+from device_registration_api.events.row_texts import row_texts
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from device_registration_api.measurements.device_names import DeviceNames
@@ -141,7 +141,7 @@ MEASUREMENTS = EventTable(
     returned=RETURNED,
     returned_from="JOIN device USING (project_id, device_number)",
     write=write,
-    spellings={**dict.fromkeys(AXES, float), "timestamp": time_read},
+    spellings={**dict.fromkeys(AXES, float), "timestamp": datetime.fromisoformat},
     complete=complete(),
     # The function existing_device refuses with this name.
     refusals={"device_exists": Outcome(status=OutcomeStatus.NOT_FOUND, detail=DEVICE_NOT_FOUND)},

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import LiteralString
 
 from contract.store_events.columns import StoreEventColumns
 from contract.store_events.data import canonical
 from device_registration_api.events.presences import Presences
-from device_registration_api.events.row_texts import row_texts, time_read
+from device_registration_api.events.row_texts import row_texts
 from device_registration_api.events.rows import Rows
 from device_registration_api.events.table import Counted, EventTable, FactColumn, Rollup
 from device_registration_api.store_events.numbers import EventNumbers
@@ -136,7 +137,7 @@ STORE_EVENTS = EventTable(
     returned=RETURNED,
     returned_from="JOIN event_type USING (project_id, type_id)",
     write=write,
-    spellings={"data": canonical, "created_at": time_read},
+    spellings={"data": canonical, "created_at": datetime.fromisoformat},
     complete=complete(),
     refuse=refuse,
     refusing=(LOCK_USERS,),
